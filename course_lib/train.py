@@ -1,0 +1,288 @@
+"""One training loop for the whole course:  `history = fit(model, loss_fn, loader, steps=500)`.
+
+`loss_fn(model, *batch)` returns a dict of tensors. Its `"loss"` is minimised; every entry is recorded. The loop knows no
+model and no data set, and a model knows no loop.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm.auto import tqdm
+
+
+@dataclass
+class History:
+    """What happened in training: `history["loss"]` has one number per step; `history.plot()` draws it."""
+
+    terms: dict[str, list[float]] = field(default_factory=dict)    # name -> one value per step
+    evals: dict[str, list[float]] = field(default_factory=dict)    # name -> one value per evaluation
+    eval_steps: list[int] = field(default_factory=list)            # after how many steps each evaluation was made
+    seconds: float = 0.0                                           # time spent in `fit`, evaluations included
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.terms and name not in self.evals:
+            raise KeyError(f"{name!r} was not recorded: choose one of {[*self.terms, *self.evals]}")
+        return self.terms[name] if name in self.terms else self.evals[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.terms.values()), []))
+
+    def plot(self, *names: str, ax=None):
+        """Draw the named terms (all of them, if none is named) over the steps; returns the matplotlib axes."""
+        from course_lib.plots import curves  # training itself needs no matplotlib
+
+        lines = {}
+        for name in names or [*self.terms, *self.evals]:
+            values = self[name]
+            lines[name] = (range(1, len(values) + 1), values) if name in self.terms else (self.eval_steps, values)
+        return curves(lines, ax=ax)
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 0, decay: float = 0.0) -> float:
+    """The rate of step 0 ... steps-1: a linear rise over `warmup` steps, then `peak`, then over the last fraction
+    `decay` of all steps a linear fall that would reach 0 at step `steps`."""
+    rise = min(1.0, (step + 1) / (warmup + 1))
+    fall = min(1.0, (steps - step) / (decay * steps)) if decay > 0 else 1.0
+    return peak * min(rise, fall)
+
+
+def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Iterable, steps: int, *,
+        lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
+        warmup: int = 0, decay: float = 0.0, clip: float | None = 1.0, ema: float | None = None,
+        evaluate: Callable[[nn.Module], dict[str, float]] | None = None, eval_every: int | None = None,
+        autocast: bool | None = None, resume: str | Path | None = None, save_every: int = 200,
+        progress: bool = True, label: str = "") -> History:
+    """Train `model` in place with AdamW (Loshchilov & Hutter, 2019) for `steps` batches of `loader`.
+
+    loader      any re-iterable of batches, as often as needed; tensors are moved to the model's device
+    warmup      steps over which the learning rate rises;  decay  fraction of the steps over which it falls to zero
+    clip        largest norm of the gradient, or None
+    ema         decay of an exponential moving average of the weights. The average is what `evaluate` sees and what
+                `model` holds at the end. The decay grows to `ema`, so that the random start is forgotten quickly.
+    evaluate    called as `evaluate(model)` in eval mode every `eval_every` steps and at the end
+    autocast    bfloat16 where it is safe; None means on CUDA only, so that CPU numbers can be compared
+    resume      a file that keeps the state of the run. When `fit` is interrupted, call it again in the same way with
+                this file: it goes on where it stopped and ends with the same bits. The file is removed at the end.
+
+    Raises ValueError for impossible settings and FloatingPointError, naming the step and the term, when a loss is no
+    longer finite.
+    """
+    _check(steps, ema, decay, eval_every, save_every)
+    device = next(model.parameters()).device
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
+    average = AveragedModel(model, multi_avg_fn=_ema_update(ema)) if ema else None    # buffers are copied, not averaged
+    history = History()
+    use_bf16 = device.type == "cuda" if autocast is None else autocast
+    settings = dict(steps=steps, lr=lr, betas=list(betas), weight_decay=weight_decay, warmup=warmup, decay=decay,
+                    clip=clip, ema=ema)
+    done, place = _load_state(resume, settings, model, average, optimizer, history, device)
+    batches = _Endless(loader, place)
+    if place:
+        _set_rng(place["rng"])                     # as it was after the last finished step
+    unread: list[dict[str, Tensor]] = []           # terms of recent steps, still on the device
+    start, before, saved = time.perf_counter(), history.seconds, done
+    quiet = {} if progress else {"disable": True}  # left out, so that the variable TQDM_DISABLE keeps its say
+    bar = tqdm(total=steps, initial=done, desc=label or "training", leave=False, **quiet)
+
+    def read_terms() -> None:                      # one wait for the device instead of one per step
+        if unread:
+            rows = torch.stack([torch.stack([v.detach().float().reshape(()) for v in t.values()]) for t in unread]).tolist()
+            first, names = done - len(unread) + 1, list(unread[0])
+            for i, row in enumerate(rows):
+                for name, value in zip(names, row):
+                    if not math.isfinite(value):
+                        raise FloatingPointError(
+                            f"step {first + i} of {steps}: the term {name!r} is {value}. Lower lr={lr:g}, clip the "
+                            f"gradient, or look for a log(0) or a division by 0 in the loss")
+                for name, value in zip(names, row):
+                    history.terms.setdefault(name, []).append(value)
+            unread.clear()
+        history.seconds = before + time.perf_counter() - start
+
+    try:
+        model.train()
+        while done < steps:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(done, steps, lr, warmup, decay)
+            batch = [t.to(device) for t in next(batches)]
+            with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
+                terms = loss_fn(model, *batch)
+            optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            unread.append(terms)
+            done += 1
+            if device.type == "cpu" or done % 20 == 0 or done == steps:
+                read_terms()                       # raises before a broken gradient reaches the weights (on CPU)
+                bar.set_postfix_str(f"loss {history['loss'][-1]:.4g}", refresh=False)
+            optimizer.step()
+            if average is not None:
+                average.update_parameters(model)
+            bar.update()
+            if evaluate and (done == steps or (eval_every and done % eval_every == 0)):
+                read_terms()
+                _record(history, done, evaluate, model if average is None else average.module)
+                model.train()
+            if resume and done < steps and done % save_every == 0:
+                read_terms()
+                _save_state(resume, settings, done, batches, model, average, optimizer, history)
+                saved = done
+    except KeyboardInterrupt:
+        if resume:
+            print(f"\ninterrupted at step {done} of {steps}: call fit again with resume={str(resume)!r}, "
+                  f"and it goes on from step {saved}")
+        raise
+    finally:
+        bar.close()
+    if average is not None:
+        model.load_state_dict(average.module.state_dict())
+    model.eval()
+    if resume:
+        Path(resume).unlink(missing_ok=True)
+    return history
+
+
+def _check(steps, ema, decay, eval_every, save_every) -> None:
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema={ema} must lie between 0 and 1, for example 0.995")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay={decay} is the fraction of steps over which lr falls: between 0 and 1")
+    if (eval_every is not None and eval_every < 1) or save_every < 1:
+        raise ValueError(f"eval_every={eval_every} and save_every={save_every} must be at least 1")
+
+
+def _ema_update(ema: float):
+    """average += (1 - decay) (weights - average), with a decay that grows to `ema` (the warm-up of TensorFlow's EMA)."""
+    @torch.no_grad()
+    def update(averages: list[Tensor], weights: list[Tensor], n: Tensor) -> None:
+        decay = min(ema, (1 + float(n)) / (10 + float(n)))
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+    return update
+
+
+def _record(history: History, step: int, evaluate, model: nn.Module) -> None:
+    """Evaluate without leaving a trace: the random numbers of the training go on as if nothing had happened."""
+    rng = _rng()
+    model.eval()
+    with torch.no_grad():
+        values = evaluate(model)
+    _set_rng(rng)
+    history.eval_steps.append(step)
+    for name, value in values.items():
+        if name in history.terms:
+            raise ValueError(f"the loss records {name!r} already: let evaluate call it 'test {name}'")
+        history.evals.setdefault(name, []).append(float(value))
+
+
+class _Endless:
+    """Batches without end, and the place in them as plain data, so that a run can go on from the same batch."""
+
+    def __init__(self, loader: Iterable, place: dict | None = None):
+        self.loader, self.count, self.start, self.batches = loader, 0, None, None
+        if place:
+            _set_rng(place["start"], getattr(loader, "generator", None))
+            self._begin()
+            for _ in range(place["count"]):        # draw the batches of this epoch again, up to the saved place
+                next(self)
+
+    def _begin(self) -> None:
+        self.start = _rng(getattr(self.loader, "generator", None))
+        self.batches, self.count = iter(self.loader), 0
+
+    def __next__(self):
+        if self.batches is None:
+            self._begin()
+        batch = next(self.batches, None)
+        if batch is None:
+            self._begin()
+            batch = next(self.batches, None)
+            if batch is None:
+                raise ValueError("the loader gave no batch: its data set is empty, or smaller than one batch")
+        self.count += 1
+        return batch
+
+
+def _rng(generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    """The state of every random generator that training draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state |= {f"cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    if generator is not None:
+        state["loader"] = generator.get_state()
+    return state
+
+
+def _set_rng(state: dict[str, Tensor], generator: torch.Generator | None = None) -> None:
+    for name, s in state.items():
+        if name == "cpu":
+            torch.set_rng_state(s)
+        elif name == "mps":
+            torch.mps.set_rng_state(s)
+        elif name == "loader":
+            if generator is not None:
+                generator.set_state(s)
+        else:
+            torch.cuda.set_rng_state(s, int(name.removeprefix("cuda")))
+
+
+def _save_state(path, settings, done, batches: _Endless, model, average, optimizer, history) -> None:
+    """Everything that a run needs to go on, as safetensors: nothing in the file can execute when it is read."""
+    tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average/{k}": v for k, v in average.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{i}/{k}": v for k, v in state.items()}
+    tensors |= {f"start/{k}": v for k, v in batches.start.items()} | {f"rng/{k}": v for k, v in _rng().items()}
+    info = dict(settings=settings, done=done, count=batches.count, terms=history.terms, evals=history.evals,
+                eval_steps=history.eval_steps, seconds=history.seconds)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, {"run": json.dumps(info)})
+    os.replace(part, path)                         # the old state stays whole until the new one is
+
+
+def _load_state(path, settings, model, average, optimizer, history, device) -> tuple[int, dict | None]:
+    if path is None or not Path(path).exists():
+        return 0, None
+    try:
+        with safetensors.safe_open(path, "pt") as f:
+            info = json.loads(f.metadata()["run"])
+            groups: dict[str, dict] = {}
+            for key in f.keys():
+                kind, rest = key.split("/", 1)
+                groups.setdefault(kind, {})[rest] = f.get_tensor(key)
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as e:
+        raise ValueError(f"{path} is not the saved state of a run ({e}): delete it to start again") from None
+    if info["settings"] != settings:
+        other = {k: v for k, v in info["settings"].items() if v != settings[k]}
+        raise ValueError(f"{path} belongs to a run with other settings {other}: use those, or delete the file")
+    try:
+        model.load_state_dict(groups["model"])
+        if average is not None:
+            average.load_state_dict(groups["average"])
+        state: dict[int, dict] = {}
+        for key, value in groups.get("optimizer", {}).items():
+            i, name = key.split("/")
+            state.setdefault(int(i), {})[name] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    except (RuntimeError, KeyError, ValueError) as e:
+        raise ValueError(f"{path} belongs to another model ({str(e).splitlines()[0]}): delete it to start again") from None
+    history.terms, history.evals, history.eval_steps = info["terms"], info["evals"], info["eval_steps"]
+    history.seconds = info["seconds"]
+    return info["done"], {"count": info["count"], "start": groups["start"], "rng": groups["rng"]}
