@@ -1,0 +1,269 @@
+"""Text -> executed notebook.  authoring/lessons/31_vae.py (jupytext's percent format) -> notebooks/31_vae.ipynb
+
+    python authoring/build.py              execute and save every lesson whose notebook is stale
+    python authoring/build.py 31 12        execute and save these, stale or not
+    python authoring/build.py --check      say which notebooks are stale, and execute nothing (exit code 1 if any is)
+    python authoring/build.py --adopt 31   take an edit made in JupyterLab back into the text
+
+Two builds give the same bytes. The metadata hold no times, paths or versions; the id of a cell is a hash of its source;
+figures lose the name of the program that drew them; kernels run with one thread and a fixed hash seed. What would
+differ anyway (a memory address, a path of this machine) is refused, and so are warnings: a lesson is silent on stderr.
+
+A notebook carries the fingerprint of the text it was built from. That is how the builder notices an edit that is only
+in the notebook (it asks for --adopt, or --force to lose it) and one that is in both (--adopt refuses: merge by hand).
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import struct
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNEL_ENV = {                                     # what the builder and the tests set for every kernel
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "TQDM_DISABLE": "1",
+    "COURSE_PROFILE": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MATPLOTLIBRC": str(ROOT / "authoring" / "matplotlibrc"),
+}
+NOTEBOOK_METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                     "language_info": {"name": "python"}}
+EDITOR_METADATA = {                                # how a cell was shown or run, not what it is
+    "ExecuteTime", "collapsed", "execution", "jp-MarkdownHeadingCollapsed", "lines_to_next_cell", "scrolled", "trusted"}
+SECONDS = 60                                       # a lesson may take this long with one thread
+
+
+class BuildError(Exception):
+    """One readable message: what is wrong, where, and what to do."""
+
+
+# --- text and cells -------------------------------------------------------------------------------------------------
+
+def cells_of(text: str) -> list:
+    """The cells of a text in percent format. Raises BuildError if writing them again would not give the same text."""
+    cells = clean(jupytext.reads(text, fmt="py:percent").cells)
+    for n, (given, wanted) in enumerate(zip(text.split("\n"), text_of(cells).split("\n"), strict=False), start=1):
+        if given != wanted:
+            raise BuildError(f"line {n} is {given!r} where the percent format has {wanted!r} (one blank line between "
+                             "cells, one newline at the end)")
+    if text != text_of(cells):
+        raise BuildError("the text must end with exactly one newline")
+    return cells
+
+
+def text_of(cells: list) -> str:
+    """The percent format of cells, with one blank line between them and no header."""
+    cells = nbformat.from_dict(cells)              # a copy: the next line is only for jupytext
+    for cell in cells[:-1]:
+        cell.metadata["lines_to_next_cell"] = 1
+    metadata = NOTEBOOK_METADATA | {"jupytext": {"notebook_metadata_filter": "-all"}}
+    return jupytext.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata), fmt="py:percent")
+
+
+def clean(cells: list) -> list:
+    """The cells without outputs and without what an editor adds, named by the hash of their source."""
+    seen, kept = {}, []
+    for cell in nbformat.from_dict(cells):
+        name = hashlib.sha1((cell.cell_type + cell.source).encode()).hexdigest()[:8]
+        seen[name] = seen.get(name, 0) + 1
+        new = dict(cell_type=cell.cell_type, source=cell.source, id=name if seen[name] == 1 else f"{name}-{seen[name]}",
+                   metadata={k: v for k, v in cell.metadata.items() if k not in EDITOR_METADATA})
+        if cell.cell_type == "code":
+            new |= dict(outputs=[], execution_count=None)
+        if cell.get("attachments"):
+            new["attachments"] = cell.attachments
+        kept.append(new)
+    return nbformat.from_dict(kept)
+
+
+def fingerprint(cells: list) -> str:
+    return hashlib.sha1(json.dumps(clean(cells), sort_keys=True).encode()).hexdigest()
+
+
+def state(text: Path, notebook: Path) -> str:
+    """"current", "stale", "not executed" (from 1 to n), "edited" (only the notebook was) or "diverged" (both were)."""
+    if not notebook.exists():
+        return "stale"
+    nb = nbformat.read(notebook, as_version=4)
+    built_from = nb.metadata.get("course", {}).get("fingerprint")
+    wanted, found = (fingerprint(c) for c in (cells_of(text.read_text(encoding="utf-8")), nb.cells))
+    if wanted != found:
+        if found == built_from:
+            return "stale"
+        return "edited" if wanted == built_from else "diverged"
+    if wanted != built_from:                       # adopted, and not executed since
+        return "stale"
+    counts = [c.execution_count for c in nb.cells if c.cell_type == "code" and c.source.strip()]
+    return "current" if counts == list(range(1, len(counts) + 1)) else "not executed"
+
+
+# --- execution ------------------------------------------------------------------------------------------------------
+
+def execute(cells: list, folder: Path, timeout: int = 300) -> tuple[nbformat.NotebookNode, list[float]]:
+    """Run the cells in a fresh kernel with `folder` as its working directory; the notebook and the seconds per cell."""
+    metadata = NOTEBOOK_METADATA | {"course": {"fingerprint": fingerprint(cells)}}
+    nb = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    client = NotebookClient(nb, timeout=timeout, kernel_name="python3", record_timing=False, coalesce_streams=True,
+                            resources={"metadata": {"path": str(folder)}},
+                            extra_arguments=["--IPKernelApp.log_level=ERROR"])        # its start-up remarks
+    client.reset_execution_trackers()
+    seconds = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:          # instead of a personal one
+        with client.setup_kernel(env=os.environ | KERNEL_ENV | {"IPYTHONDIR": profile}):
+            for i, cell in enumerate(nb.cells):
+                start = time.perf_counter()
+                try:
+                    client.execute_cell(cell, i)
+                except CellExecutionError as e:
+                    raise BuildError(f"{where(nb, i)}\n{where_in(e.traceback)}    {e.ename}: {e.evalue}") from None
+                except CellTimeoutError:
+                    raise BuildError(f"{where(nb, i)}\n    it ran for more than {timeout} s") from None
+                except DeadKernelError:
+                    raise BuildError(f"{where(nb, i)}\n    the kernel died (out of memory, or os._exit?)") from None
+                seconds.append(time.perf_counter() - start)
+                for output in cell.get("outputs", []):
+                    make_reproducible(output, where(nb, i))
+    nbformat.validate(nb)
+    return nb, seconds
+
+
+def where(nb, i: int) -> str:
+    first = next((line for line in nb.cells[i].source.splitlines() if line.strip()), "")
+    return f"cell {i} of {len(nb.cells)}, which begins `{first}`:"
+
+
+def where_in(traceback: str) -> str:
+    """The lines of a coloured IPython traceback that point at the error: in the cell first, in the library last."""
+    arrows = re.findall(r"^-+> *\d+ (.*)$", re.sub(r"\x1b\[[\d;]*m", "", traceback), flags=re.MULTILINE)
+    return "".join(f"    > {line.strip()}\n" for line in dict.fromkeys(arrows[:1] + arrows[-1:]))
+
+
+def make_reproducible(output, where: str) -> None:
+    """Take the version out of a figure and the random ids out of a widget; refuse what differs from run to run."""
+    if output.output_type == "error":
+        raise BuildError(f"{where} a lesson catches the exception that it shows, and prints it")
+    if output.get("name") == "stderr":
+        raise BuildError(f"{where} it wrote to stderr\n    {output.text.strip()[:500]}")
+    data = output.get("data", {})
+    data.pop("application/vnd.jupyter.widget-view+json", None)
+    if "image/png" in data:
+        data["image/png"] = base64.b64encode(without_text_chunks(base64.b64decode(data["image/png"]))).decode() + "\n"
+    for text in (output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")):
+        if found := re.search(r"\bat 0x[0-9a-f]+|/ipykernel_\d+/", text):
+            raise BuildError(f"{where} its output holds {found[0]!r}, which no two runs share (end the cell with ; ?)")
+        if str(ROOT) in text:
+            raise BuildError(f"{where} its output holds a path of this machine")
+
+
+def without_text_chunks(png: bytes) -> bytes:
+    """A PNG keeps its pixels and size, and loses the chunks that say when and by what it was written."""
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        size = 12 + struct.unpack(">I", png[at:at + 4])[0]                            # length, type, data, checksum
+        if png[at + 4:at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"):
+            kept.append(png[at:at + size])
+        at += size
+    return b"".join(kept)
+
+
+# --- the three verbs ------------------------------------------------------------------------------------------------
+
+def build(text: Path, notebook: Path, force: bool = False) -> list[float]:
+    """Execute a text and save it as a notebook, all or nothing. Returns the seconds of each cell."""
+    if not force and state(text, notebook) in ("edited", "diverged"):
+        raise BuildError(f"{notebook.name} was edited in JupyterLab: keep that with --adopt, or lose it with --force")
+    nb, seconds = execute(cells_of(text.read_text(encoding="utf-8")), folder=notebook.parent)
+    save(notebook, nbformat.writes(nb, version=4) + "\n")
+    return seconds
+
+
+def adopt(text: Path, notebook: Path) -> bool:
+    """Write the cells of an edited notebook into its text. Returns whether there was anything to take over."""
+    found = state(text, notebook)
+    if found == "diverged":
+        raise BuildError(f"both {text.name} and {notebook.name} were edited since the notebook was built: merge one "
+                         "into the other by hand")
+    if found != "edited":
+        return False
+    cells = clean(nbformat.read(notebook, as_version=4).cells)
+    new = text_of(cells)
+    for mine, read in zip(cells, cells_of(new), strict=True):
+        if mine != read:
+            raise BuildError(f"the percent format cannot hold this cell of {notebook.name} unchanged (an attached "
+                             f"image? a line that looks like a cell marker?):\n    {mine.source[:200]}")
+    save(text, new)
+    return True
+
+
+def save(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(part, path)
+
+
+def lessons(root: Path, wanted: list[str]) -> list[tuple[Path, Path]]:
+    """(text, notebook) of the lessons with these numbers or names, or of all."""
+    texts = {p.stem: p for p in sorted((root / "authoring" / "lessons").glob("[0-9][0-9]_*.py"))}
+    chosen = [stem for stem in texts if not wanted or stem in wanted or stem[:2] in wanted]
+    if unknown := [w for w in wanted if not any(w in (stem, stem[:2]) for stem in chosen)]:
+        raise BuildError(f"no lesson {', '.join(unknown)}: there are {', '.join(texts) or 'none'}")
+    return [(texts[stem], root / "notebooks" / f"{stem}.ipynb") for stem in chosen]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lessons", nargs="*", metavar="NB", help="numbers or names of lessons; all if none is given")
+    verbs = parser.add_mutually_exclusive_group()
+    verbs.add_argument("--check", action="store_true", help="only say which notebooks are stale")
+    verbs.add_argument("--adopt", action="store_true", help="take edits made in JupyterLab back into the text")
+    parser.add_argument("--force", action="store_true", help="execute current lessons too; overwrite edited notebooks")
+    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)   # the tests bring their own course
+    options = parser.parse_args(arguments)
+    failed = False
+    try:
+        chosen = lessons(options.root, options.lessons)
+    except BuildError as e:
+        print(e, file=sys.stderr)
+        return 1
+    for text, notebook in chosen:
+        try:
+            if options.check:
+                found = state(text, notebook)
+                failed |= found != "current"
+                print(f"{text.stem}: {found}")
+            elif options.adopt:
+                print(f"{text.stem}: " + ("adopted; now build it" if adopt(text, notebook) else "nothing to adopt"))
+            elif options.lessons or options.force or state(text, notebook) != "current":
+                seconds = build(text, notebook, options.force)
+                print(f"{text.stem}: built in {sum(seconds):.1f} s")
+                if sum(seconds) > SECONDS:
+                    slowest = sorted(enumerate(seconds), key=lambda cell: -cell[1])[:3]
+                    print(f"    more than {SECONDS} s:", ", ".join(f"cell {i} took {s:.1f} s" for i, s in slowest))
+            else:
+                print(f"{text.stem}: current")
+        except BuildError as e:
+            failed = True
+            print(f"{text.stem}: {e}", file=sys.stderr)
+            if not (options.check or options.adopt):
+                print(f"    {notebook.name} is left as it was", file=sys.stderr)
+        sys.stdout.flush()
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
