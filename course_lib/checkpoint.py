@@ -49,7 +49,7 @@ def save(path: str | Path, model: nn.Module, *, recipe: str, seed: int, steps: i
         raise ValueError(f"{type(model).__name__} has no entry in course_lib.checkpoint.KINDS: add one")
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     info = dict(kind=kind, config=asdict(model.config), recipe=recipe, seed=seed, steps=steps, seconds=seconds,
-                library=__version__, metrics=metrics, sha256=_fingerprint(tensors), **more)
+                library=__version__, metrics=metrics, sha256=_fingerprint(tensors, asdict(model.config)), **more)
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:
@@ -68,11 +68,11 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     damaged or foreign file."""
     path, info, tensors = _read(name)
     if info.get("kind") not in KINDS:
-        raise CheckpointError(f"{path.name} holds a model of kind {info.get('kind')!r}, which this version of course_lib "
-                              f"({__version__}) does not know: update the package")
-    if _fingerprint(tensors) != info.get("sha256"):
-        raise CheckpointError(f"{path.name} is damaged: its weights do not match their hash. Get the file again, or run "
-                              f"make checkpoints NAME={path.stem}")
+        raise CheckpointError(f"{path.name} holds a model of kind {info.get('kind')!r}, which course_lib {__version__} "
+                              f"does not know: update the package")
+    if _fingerprint(tensors, info.get("config")) != info.get("sha256"):
+        raise CheckpointError(f"{path.name} is damaged: its content does not match its hash. Get the file again, or "
+                              f"run make checkpoints NAME={path.stem}")
     module, cls, config = KINDS[info["kind"]]
     module = importlib.import_module(module)
     try:
@@ -108,13 +108,13 @@ def _read(name: str | Path, with_tensors: bool = True) -> tuple[Path, dict, dict
     try:
         info = json.loads(text)
     except (TypeError, ValueError):
-        raise CheckpointError(f"{path.name} is a safetensors file, but not one that course_lib.checkpoint.save wrote") from None
+        raise CheckpointError(f"{path.name} is a safetensors file of something else: choose another") from None
     return path, info, tensors
 
 
-def _fingerprint(tensors: dict[str, Tensor]) -> str:
-    """One hash of all names, shapes, types and values."""
-    h = hashlib.sha256()
+def _fingerprint(tensors: dict[str, Tensor], config: dict) -> str:
+    """One hash of the configuration and of all names, shapes, types and values."""
+    h = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for name in sorted(tensors):
         t = tensors[name]
         h.update(f"{name} {tuple(t.shape)} {t.dtype}".encode())

@@ -1,7 +1,7 @@
 """One training loop for the whole course:  `history = fit(model, loss_fn, loader, steps=500)`.
 
-`loss_fn(model, *batch)` returns a dict of tensors. Its `"loss"` is minimised; every entry is recorded. The loop knows no
-model and no data set, and a model knows no loop.
+`loss_fn(model, *batch)` returns a dict of tensors. Its `"loss"` is minimised; every entry is recorded. The loop knows
+no model and no data set, and a model knows no loop.
 """
 
 import json
@@ -96,7 +96,8 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
 
     def read_terms() -> None:                      # one wait for the device instead of one per step
         if unread:
-            rows = torch.stack([torch.stack([v.detach().float().reshape(()) for v in t.values()]) for t in unread]).tolist()
+            values = [v.detach().float().reshape(()) for terms in unread for v in terms.values()]
+            rows = torch.stack(values).view(len(unread), -1).tolist()
             first, names = done - len(unread) + 1, list(unread[0])
             for i, row in enumerate(rows):
                 for name, value in zip(names, row):
@@ -165,7 +166,7 @@ def _check(steps, ema, decay, eval_every, save_every) -> None:
 
 
 def _ema_update(ema: float):
-    """average += (1 - decay) (weights - average), with a decay that grows to `ema` (the warm-up of TensorFlow's EMA)."""
+    """average += (1 - decay) (weights - average), with a decay that grows to `ema`, as TensorFlow's does."""
     @torch.no_grad()
     def update(averages: list[Tensor], weights: list[Tensor], n: Tensor) -> None:
         decay = min(ema, (1 + float(n)) / (10 + float(n)))
@@ -282,7 +283,8 @@ def _load_state(path, settings, model, average, optimizer, history, device) -> t
             state.setdefault(int(i), {})[name] = value
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     except (RuntimeError, KeyError, ValueError) as e:
-        raise ValueError(f"{path} belongs to another model ({str(e).splitlines()[0]}): delete it to start again") from None
+        reason = str(e).splitlines()[0]
+        raise ValueError(f"{path} belongs to another model ({reason}): delete it to start again") from None
     history.terms, history.evals, history.eval_steps = info["terms"], info["evals"], info["eval_steps"]
     history.seconds = info["seconds"]
     return info["done"], {"count": info["count"], "start": groups["start"], "rng": groups["rng"]}

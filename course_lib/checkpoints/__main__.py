@@ -1,4 +1,4 @@
-"""Retrain shipped weights.   python -m course_lib.checkpoints [NAME ...]        all of them, judge first, if none is named"""
+"""Retrain shipped weights.   python -m course_lib.checkpoints [NAME ...]    (all of them, if none is named)"""
 
 import inspect
 import sys
@@ -21,4 +21,5 @@ def main(names: list[str]) -> None:
         print(f"{name}: {made['metrics']} in {made['seconds']:.0f} s", flush=True)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,140 @@
+"""The figures of the course: white, labelled, colour-blind-safe, legible at half width. Importing it sets the style."""
+
+import math
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.colors import LinearSegmentedColormap
+from torch import Tensor
+
+# Okabe & Ito (2008): eight colours that stay apart for every kind of colour vision. Two more, for the tenth digit.
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F6000", "#000000", "#F0E442", "#8C8C8C"]
+DIVERGING = LinearSegmentedColormap.from_list("blue to orange", [COLOURS[0], "#FFFFFF", COLOURS[3]])
+
+plt.rcParams.update({
+    "figure.figsize": (6.4, 3.2), "figure.dpi": 110, "savefig.dpi": 110, "figure.facecolor": "white",
+    "figure.constrained_layout.use": True, "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.spines.top": False,
+    "axes.spines.right": False, "axes.titlesize": 11, "axes.labelsize": 10.5, "font.size": 10, "legend.frameon": False,
+    "lines.linewidth": 1.8, "image.cmap": "gray_r", "image.interpolation": "nearest",
+})
+
+
+def tile(images: Tensor, n_col: int = 10, pad: int = 2) -> Tensor:
+    """One picture of many: (n, C, h, w) in [0, 1] -> (H, W) for grey or (H, W, 3) for colour images.
+
+    The space between the images and the empty places of the last row are 0."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(f"images of shape {tuple(images.shape)} cannot be shown: expected (n, 1 or 3, height, width)")
+    if n_col < 1:
+        raise ValueError(f"n_col={n_col} must be at least 1")
+    x = images.detach().float().cpu().clamp(0, 1)
+    n, C, h, w = x.shape
+    n_col = min(n_col, n)
+    n_row = math.ceil(n / n_col)
+    canvas = x.new_zeros(C, n_row * (h + pad) - pad, n_col * (w + pad) - pad)
+    for i in range(n):
+        top, left = i // n_col * (h + pad), i % n_col * (w + pad)
+        canvas[:, top:top + h, left:left + w] = x[i]
+    return canvas[0] if C == 1 else canvas.permute(1, 2, 0)
+
+
+def grid(images: Tensor, n_col: int = 10, ax=None, title: str | None = None):
+    """Show images (n, C, h, w) in [0, 1] as a grid, grey ones as dark ink on white; returns the matplotlib axes."""
+    picture = tile(images, n_col)
+    if ax is None:
+        height, width = picture.shape[:2]
+        scale = min(6.4 / width, 6.4 / height, 0.6 / images.shape[-1])              # at most 0.6 inch an image
+        _, ax = plt.subplots(figsize=(width * scale, height * scale + (0.3 if title else 0)))
+    ax.imshow(picture.numpy(), vmin=0, vmax=1)
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title)
+    return ax
+
+
+def strip(rows: dict[str, Tensor], title: str | None = None):
+    """Rows of images with a name at the left of each: {name: (n, C, h, w)} with the same n; returns the axes."""
+    sizes = {name: tuple(x.shape) for name, x in rows.items()}
+    if not rows or len(set(sizes.values())) > 1:
+        raise ValueError(f"every row needs images of the same number and size, got {sizes}")
+    n, _, h, w = next(iter(rows.values())).shape
+    picture = tile(torch.cat([x.detach().cpu() for x in rows.values()]), n_col=n)
+    scale = min(5.4 / picture.shape[1], 0.6 / w)
+    _, ax = plt.subplots(figsize=(picture.shape[1] * scale + 1, picture.shape[0] * scale + (0.3 if title else 0)))
+    ax.imshow(picture.numpy(), vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[i * (h + 2) + h / 2 for i in range(len(rows))], yticklabels=list(rows))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    if title:
+        ax.set_title(title)
+    return ax
+
+
+def curves(lines: dict[str, tuple], ax=None, xlabel: str = "step", ylabel: str | None = None, smooth: int = 25):
+    """Draw {name: (x, y)}. Long noisy lines are drawn faintly, with their mean over `smooth` neighbours on top."""
+    if not lines:
+        raise ValueError("there is nothing to draw: the history is empty")
+    if ax is None:
+        _, ax = plt.subplots()
+    for i, (name, (x, y)) in enumerate(lines.items()):
+        x, y, colour = list(x), torch.as_tensor(list(y), dtype=torch.float64), COLOURS[i % len(COLOURS)]
+        if len(y) >= 4 * smooth:
+            ax.plot(x, y, color=colour, alpha=0.25, lw=0.8)
+            y = y.unfold(0, smooth, 1).mean(-1)
+            x = x[smooth // 2: smooth // 2 + len(y)]
+        ax.plot(x, y, color=colour, label=name, marker="o" if len(y) <= 12 else None, ms=4)
+    ax.set(xlabel=xlabel, ylabel=ylabel or (next(iter(lines)) if len(lines) == 1 else "value"))
+    if len(lines) > 1:
+        ax.legend()
+    return ax
+
+
+def field(f, ax=None, extent: float = 3.0, n: int = 200, cmap=DIVERGING, **imshow):
+    """Show a function of the plane as colour: f maps points (n*n, 2) to values (n*n,) over [-extent, extent]^2."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(3.6, 3.6))
+    axis = torch.linspace(-extent, extent, n)
+    points = torch.cartesian_prod(axis, axis)                     # (n*n, 2), first coordinate slowest
+    with torch.no_grad():
+        values = f(points).reshape(n, n).T                        # rows are the second coordinate
+    ax.imshow(values.cpu().numpy(), extent=[-extent, extent] * 2, origin="lower", cmap=cmap, interpolation="bilinear",
+              **imshow)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$")
+    return ax
+
+
+def scatter(x: Tensor, y: Tensor | None = None, ax=None, names: list[str] | None = None, s: float = 8):
+    """Points (n, 2), coloured by their labels (n,) where given; returns the matplotlib axes."""
+    if x.ndim != 2 or x.shape[1] != 2:
+        raise ValueError(f"points of shape {tuple(x.shape)} cannot be drawn in the plane: expected (n, 2)")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(3.6, 3.6))
+    x = x.detach().cpu()
+    if y is None:
+        ax.scatter(*x.T, s=s, color=COLOURS[7], alpha=0.5, lw=0)
+    else:
+        for k in y.unique().tolist():
+            ax.scatter(*x[(y == k).cpu()].T, s=s, color=COLOURS[k % len(COLOURS)], lw=0.3, edgecolor="white",
+                       label=names[k] if names else str(k))
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    return ax
+
+
+def confusion(counts: Tensor, classes: tuple[str, ...], ax=None):
+    """A table (n, n) of counts, row = the true class, column = the answer; the diagonal is left uncoloured."""
+    if counts.ndim != 2 or counts.shape != (len(classes), len(classes)):
+        raise ValueError(f"counts of shape {tuple(counts.shape)} do not belong to {len(classes)} classes")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.2, 4.2))
+    counts = counts.cpu()
+    wrong = counts.float().clone().fill_diagonal_(0)
+    ax.imshow(wrong.numpy(), cmap="Oranges", vmax=max(1.0, 1.6 * wrong.max().item()))
+    for i in range(len(classes)):
+        for j in range(len(classes)):
+            if counts[i, j]:
+                ax.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8,
+                        color="0.6" if i == j else "black")
+    ax.set(xticks=range(len(classes)), yticks=range(len(classes)), xticklabels=classes, yticklabels=classes,
+           xlabel="answer", ylabel="true class")
+    ax.tick_params(length=0)
+    return ax

@@ -1,0 +1,52 @@
+"""Device, budget and seeds."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.device import budget, device, profile, seed, seeded
+
+
+def test_the_fastest_device_is_chosen(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device().type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device().type == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert device().type == "cpu"
+
+
+def test_the_budget_follows_the_profile(monkeypatch):
+    for chosen, steps in {"cpu": 500, "gpu": 5_000, "GPU": 5_000}.items():
+        monkeypatch.setenv("COURSE_PROFILE", chosen)
+        assert budget(cpu=500, gpu=5_000) == steps
+    monkeypatch.setenv("COURSE_PROFILE", "tpu")
+    with pytest.raises(ValueError, match="COURSE_PROFILE='tpu' is unknown: set it to cpu or gpu"):
+        profile()
+    monkeypatch.delenv("COURSE_PROFILE")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert profile() == "gpu"
+
+
+def test_one_seed_fixes_every_source_of_randomness():
+    def draws():
+        seed(3)
+        return random.random(), np.random.rand(), torch.rand(()).item()
+    first = draws()
+    assert draws() == first
+    seed(4)
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) != first
+
+
+def test_a_generator_of_its_own_ignores_and_leaves_alone_the_global_one():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    a = torch.randn(3, generator=seeded(1))
+    torch.manual_seed(8)
+    assert torch.equal(a, torch.randn(3, generator=seeded(1)))
+    assert not torch.equal(a, torch.randn(3, generator=seeded(2)))
+    torch.manual_seed(0)
+    assert torch.equal(state, torch.get_rng_state())

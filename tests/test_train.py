@@ -1,0 +1,257 @@
+"""The loop against a loop written out by hand, against closed forms, and under every kind of interruption."""
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from course_lib.data import Batches
+from course_lib.device import seed, seeded
+from course_lib.train import History, fit, learning_rate
+
+
+def squared_error(model, x, y):
+    error = (model(x) - y).pow(2)
+    return {"loss": error.mean(), "largest": error.max()}
+
+
+def problem(n=64):
+    x = torch.randn(n, 3, generator=seeded(1))
+    return x, x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 3
+
+
+def small_model():
+    """With dropout and running statistics, so that randomness and buffers matter."""
+    seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
+
+
+def weights(model):
+    return torch.cat([v.float().flatten() for v in model.state_dict().values()])
+
+
+def train_by_hand(model, loader, steps, lr, weight_decay, clip, ema=None):
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay), []
+    average = None
+    while True:
+        for batch in loader:
+            loss = squared_error(model, *batch)["loss"]
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+            losses.append(loss.item())
+            now = [p.detach().clone() for p in model.parameters()]
+            if average is None:
+                average = now
+            elif ema:
+                n = len(losses) - 1
+                d = min(ema, (1 + n) / (10 + n))
+                average = [d * a + (1 - d) * p for a, p in zip(average, now)]
+            if len(losses) == steps:
+                return losses, average
+
+
+def test_it_takes_the_steps_that_a_hand_written_loop_takes():
+    x, y = problem()
+    mine, theirs = small_model(), small_model()
+    seed(5)
+    history = fit(mine, squared_error, Batches(x, y, batch_size=16), steps=10, lr=0.01, weight_decay=0.1, clip=0.5)
+    seed(5)
+    losses, _ = train_by_hand(theirs, Batches(x, y, batch_size=16), 10, 0.01, 0.1, 0.5)
+    assert history["loss"] == losses and len(history["largest"]) == len(history) == 10
+    assert torch.equal(weights(mine), weights(theirs))
+    assert not mine.training
+
+
+def test_with_ema_the_model_ends_as_the_moving_average():
+    x, y = problem()
+    mine, theirs = small_model(), small_model()
+    seed(5)
+    fit(mine, squared_error, Batches(x, y, batch_size=16), steps=30, lr=0.01, ema=0.6)
+    seed(5)
+    _, average = train_by_hand(theirs, Batches(x, y, batch_size=16), 30, 0.01, 0.0, 1.0, ema=0.6)
+    for a, b in zip(mine.parameters(), average):
+        torch.testing.assert_close(a.detach(), b)
+    for a, b in zip(mine.buffers(), theirs.buffers()):             # running statistics are copied, not averaged
+        assert torch.equal(a, b)
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    rates = [learning_rate(i, 100, peak=2.0, warmup=3, decay=0.5) for i in range(100)]
+    assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
+    assert rates[4:51] == [2.0] * 47
+    assert rates[75] == pytest.approx(1.0) and rates[99] == pytest.approx(0.04)
+    assert [learning_rate(i, 5, 1.0) for i in range(5)] == [1.0] * 5
+
+
+def test_the_schedule_reaches_the_optimiser():
+    """Plain gradient descent would move by lr; AdamW's first steps move a constant-gradient weight by exactly lr."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 5.0)
+    seen = []
+    fit(model, lambda m, x: (seen.append(m.weight.item()), {"loss": m.weight.sum()})[1], [(torch.zeros(1),)], 6, lr=0.1,
+        warmup=1, decay=0.5, clip=None)
+    moves = [a - b for a, b in zip(seen, seen[1:] + [model.weight.item()])]
+    assert moves == pytest.approx([0.05, 0.1, 0.1, 0.1, 0.1 * 2 / 3, 0.1 / 3], abs=1e-5)
+
+
+SETTINGS = dict(steps=25, lr=0.01, ema=0.9, warmup=3, decay=0.3, eval_every=6, save_every=4, progress=False)
+
+
+def evaluate(model):
+    return {"test": model(problem()[0]).mean().item()}
+
+
+class Stop(KeyboardInterrupt):
+    pass
+
+
+def stopping(loss_fn, at):
+    calls = []
+
+    def wrapped(model, *batch):
+        calls.append(1)
+        if len(calls) == at:
+            raise Stop
+        return loss_fn(model, *batch)
+    return wrapped
+
+
+def loaders():
+    x, y = problem()
+    shared = TensorDataset(x, y)
+    return {"batches": lambda: Batches(x, y, batch_size=10),
+            "dataloader": lambda: DataLoader(shared, batch_size=10, shuffle=True),
+            "dataloader with a generator": lambda: DataLoader(shared, batch_size=10, shuffle=True, generator=seeded(7))}
+
+
+@pytest.mark.parametrize("kind", loaders())
+@pytest.mark.parametrize("at", [1, 7, 13, 25])
+def test_an_interrupted_run_ends_with_the_same_bits(kind, at, tmp_path, capsys):
+    whole = small_model()
+    seed(5)
+    expected = fit(whole, squared_error, loaders()[kind](), evaluate=evaluate, **SETTINGS)
+    part, path = small_model(), tmp_path / "runs" / "a.safetensors"
+    seed(5)
+    with pytest.raises(KeyboardInterrupt):
+        fit(part, stopping(squared_error, at), loaders()[kind](), evaluate=evaluate, resume=path, **SETTINGS)
+    assert f"it goes on from step {(at - 1) // 4 * 4}" in capsys.readouterr().out
+    again = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))     # a new process
+    if at <= 4:                                   # nothing was saved yet: it starts again, from the same model
+        again.load_state_dict(small_model().state_dict())
+    seed(5 if at <= 4 else 99)
+    history = fit(again, squared_error, loaders()[kind](), evaluate=evaluate, resume=path, **SETTINGS)
+    assert torch.equal(weights(again), weights(whole))
+    assert history.terms == expected.terms and history.evals == expected.evals
+    assert history.eval_steps == expected.eval_steps == [6, 12, 18, 24, 25]
+    assert not path.exists()
+
+
+def test_a_killed_process_goes_on_where_it_stopped(tmp_path):
+    script = textwrap.dedent("""
+        import os, sys, torch
+        sys.path.insert(0, sys.argv[1])
+        import test_train as t
+        from safetensors.torch import save_file
+        from course_lib.device import seed
+        kill_at, n = int(sys.argv[3]), 0
+        def loss(model, *batch):
+            global n; n += 1
+            if n == kill_at: os.kill(os.getpid(), 9)
+            return t.squared_error(model, *batch)
+        model = t.small_model(); seed(5)
+        t.fit(model, loss, t.loaders()["batches"](), resume=sys.argv[2], **t.SETTINGS)
+        save_file({"weights": t.weights(model)}, sys.argv[4])
+    """)
+    out = {}
+    for name, kills in {"whole": [0], "killed": [11, 0]}.items():
+        for kill in kills:
+            args = [tmp_path / f"{name}.safetensors", kill, tmp_path / f"{name}.out"]
+            done = subprocess.run([sys.executable, "-c", script, __file__.rsplit("/", 1)[0], *map(str, args)])
+            assert done.returncode == (-9 if kill else 0)
+        out[name] = load_file(tmp_path / f"{name}.out")["weights"]
+    assert torch.equal(out["whole"], out["killed"])
+
+
+def test_evaluation_leaves_no_trace_in_the_training():
+    runs = []
+    for every in (None, 2):
+        model = small_model()
+        seed(5)
+        fit(model, squared_error, Batches(*problem(), batch_size=16), steps=9, eval_every=every,
+            evaluate=lambda m: {"noise": torch.rand(()).item(), "training": float(m.training)})
+        runs.append(weights(model))
+    assert torch.equal(*runs)
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_term(ema):
+    model, calls = small_model(), []
+
+    def loss_fn(m, x, y):
+        calls.append(1)
+        terms = squared_error(m, x, y)
+        return {"loss": terms["loss"], "kl": terms["loss"] * (float("nan") if len(calls) == 4 else 1)}
+
+    with pytest.raises(FloatingPointError, match=r"^step 4 of 10: the term 'kl' is nan\. Lower lr=0\.001"):
+        fit(model, loss_fn, Batches(*problem()), steps=10, ema=ema)
+    assert weights(model).isfinite().all()
+
+
+def test_settings_that_make_no_sense_are_refused():
+    model, data = small_model(), Batches(*problem())
+    for wrong, words in {"steps": (0, "steps=0"), "ema": (1.0, "ema=1.0"), "decay": (60, "decay=60"),
+                         "save_every": (0, "save_every=0")}.items():
+        value, message = words
+        with pytest.raises(ValueError, match=message):
+            fit(model, squared_error, data, **({"steps": 3} | {wrong: value}))
+    with pytest.raises(ValueError, match="gave no batch"):
+        fit(model, squared_error, [], steps=3)
+    with pytest.raises(ValueError, match="let evaluate call it 'test loss'"):
+        fit(model, squared_error, data, steps=1, evaluate=lambda m: {"loss": 1.0})
+
+
+def test_a_saved_state_of_something_else_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "run.safetensors"
+    data = Batches(*problem(), batch_size=16)
+
+    def interrupted(model, **settings):
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, stopping(squared_error, 8), data, steps=10, save_every=3, resume=path, **settings)
+
+    interrupted(small_model())
+    with pytest.raises(ValueError, match=r"other settings \{'lr': 0.001\}"):
+        fit(small_model(), squared_error, data, steps=10, lr=0.5, resume=path)
+    with pytest.raises(ValueError, match="belongs to another model"):
+        fit(nn.Linear(3, 1), squared_error, data, steps=10, resume=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="not the saved state of a run"):
+        fit(small_model(), squared_error, data, steps=10, resume=path)
+
+
+def test_the_progress_bar_shows_the_loss_and_can_be_silenced(capsys, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    fit(small_model(), lambda *a: (time.sleep(0.15), squared_error(*a))[1], Batches(*problem()), 3, label="a small net")
+    shown = capsys.readouterr().err
+    assert "a small net" in shown and "loss" in shown
+    fit(small_model(), squared_error, Batches(*problem()), steps=3, progress=False)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_history_plots_itself_and_knows_its_terms():
+    history = fit(small_model(), squared_error, Batches(*problem()), steps=4, eval_every=2, evaluate=evaluate)
+    ax = history.plot()
+    assert [line.get_label() for line in ax.lines] == ["loss", "largest", "test"]
+    assert list(ax.lines[2].get_xdata()) == [2, 4] and list(ax.lines[0].get_ydata()) == pytest.approx(history["loss"])
+    with pytest.raises(KeyError, match="choose one of"):
+        history["accuracy"]
+    with pytest.raises(ValueError, match="nothing to draw"):
+        History().plot()
