@@ -8,7 +8,13 @@ import torch
 
 
 def device() -> torch.device:
-    """The fastest device of this machine: cuda, then mps (Apple), then cpu."""
+    """The fastest device of this machine: cuda, then mps (Apple), then cpu. The environment variable COURSE_DEVICE
+    overrides it, for example COURSE_DEVICE=cpu to get the very numbers that the notebooks were saved with."""
+    if chosen := os.environ.get("COURSE_DEVICE"):
+        try:
+            return torch.empty(0, device=chosen).device
+        except (RuntimeError, AssertionError):
+            raise ValueError(f"COURSE_DEVICE={chosen!r} is not available here: unset it, or set it to cpu") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

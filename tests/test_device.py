@@ -10,6 +10,7 @@ from course_lib.device import budget, device, profile, seed, seeded
 
 
 def test_the_fastest_device_is_chosen(monkeypatch):
+    monkeypatch.delenv("COURSE_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device().type == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -17,6 +18,15 @@ def test_the_fastest_device_is_chosen(monkeypatch):
     assert device().type == "mps"
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert device().type == "cpu"
+
+
+def test_the_device_can_be_set_by_hand(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    assert device().type == "cpu"
+    monkeypatch.setenv("COURSE_DEVICE", "gpu")
+    with pytest.raises(ValueError, match="COURSE_DEVICE='gpu' is not available here"):
+        device()
 
 
 def test_the_budget_follows_the_profile(monkeypatch):
@@ -27,6 +37,7 @@ def test_the_budget_follows_the_profile(monkeypatch):
     with pytest.raises(ValueError, match="COURSE_PROFILE='tpu' is unknown: set it to cpu or gpu"):
         profile()
     monkeypatch.delenv("COURSE_PROFILE")
+    monkeypatch.delenv("COURSE_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert profile() == "gpu"
 

@@ -1,0 +1,61 @@
+# The two commands of the course:   make lab   opens the lessons in JupyterLab;   make test   runs and compares everything.
+# Each target sets up what it needs in .venv. A chosen Python: make lab PYTHON=python3.12
+
+VENV        := .venv
+BIN         := $(VENV)/bin
+STAMP       := $(VENV)/installed
+CONSTRAINTS ?= constraints.txt
+LAB_FLAGS   ?=
+FIND_PYTHON  = $(or $(PYTHON),python3)
+
+# A Python named by hand that is not the one in .venv: make the environment anew.
+ifneq ($(and $(PYTHON),$(wildcard $(BIN)/python)),)
+ifneq ($(shell $(PYTHON) -V 2>&1),$(shell $(BIN)/python -V 2>&1))
+$(shell rm -f $(STAMP) $(BIN)/python*)
+endif
+endif
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),-qq) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+
+.PHONY: help setup lab test lint notebooks exercises checkpoints adopt bench clean
+
+help:            ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+
+setup: $(STAMP)  ## install everything into .venv (the other targets do it by themselves)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(FIND_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "This course needs Python 3.11 or newer, and '$(FIND_PYTHON)' is not one. Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV) (once; a few minutes, about 6 GB with GPU support on Linux, 1 GB elsewhere) ..."
+	@test -x $(BIN)/python || $(FIND_PYTHON) -m venv --clear $(VENV) || \
+	  { echo "No virtual environment could be made. On Debian and Ubuntu install python3-venv; else check the free disk space."; exit 1; }
+	@$(PIP) -e ".[dev,classroom]" || \
+	  { echo "The installation failed; the reason stands above. Check the network and the free disk space, then run the same command again. To use the newest packages in place of the tested ones: make $(MAKECMDGOALS) CONSTRAINTS="; exit 1; }
+	@touch $(STAMP)
+
+lab: setup       ## open the course in JupyterLab
+	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(LAB_FLAGS) notebooks/00_start_here.ipynb
+
+test: setup      ## run the unit tests and run and compare every notebook
+	@$(BIN)/ruff check .
+	@$(BIN)/python tests/run.py $(TEST_FLAGS)
+
+notebooks: setup ## run lessons and save them: all that are out of date, or make notebooks NB=31
+	@$(BIN)/python authoring/build.py $(if $(NB),--force $(NB))
+
+exercises: setup ## make the student versions anew
+	@$(BIN)/python authoring/build.py --exercises
+
+adopt: setup     ## take an edit made in JupyterLab back into the text source: make adopt NB=31
+	@$(if $(NB),,echo "Say which lesson: make adopt NB=31"; exit 1)
+	@$(BIN)/python authoring/build.py --adopt $(NB)
+
+checkpoints: setup ## train shipped weights anew: all, or make checkpoints NAME=judge
+	@$(BIN)/python -m course_lib.checkpoints $(NAME)
+
+bench: setup     ## compare with other implementations
+	@$(PIP) -e ".[bench]"
+	@$(BIN)/python benchmarks/run.py
+
+clean:           ## remove .venv
+	rm -rf $(VENV)
