@@ -1,0 +1,66 @@
+"""The two ends of every comparison: real digits (nothing can look more real) and noise (nothing can look less real).
+They keep the contract of a generator, `sample(n, ...) -> (n, 1, 28, 28)`, so that no table needs a special case."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.data import load
+
+
+@dataclass
+class TrainingDigitsConfig:
+    dataset: str = "digits"
+
+
+@dataclass
+class NoiseConfig:
+    size: int = 28
+
+
+class TrainingDigits(nn.Module):
+    """Hands out the training images themselves: the ceiling of every quality score, and a copier that the memorisation
+    test must catch. Nothing is stored but the name of the data set."""
+
+    def __init__(self, config: TrainingDigitsConfig):
+        super().__init__()
+        self.config = config
+        x, y = load(config.dataset).train
+        self.register_buffer("x", x, persistent=False)             # (N, C, H, W)
+        self.register_buffer("y", y, persistent=False)             # (N,)
+
+    def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """n different images (as long as there are so many) -> (n, C, H, W).  y: the labels, one for all or (n,)"""
+        if n < 1:
+            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
+        if y is None:
+            return self.x[self._shuffled(torch.arange(len(self.y), device=self.y.device), n, generator)]
+        wanted = torch.as_tensor(y, device=self.y.device).expand(n)
+        i = torch.empty(n, dtype=torch.long, device=self.y.device)
+        for label in wanted.unique():
+            pool = (self.y == label).nonzero().squeeze(1)
+            if len(pool) == 0:
+                raise ValueError(f"no image of {self.config.dataset} has label {label.item()}")
+            places = wanted == label
+            i[places] = self._shuffled(pool, int(places.sum()), generator)
+        return self.x[i]
+
+    def _shuffled(self, pool: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+        order = torch.randperm(len(pool), generator=generator, device=pool.device)
+        return pool[order[torch.arange(n, device=pool.device) % len(pool)]]
+
+
+class Noise(nn.Module):
+    """Every pixel independent and uniform in [0, 1]: the floor."""
+
+    def __init__(self, config: NoiseConfig):
+        super().__init__()
+        self.config = config
+        self.register_buffer("origin", torch.zeros(0))             # knows the device; a file needs one tensor
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """-> (n, 1, size, size)"""
+        if n < 1:
+            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
+        return torch.rand(n, 1, self.config.size, self.config.size, generator=generator, device=self.origin.device)

@@ -1,0 +1,265 @@
+"""Gaussians as generators: one for each class (labels known), or a mixture of them fitted by EM (labels unknown).
+
+Both are the same density, K Gaussians with weights,  p(z, k) = w_k N(z; mu_k, Sigma_k).  They live on the principal
+axes of the images, since a covariance of 784 pixels has 307,720 entries and many pixels never change.
+
+    model = ClassGaussians.fit(x, y);  model.log_prob(x) (B, 10);  model.predict(x);  model.sample(100, y=7)
+    model, history = GaussianMixture.fit(x, n_gaussian=40);  model.log_prob(x) (B,);  model.sample(100)
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class ClassGaussiansConfig:
+    size: int = 28                             # images are (1, size, size)
+    n_axis: int = 50                           # principal axes kept
+    n_class: int = 10
+
+
+@dataclass
+class GaussianMixtureConfig:
+    size: int = 28
+    n_axis: int = 50
+    n_gaussian: int = 40
+
+
+# ---------------------------------------------------------------------------------------------------- the mathematics
+
+def principal_axes(x: Tensor, n_axis: int) -> tuple[Tensor, Tensor]:
+    """The mean image and the n_axis directions in which images vary most (PCA).
+
+    x (N, ...) -> mean (P,), axes (n_axis, P): orthonormal rows by falling variance, the largest entry of each positive;
+    P is the length of a flat image. Computed in float64, returned in x's dtype.  Raises ValueError if N or P is below
+    n_axis.
+    """
+    flat = _finite(x).flatten(1).double()                                     # (N, P)
+    if not 1 <= n_axis <= min(flat.shape):
+        raise ValueError(f"n_axis={n_axis} must be between 1 and {min(flat.shape)} for {len(flat)} images of "
+                         f"{flat.shape[1]} numbers")
+    mean = flat.mean(0)
+    _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))           # (P, P) columns by rising variance
+    axes = vectors.T.flip(0)[:n_axis]                                         # (n_axis, P)
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))              # an axis has no sign: choose one
+    return mean.to(x.dtype), (axes * largest.sign()).to(x.dtype)
+
+
+def gaussian_log_prob(z: Tensor, mu: Tensor, scale: Tensor) -> Tensor:
+    """log N(z; mu_k, scale_k scale_k^T) in nats, for every point and every Gaussian.
+
+    z (B, D), mu (K, D), scale (K, D, D) lower triangular (Cholesky) -> (B, K).  With u = scale^-1 (z - mu), the density
+    is that of D standard normals u, divided by the volume that `scale` stretches: the product of its diagonal.
+    """
+    D = z.shape[1]
+    u = torch.linalg.solve_triangular(scale, (z[:, None] - mu).permute(1, 2, 0), upper=False)          # (K, D, B)
+    log_volume = scale.diagonal(dim1=1, dim2=2).log().sum(1)                                           # (K,)
+    return (-0.5 * (u**2).sum(1) - log_volume[:, None] - 0.5 * D * math.log(2 * math.pi)).T            # (B, K)
+
+
+def moments(z: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and covariance of each of K groups, where point i belongs to group k with weight r[i, k].
+
+    z (N, D), r (N, K) >= 0 -> n (K,), mu (K, D), cov (K, D, D).  The maximum-likelihood estimates: they divide by n.
+    """
+    n = r.sum(0)                                                              # (K,)
+    mu = r.T @ z / n[:, None]                                                 # (K, D)
+    second = torch.stack([(z * w[:, None]).T @ z for w in r.T])               # (K, D, D) sums of r z z^T
+    return n, mu, second / n[:, None, None] - mu[:, :, None] * mu[:, None, :]
+
+
+def shrink(cov: Tensor, n: Tensor, pool: float, ridge: float) -> Tensor:
+    """Covariances that can be inverted, even where a group has fewer points than dimensions.
+
+    Each is averaged with what all groups share, as if the shared covariance had been seen in `pool` further points:
+    0 keeps every group's own, math.inf gives all the same one.  `ridge` times the mean variance is added to the
+    diagonal of what is shared.  cov (K, D, D), n (K,) -> (K, D, D).  After Friedman (1989), regularised discriminant
+    analysis.
+    """
+    D = cov.shape[-1]
+    shared = (n[:, None, None] * cov).sum(0) / n.sum()                                          # (D, D)
+    shared = shared + ridge * shared.diagonal().mean() * torch.eye(D, dtype=cov.dtype, device=cov.device)
+    own = (n / (n + pool))[:, None, None] if pool > 0 else torch.ones_like(cov[:, :1, :1])      # (K, 1, 1)
+    return own * cov + (1 - own) * shared
+
+
+def spread_out(z: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
+    """k points of z, far from each other: each next one is drawn in proportion to its squared distance to the nearest
+    already chosen (k-means++, Arthur & Vassilvitskii, 2007).  z (N, D) -> (k, D)"""
+    chosen = torch.randint(len(z), (1,), generator=generator, device=z.device)
+    nearest = ((z - z[chosen]) ** 2).sum(1)                                   # (N,)
+    for _ in range(k - 1):
+        i = torch.multinomial(nearest.clamp(min=1e-12), 1, generator=generator)
+        chosen = torch.cat([chosen, i])
+        nearest = torch.minimum(nearest, ((z - z[i]) ** 2).sum(1))
+    return z[chosen]
+
+
+def em(z: Tensor, mu: Tensor, steps: int, *, ridge: float = 1e-6) -> tuple[Tensor, Tensor, Tensor, list[float]]:
+    """Fit a mixture of K Gaussians by expectation-maximisation, starting at the means `mu` with everything else equal.
+
+    z (N, D), mu (K, D) -> weights (K,), mu (K, D), cov (K, D, D), and the mean log-likelihood in nats per point before
+    each step and after the last one (steps + 1 numbers).  `ridge`, in the units of z squared, is added to the diagonal
+    of each covariance; where it is small the likelihood never falls (Dempster, Laird & Rubin, 1977).
+    """
+    K, D = mu.shape
+    eye = torch.eye(D, dtype=z.dtype, device=z.device)
+    weights = torch.full((K,), 1 / K, dtype=z.dtype, device=z.device)
+    cov = (torch.cov(z.T, correction=0).reshape(D, D) + ridge * eye).expand(K, D, D)
+    history = []
+    for step in range(steps + 1):
+        joint = weights.log() + gaussian_log_prob(z, mu, torch.linalg.cholesky(cov))            # (N, K) log p(z, k)
+        evidence = joint.logsumexp(1, keepdim=True)                                             # (N, 1) log p(z)
+        history.append(evidence.mean().item())
+        if step < steps:
+            r = (joint - evidence).exp()                                      # E: r[i, k] = p(k | z_i)
+            n, mu, cov = moments(z, r + 1e-12)                                # M: the weighted averages
+            weights, cov = n / n.sum(), cov + ridge * eye
+    return weights, mu, cov, history
+
+
+# ----------------------------------------------------------------------------------------------------- the two models
+
+class Gaussians(nn.Module):
+    """K Gaussians with weights on the principal axes of images; what both models below share."""
+
+    def __init__(self, size: int, n_axis: int, K: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size * size))                # of the images
+        self.register_buffer("axes", torch.eye(n_axis, size * size))
+        self.register_buffer("log_weight", torch.full((K,), -math.log(K)))    # log p(k)
+        self.register_buffer("mu", torch.zeros(K, n_axis))
+        self.register_buffer("scale", torch.eye(n_axis).repeat(K, 1, 1))      # Cholesky factors of the covariances
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Coordinates on the principal axes.  (B, 1, size, size) -> (B, n_axis)"""
+        side = math.isqrt(len(self.mean))
+        if x.shape[1:] != (1, side, side) or not x.is_floating_point():
+            raise ValueError(f"{type(self).__name__} needs float images of shape (B, 1, {side}, {side}), got {x.dtype} "
+                             f"{tuple(x.shape)}")
+        return (x.flatten(1) - self.mean) @ self.axes.T
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The image at coordinates z, clamped to [0, 1].  (B, n_axis) -> (B, 1, size, size)"""
+        side = math.isqrt(len(self.mean))
+        return (self.mean + z @ self.axes).clamp(0, 1).view(-1, 1, side, side)
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """log p(z, k) in nats, a density over the n_axis coordinates.  (B, 1, size, size) -> (B, K)"""
+        return self.log_weight + gaussian_log_prob(self.encode(x), self.mu, self.scale)
+
+    def draw(self, k: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One image from each Gaussian named in k: z = mu + scale eps.  k (B,) int64 -> (B, 1, size, size)"""
+        eps = torch.randn(len(k), self.mu.shape[1], 1, generator=generator, device=self.mu.device)
+        return self.decode(self.mu[k] + (self.scale[k] @ eps).squeeze(-1))
+
+    def choose(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n components drawn by their weights.  -> (n,) int64"""
+        return torch.multinomial(self.log_weight.exp(), _positive(n), replacement=True, generator=generator)
+
+    def set(self, mean: Tensor, axes: Tensor, weight: Tensor, mu: Tensor, cov: Tensor) -> "Gaussians":
+        """Take over fitted values (any float dtype; cov must be positive definite)."""
+        scale = torch.linalg.cholesky(cov)
+        for name, value in dict(mean=mean, axes=axes, log_weight=weight.log(), mu=mu, scale=scale).items():
+            getattr(self, name).copy_(value)
+        return self
+
+
+class ClassGaussians(Gaussians):
+    """A classifier that can draw: p(x, y) = p(y) N(x; mu_y, Sigma_y) on principal axes."""
+
+    def __init__(self, config: ClassGaussiansConfig):
+        super().__init__(config.size, config.n_axis, config.n_class)
+        self.config = config
+
+    @classmethod
+    def fit(cls, x: Tensor, y: Tensor, *, n_axis: int = 50, n_class: int = 10, pool: float = 10.0, ridge: float = 0.5,
+            axes: tuple[Tensor, Tensor] | None = None) -> "ClassGaussians":
+        """Means and covariances by class, in closed form: no steps, no learning rate.
+
+        x (N, 1, S, S), y (N,) int64, every class present.  pool, ridge: see `shrink`.  axes: (mean, axes) of
+        `principal_axes` where they were found on other images, unlabelled ones for example; default: those of x.
+        """
+        labels = torch.as_tensor(y)
+        if len(x) != len(labels) or len(x) == 0:
+            raise ValueError(f"{len(x)} images need as many labels, and at least one of each class: got {len(labels)}")
+        if labels.is_floating_point() or labels.min() < 0 or labels.max() >= n_class:
+            raise ValueError(f"labels must be whole numbers from 0 to {n_class - 1}, got {labels.dtype} from "
+                             f"{labels.min().item()} to {labels.max().item()}")
+        missing = sorted(set(range(n_class)) - set(labels.tolist()))
+        if missing:
+            raise ValueError(f"no image of class {missing[0]} to fit a Gaussian to: give at least one of each class")
+        mean, basis = principal_axes(x, n_axis) if axes is None else axes
+        model = cls(ClassGaussiansConfig(x.shape[-1], len(basis), n_class)).to(x.device)
+        z = (_finite(x).flatten(1) - mean).double() @ basis.double().T                          # (N, n_axis)
+        r = nn.functional.one_hot(labels.long(), n_class).to(z)                                 # (N, n_class)
+        n, mu, cov = moments(z, r)
+        return model.set(mean, basis, n / n.sum(), mu, shrink(cov, n, pool, ridge))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x, y) for every y, in nats.  (B, 1, S, S) -> (B, n_class)"""
+        return self.log_joint(x)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The most probable label, by Bayes' rule: p(y | x) is p(x, y) divided by a number that y does not change."""
+        return self.log_joint(x).argmax(1)                                    # (B,)
+
+    def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """n images in [0, 1] -> (n, 1, S, S).  y: the class asked for, one for all or (n,); None draws it from p(y)."""
+        if y is None:
+            return self.draw(self.choose(n, generator), generator)
+        k = torch.as_tensor(y, device=self.mu.device).expand(_positive(n))
+        if k.is_floating_point() or k.min() < 0 or k.max() >= self.config.n_class:
+            raise ValueError(f"y must hold whole numbers from 0 to {self.config.n_class - 1}, got {y}")
+        return self.draw(k, generator)
+
+
+class GaussianMixture(Gaussians):
+    """The same density fitted without labels: p(x) = sum_k w_k N(x; mu_k, Sigma_k) on principal axes."""
+
+    def __init__(self, config: GaussianMixtureConfig):
+        super().__init__(config.size, config.n_axis, config.n_gaussian)
+        self.config = config
+
+    @classmethod
+    def fit(cls, x: Tensor, *, n_axis: int = 50, n_gaussian: int = 40, steps: int = 50, ridge: float = 0.02,
+            generator: torch.Generator | None = None) -> tuple["GaussianMixture", list[float]]:
+        """`em` from spread-out means.  x (N, 1, S, S) -> the model, and the mean log-likelihood in nats by step.
+
+        ridge: added to each variance, in squared grey levels; keeps Gaussians of few images from collapsing.
+        """
+        if not 1 <= n_gaussian <= len(x):
+            raise ValueError(f"n_gaussian={n_gaussian} must be between 1 and the number of images, {len(x)}")
+        mean, axes = principal_axes(x, n_axis)
+        model = cls(GaussianMixtureConfig(x.shape[-1], n_axis, n_gaussian)).to(x.device)
+        z = (x.flatten(1) - mean).double() @ axes.double().T                                    # (N, n_axis)
+        *fitted, history = em(z, spread_out(z, n_gaussian, generator), steps, ridge=ridge)
+        return model.set(mean, axes, *fitted), history
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats.  (B, 1, S, S) -> (B,)"""
+        return self.log_joint(x).logsumexp(1)
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """p(k | x): which Gaussian an image came from.  (B, 1, S, S) -> (B, n_gaussian), rows sum to 1"""
+        return self.log_joint(x).softmax(1)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n images in [0, 1] -> (n, 1, S, S)."""
+        return self.draw(self.choose(n, generator), generator)
+
+
+def _positive(n: int) -> int:
+    if n < 1:
+        raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
+    return n
+
+
+def _finite(x: Tensor) -> Tensor:
+    if not x.is_floating_point() or not torch.isfinite(x).all():
+        raise ValueError(f"images must be finite floats, got {x.dtype} with "
+                         f"{int((~torch.isfinite(x)).sum())} numbers that are not finite")
+    return x

@@ -1,0 +1,219 @@
+"""Numbers for sets of samples. Nearly all of them compare two clouds of points: features (n, d) of generated and of
+real images. Whose features is up to the caller; in this course they are those of the judge, the CNN of lesson 12.
+
+Everything is computed on the CPU in float64, so that a number does not depend on the device the samples came from.
+"""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_lib import checkpoint
+from course_lib.data import load
+
+# ------------------------------------------------------------------------------------- distances between distributions
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """Squared Fréchet distance of two Gaussians with the means and covariances of a (n, d) and b (m, d).
+
+        |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))
+
+    0 for equal clouds; needs n, m >= 2, and not n > d. It depends on n (fewer samples, larger distance): compare
+    numbers of equal sample sizes only.  Heusel et al. (2017), eq. 6.
+    """
+    a, b = _cloud("a", a, 2), _cloud("b", b, 2)
+    _same_width(a, b)
+    S_a, S_b = _covariance(a), _covariance(b)                                 # (d, d)
+    # The trace of (S_a S_b)^(1/2) is the sum of the singular values of S_a^(1/2) S_b^(1/2).
+    cross = torch.linalg.svdvals(_root(S_a) @ _root(S_b)).sum()
+    distance = ((a.mean(0) - b.mean(0)) ** 2).sum() + S_a.trace() + S_b.trace() - 2 * cross
+    return max(distance.item(), 0.0)                                          # rounding may leave -1e-13
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """Squared maximum mean discrepancy with the kernel (x.y / d + 1)^3, without bias: KID.
+
+    a (n, d), b (m, d), n, m >= 2. Zero on average for two samples of one distribution, so a single value may be
+    negative; its mean does not depend on the number of samples.  Bińkowski et al. (2018), section 4.
+    """
+    a, b = _cloud("a", a, 2), _cloud("b", b, 2)
+    _same_width(a, b)
+
+    def k(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3                                # (n, m)
+
+    def mean_of_pairs(k_xx):                                                  # of different points: no diagonal
+        n = len(k_xx)
+        return (k_xx.sum() - k_xx.trace()) / (n * (n - 1))
+
+    return (mean_of_pairs(k(a, a)) + mean_of_pairs(k(b, b)) - 2 * k(a, b).mean()).item()
+
+
+# ---------------------------------------------------------------------------------------------------------- neighbours
+
+def nearest_neighbours(x: Tensor, reference: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """The k points of `reference` that are nearest to each point of x, nearest first.
+
+    x (n, d), reference (m, d) -> Euclidean distances (n, k) float64, indices (n, k) int64, both on the CPU.
+    """
+    x, reference = _cloud("x", x, 1), _cloud("reference", reference, 1)
+    _same_width(x, reference)
+    if not 1 <= k <= len(reference):
+        raise ValueError(f"k={k} must be between 1 and the number of reference points, {len(reference)}")
+    found = [_distances(part, reference).topk(k, largest=False) for part in x.split(500)]       # bounds the memory
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:
+    """Precision: the share of fakes that fall where real points are. Recall: the share of real points where fakes are.
+
+    "Where points are" is the union of balls around them, each reaching to its k-th nearest neighbour in its own cloud.
+    real (n, d), fake (m, d), n, m > k -> two numbers in [0, 1].  Kynkäänniemi et al. (2019), eq. 1-2.
+    """
+    real, fake = _cloud("real", real, k + 1), _cloud("fake", fake, k + 1)
+    _same_width(real, fake)
+    between = _distances(fake, real)                                          # (m, n)
+    reach_real = nearest_neighbours(real, real, k + 1)[0][:, -1]              # (n,) the first is the point itself
+    reach_fake = nearest_neighbours(fake, fake, k + 1)[0][:, -1]              # (m,)
+    precision = (between <= reach_real).any(1).double().mean()
+    recall = (between <= reach_fake[:, None]).any(0).double().mean()
+    return precision.item(), recall.item()
+
+
+def memorisation(samples: Tensor, train: Tensor, test: Tensor) -> float:
+    """The probability that a sample lies nearer to the training set than a fresh real point does.
+
+    0.5: as far from the training set as fresh data. 1: copies. Near 0: far from all data. Samples that are merely
+    *typical* (smooth, near a class mean) also score above 0.5: look at nearest neighbours before you accuse a model.
+    All (n_i, d) -> a number in [0, 1]; ties count one half.  The Mann-Whitney statistic of the data-copying test,
+    Meehan, Chaudhuri & Dasgupta (2020), over one cell.
+    """
+    of_samples = nearest_neighbours(samples, train)[0].squeeze(1)             # (n,)
+    of_test = nearest_neighbours(test, train)[0].squeeze(1).sort().values     # (m,) rising
+    above = len(of_test) - torch.searchsorted(of_test, of_samples, right=True)
+    at_least = len(of_test) - torch.searchsorted(of_test, of_samples, right=False)
+    return ((above + at_least).double().mean() / (2 * len(of_test))).item()
+
+
+# ---------------------------------------------------------------------------------------------------------- uncertainty
+
+def bootstrap(metric: Callable[..., float], *sets: Tensor, n: int = 200, seed: int = 0) -> tuple[float, float, float]:
+    """(estimate, low, high): the metric of the sets, and a 95 % interval, the estimate -+ 1.96 standard errors.
+
+    The standard error is the standard deviation of the metric over n resamplings of the rows of every set, with
+    replacement (Efron, 1979). Only the spread of these values is used, not where they lie: a resampled cloud holds
+    repeated points, which moves distances like Fréchet's upwards.
+    """
+    if n < 2:
+        raise ValueError(f"n={n} resamplings have no spread: use at least 2")
+    sets = [_cpu(s) for s in sets]
+    draw = np.random.default_rng(seed)
+    values = [metric(*(s[torch.from_numpy(draw.integers(len(s), size=len(s)))] for s in sets)) for _ in range(n)]
+    estimate, half = float(metric(*sets)), 1.96 * float(np.std(values, ddof=1))
+    return estimate, estimate - half, estimate + half
+
+
+# ------------------------------------------------------------------------------------------------------------ the judge
+
+@functools.cache
+def the_judge() -> nn.Module:
+    """The shipped classifier that measures every generator; loaded once in a process."""
+    return checkpoint.load("judge")
+
+
+@torch.inference_mode()
+def judge_features(images: Tensor, judge: nn.Module | None = None, batch_size: int = 500) -> Tensor:
+    """What the judge sees in images (n, 1, 28, 28) in [0, 1]: its penultimate layer (n, d), float32 on the CPU.
+
+    judge: anything with `features`; default: the shipped one.  Raises ValueError for another shape or range.
+    """
+    return _in_batches(judge, images, batch_size, lambda j, x: j.features(x))
+
+
+@torch.inference_mode()
+def control_accuracy(judge: nn.Module | None, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+    """The share of images in which the judge sees the label that was asked for.
+
+    judge: anything that returns logits; None: the shipped one.  images (n, 1, 28, 28) in [0, 1], labels (n,) -> [0, 1]
+    """
+    labels = _cpu(labels)
+    if len(labels) != len(images):
+        raise ValueError(f"{len(images)} images need as many labels, got {len(labels)}")
+    seen = _in_batches(judge, images, batch_size, lambda j, x: j(x).argmax(1))
+    return (seen == labels).double().mean().item()
+
+
+def measure(images: Tensor, labels: Tensor | None = None, *, judge: nn.Module | None = None, n_bootstrap: int = 200,
+            ) -> dict[str, float]:
+    """All numbers of one row of the leaderboard: generated images against the 1,000 test digits, to the judge's eye.
+
+    images (n, 1, 28, 28) in [0, 1]; use n = 1,000, since Fréchet distances compare only at equal n.  labels (n,): what
+    was asked for, where the generator can be asked; adds "control".
+    """
+    digits = load("digits")
+    fake, train, test = (judge_features(x, judge) for x in (images, digits.train.x, digits.test.x))
+    frechet, low, high = bootstrap(frechet_distance, fake, test, n=n_bootstrap)
+    precision, recall = precision_recall(test, fake)
+    row = dict(n=float(len(images)), frechet=frechet, frechet_error=(high - low) / 2,
+               kernel=kernel_distance(fake, test), precision=precision, recall=recall,
+               memorisation=memorisation(fake, train, test))
+    if labels is not None:
+        row["control"] = control_accuracy(judge, images, labels)
+    return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------ the parts
+
+def _in_batches(judge: nn.Module | None, images: Tensor, batch_size: int, what: Callable) -> Tensor:
+    if images.ndim != 4 or images.shape[1:] != (1, 28, 28) or len(images) == 0 or not images.is_floating_point():
+        raise ValueError(f"the judge looks at float images of shape (n, 1, 28, 28), n >= 1; got {images.dtype} "
+                         f"{tuple(images.shape)}")
+    low, high = images.min().item(), images.max().item()
+    if not (-1e-4 <= low and high <= 1 + 1e-4):                               # also catches nan
+        raise ValueError(f"the judge looks at images in [0, 1]; these reach from {low:.3g} to {high:.3g}: clamp or "
+                         f"rescale them")
+    judge = the_judge() if judge is None else judge
+    at = next((p.device for p in judge.parameters()), images.device)
+    was_training = judge.training
+    judge.eval()
+    seen = torch.cat([what(judge, part.float().to(at)).cpu() for part in images.split(batch_size)])
+    judge.train(was_training)
+    return seen
+
+
+def _cpu(x) -> Tensor:
+    return torch.as_tensor(x).detach().cpu()
+
+
+def _cloud(name: str, x: Tensor, at_least: int) -> Tensor:
+    """x as float64 on the CPU, or one line saying what is wrong with it."""
+    x = _cpu(x)
+    if x.ndim != 2 or x.shape[1] == 0 or len(x) < at_least:
+        raise ValueError(f"{name} must hold at least {at_least} points as rows (n, d), got shape {tuple(x.shape)}")
+    x = x.double()
+    if not torch.isfinite(x).all():
+        raise ValueError(f"{name} holds {int((~torch.isfinite(x)).sum())} numbers that are not finite")
+    return x
+
+
+def _same_width(a: Tensor, b: Tensor) -> None:
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"points of {a.shape[1]} numbers cannot be compared with points of {b.shape[1]}")
+
+
+def _covariance(x: Tensor) -> Tensor:
+    return torch.cov(x.T).reshape(x.shape[1], x.shape[1])                     # (d, d), divides by n - 1
+
+
+def _root(S: Tensor) -> Tensor:
+    """The symmetric square root of a covariance; eigenvalues that rounding made negative count as 0."""
+    values, vectors = torch.linalg.eigh(S)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean, (n, m), by differences and not by |x|^2 + |y|^2 - 2xy, which makes equal points lie 1e-8 apart."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
