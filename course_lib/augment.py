@@ -1,5 +1,5 @@
 """Augmentation: small random distortions that change the picture of a digit, and not which digit it is.
-A whole batch is distorted by one `grid_sample`: an affine map and a smooth random field say where each pixel is read."""
+One `grid_sample` distorts a whole batch: an affine map and a smooth random field say where each pixel is read from."""
 
 import math
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def augment(x: Tensor, generator: torch.Generator | None = None, *, rotate: float = 15.0, scale: float = 0.15,
-            shear: float = 0.2, shift: float = 2.0, elastic: float = 1.5, n_knot: int = 6) -> Tensor:
+def augment(x: Tensor, generator: torch.Generator | None = None, *, rotate: float = 12.0, scale: float = 0.12,
+            shear: float = 0.15, shift: float = 2.0, elastic: float = 1.0, n_knot: int = 5) -> Tensor:
     """Give every image its own random affine map and elastic distortion.  x (B, C, H, W) -> (B, C, H, W)
 
     Each strength is the half-width of a uniform distribution around "no change", and 0 switches it off: `rotate` in
