@@ -37,7 +37,7 @@ def principal_axes(x: Tensor, n_axis: int) -> tuple[Tensor, Tensor]:
     P is the length of a flat image. Computed in float64, returned in x's dtype.  Raises ValueError if N or P is below
     n_axis.
     """
-    flat = _finite(x).flatten(1).double()                                     # (N, P)
+    flat = _finite(x).flatten(1).cpu().double()                               # (N, P) Apple's GPU has no float64
     if not 1 <= n_axis <= min(flat.shape):
         raise ValueError(f"n_axis={n_axis} must be between 1 and {min(flat.shape)} for {len(flat)} images of "
                          f"{flat.shape[1]} numbers")
@@ -45,7 +45,7 @@ def principal_axes(x: Tensor, n_axis: int) -> tuple[Tensor, Tensor]:
     _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))           # (P, P) columns by rising variance
     axes = vectors.T.flip(0)[:n_axis]                                         # (n_axis, P)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))              # an axis has no sign: choose one
-    return mean.to(x.dtype), (axes * largest.sign()).to(x.dtype)
+    return mean.to(x), (axes * largest.sign()).to(x)
 
 
 def gaussian_log_prob(z: Tensor, mu: Tensor, scale: Tensor) -> Tensor:
@@ -194,8 +194,8 @@ class ClassGaussians(Gaussians):
             raise ValueError(f"no image of class {missing[0]} to fit a Gaussian to: give at least one of each class")
         mean, basis = principal_axes(x, n_axis) if axes is None else axes
         model = cls(ClassGaussiansConfig(x.shape[-1], len(basis), n_class)).to(x.device)
-        z = (_finite(x).flatten(1) - mean).double() @ basis.double().T                          # (N, n_axis)
-        r = nn.functional.one_hot(labels.long(), n_class).to(z)                                 # (N, n_class)
+        z = _coordinates(x, mean, basis)                                                        # (N, n_axis)
+        r = nn.functional.one_hot(labels.long().cpu(), n_class).to(z)                                 # (N, n_class)
         n, mu, cov = moments(z, r)
         return model.set(mean, basis, n / n.sum(), mu, shrink(cov, n, pool, ridge))
 
@@ -230,12 +230,13 @@ class GaussianMixture(Gaussians):
         """`em` from spread-out means.  x (N, 1, S, S) -> the model, and the mean log-likelihood in nats by step.
 
         ridge: added to each variance, in squared grey levels; keeps Gaussians of few images from collapsing.
+        generator: on the CPU, where all fitting is done, in float64.
         """
         if not 1 <= n_gaussian <= len(x):
             raise ValueError(f"n_gaussian={n_gaussian} must be between 1 and the number of images, {len(x)}")
         mean, axes = principal_axes(x, n_axis)
         model = cls(GaussianMixtureConfig(x.shape[-1], n_axis, n_gaussian)).to(x.device)
-        z = (x.flatten(1) - mean).double() @ axes.double().T                                    # (N, n_axis)
+        z = _coordinates(x, mean, axes)                                                         # (N, n_axis)
         *fitted, history = em(z, spread_out(z, n_gaussian, generator), steps, ridge=ridge)
         return model.set(mean, axes, *fitted), history
 
@@ -250,6 +251,11 @@ class GaussianMixture(Gaussians):
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n images in [0, 1] -> (n, 1, S, S)."""
         return self.draw(self.choose(n, generator), generator)
+
+
+def _coordinates(x: Tensor, mean: Tensor, axes: Tensor) -> Tensor:
+    """Of images on principal axes, float64 on the CPU.  (N, ...) -> (N, n_axis)"""
+    return (_finite(x).flatten(1) - mean).cpu().double() @ axes.cpu().double().T
 
 
 def _positive(n: int) -> int:
