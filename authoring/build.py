@@ -23,6 +23,7 @@ import struct
 import sys
 import tempfile
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import jupytext
@@ -79,9 +80,10 @@ def clean(cells: list) -> list:
     """The cells without outputs and without what an editor adds, named by the hash of their source."""
     seen, kept = {}, []
     for cell in nbformat.from_dict(cells):
-        name = hashlib.sha1((cell.cell_type + cell.source).encode()).hexdigest()[:8]
+        source = cell.source.strip("\n")
+        name = hashlib.sha1((cell.cell_type + source).encode()).hexdigest()[:8]
         seen[name] = seen.get(name, 0) + 1
-        new = dict(cell_type=cell.cell_type, source=cell.source, id=name if seen[name] == 1 else f"{name}-{seen[name]}",
+        new = dict(cell_type=cell.cell_type, source=source, id=name if seen[name] == 1 else f"{name}-{seen[name]}",
                    metadata={k: v for k, v in cell.metadata.items() if k not in EDITOR_METADATA})
         if cell.cell_type == "code":
             new |= dict(outputs=[], execution_count=None)
@@ -202,10 +204,10 @@ def adopt(text: Path, notebook: Path) -> bool:
         return False
     cells = clean(nbformat.read(notebook, as_version=4).cells)
     new = text_of(cells)
-    for mine, read in zip(cells, cells_of(new), strict=True):
+    for i, (mine, read) in enumerate(zip_longest(cells, cells_of(new))):
         if mine != read:
-            raise BuildError(f"the percent format cannot hold this cell of {notebook.name} unchanged (an attached "
-                             f"image? a line that looks like a cell marker?):\n    {mine.source[:200]}")
+            raise BuildError(f"the percent format cannot hold cell {i} of {notebook.name} (is an image pasted into "
+                             "it, or does a line look like a cell marker?): change the cell, or write the text by hand")
     save(text, new)
     return True
 

@@ -1,0 +1,127 @@
+"""A pytest plugin that makes nbval 0.11 strict. Notebooks are run and compared with what they store, and
+
+- figures are compared: as many, of the same shape, and no further apart than an RMS of 5 of 255 grey levels, unless the
+  cell is tagged nbval-ignore-figure (their number and nominal size are compared even then);
+- a dead kernel is reported at once, not after the time-out of the cell;
+- a notebook that was not run from top to bottom is an error: execution counts are 1, 2, ... n;
+- a trailing ; keeps the value of a cell off the page, as it does in JupyterLab;
+- what the claims of a lesson have measured is masked (nbval_sanitize.cfg);
+- kernels run as they do for the builder, without any personal configuration.
+"""
+
+import base64
+import io
+import os
+import tempfile
+import time
+from pathlib import Path
+from queue import Empty
+
+import matplotlib.image
+import nbval.plugin
+import numpy as np
+import pytest
+from nbval.kernel import RunningKernel, start_new_kernel
+
+from authoring.build import KERNEL_ENV
+
+RMS = 5                                            # of 255: lets another version of a font pass, not another curve
+
+
+def pytest_configure(config):
+    """Nbval's options, so that a plain `pytest notebooks/31_vae.ipynb` has them too."""
+    config.option.nbval = False                                                       # it would collect a second time
+    config.option.nbval_current_env = True
+    config.option.nbval_sanitize_with = Path(__file__).with_name("nbval_sanitize.cfg")
+    config.option.nbval_cell_timeout = min(config.option.nbval_cell_timeout, 300)
+
+
+def pytest_collect_file(file_path, parent):
+    return Notebook.from_parent(parent, path=file_path) if file_path.suffix == ".ipynb" else None
+
+
+class Kernel(RunningKernel):
+    def __init__(self, kernel_name, cwd=None, startup_timeout=60):
+        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)        # instead of ~/.ipython
+        with open(os.devnull, "w") as silent:
+            self.km, self.kc = start_new_kernel(startup_timeout, kernel_name, stderr=silent, cwd=cwd,
+                                                env=os.environ | KERNEL_ENV | {"IPYTHONDIR": self.profile.name})
+        self._ensure_iopub_up()
+
+    def stop(self):
+        super().stop()
+        self.profile.cleanup()
+
+    def execute_cell_input(self, cell_input, allow_stdin=None):
+        return self.kc.execute(cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
+
+    def await_reply(self, msg_id, timeout=None):
+        end = time.monotonic() + (timeout or float("inf"))
+        while True:
+            try:
+                message = self.get_message(stream="shell", timeout=0.5)
+            except Empty:
+                if not self.is_alive():
+                    raise RuntimeError("the kernel died while it ran this cell") from None
+                if time.monotonic() > end:
+                    raise
+                continue
+            if message["parent_header"].get("msg_id") == msg_id:
+                if message["content"]["status"] == "aborted":
+                    raise RuntimeError("the kernel aborted this cell")
+                return
+
+
+class Cell(nbval.plugin.IPyNbCell):
+    def compare_outputs(self, test, ref, skip_compare=None):
+        if not super().compare_outputs(test, ref, skip_compare):
+            return False
+        if "nbval-ignore-figure" in self.cell.metadata.get("tags", []):
+            return True
+        difference = compare_figures(figures(ref), figures(test))
+        self.comparison_traceback += [difference] if difference else []
+        return not difference
+
+
+class TopToBottom(pytest.Item):
+    def runtest(self):
+        counts = [c.execution_count for c in self.parent.nb.cells if c.cell_type == "code" and c.source.strip()]
+        assert counts == list(range(1, len(counts) + 1)), f"not run from top to bottom: execution counts {counts}"
+
+    def repr_failure(self, excinfo, style=None):
+        return str(excinfo.value)
+
+    def reportinfo(self):
+        return self.path, 0, f"{self.path.name}::top to bottom"
+
+
+class Notebook(nbval.plugin.IPyNbFile):
+    def collect(self):
+        for cell in super().collect():
+            yield Cell.from_parent(self, name=cell.name, cell_num=cell.cell_num, cell=cell.cell, options=cell.options)
+        yield TopToBottom.from_parent(self, name="top to bottom")
+
+    def teardown(self):
+        super().teardown()
+        if self.kernel is not None and hasattr(self.kernel, "km"):                     # it died, or did not stop
+            self.kernel.stop()
+
+
+def figures(outputs) -> list[np.ndarray]:
+    pngs = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+    return [matplotlib.image.imread(io.BytesIO(base64.b64decode(png)), format="png")[..., :3] * 255 for png in pngs]
+
+
+def compare_figures(stored: list[np.ndarray], computed: list[np.ndarray]) -> str:
+    """What is different, in one line; nothing if nothing is."""
+    if len(stored) != len(computed):
+        return f"the notebook stores {len(stored)} figures, the cell drew {len(computed)}"
+    for i, (a, b) in enumerate(zip(stored, computed)):
+        if a.shape != b.shape:
+            return f"figure {i} is stored with shape {a.shape} and was drawn with shape {b.shape}"
+        if (rms := float(np.sqrt(((a - b) ** 2).mean()))) > RMS:
+            return f"figure {i} differs from the stored one: RMS {rms:.1f} > {RMS} of 255"
+    return ""
+
+
+nbval.plugin.RunningKernel = Kernel                # which IPyNbFile.setup starts

@@ -1,0 +1,172 @@
+"""The strict nbval goes red for what it should: small notebooks are tampered with and run by a pytest of their own."""
+
+import base64
+import copy
+import io
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+import matplotlib.image
+import nbformat
+import numpy as np
+import pytest
+
+from authoring import build
+
+TESTS = Path(__file__).parent
+
+LESSON = r"""# %%
+import os
+import sys
+
+import matplotlib.pyplot as plt
+
+# %%
+print("value", 3)
+
+# %%
+print("accuracy >= 0.9 (measured 0.974)")
+
+# %%
+4;
+
+# %%
+fig, ax = plt.subplots(figsize=(3, 2))
+ax.plot([1, 3, 2]);
+
+# %%
+fig, ax = plt.subplots(figsize=(3, 2))
+ax.plot([1, 2, 3]);
+
+# %%
+print(os.environ["OMP_NUM_THREADS"], os.environ["COURSE_PROFILE"])
+
+# %%
+print("the end")
+"""
+
+
+def source(cell, old, new):
+    assert old in cell.source
+    cell.source = cell.source.replace(old, new)
+
+
+def stored(cell, old, new):
+    assert old in cell.outputs[0].text
+    cell.outputs[0].text = cell.outputs[0].text.replace(old, new)
+
+
+def crop(cell):
+    data, buffer = cell.outputs[0].data, io.BytesIO()
+    matplotlib.image.imsave(buffer, matplotlib.image.imread(io.BytesIO(base64.b64decode(data["image/png"])))[:-1])
+    data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
+
+
+def untouched(cells):
+    pass
+
+
+def harmless(cells):
+    stored(cells[2], "0.974", "0.9681")
+    source(cells[4], "[1, 3, 2]", "[3, 1, 2]")
+    cells[4].metadata.tags = ["nbval-ignore-figure"]
+
+
+def wrong_values(cells):
+    stored(cells[1], "3", "4")
+    stored(cells[2], ">= 0.9 ", ">= 0.8 ")
+    source(cells[3], "4;", "4")
+    source(cells[4], "[1, 3, 2]", "[3, 1, 2]")
+    crop(cells[5])
+
+
+def wrong_behaviour(cells):
+    source(cells[1], "3", "1 / 0")
+    source(cells[3], "4;", "sys.stderr.write('oh');")
+    cells[4].outputs = []
+    source(cells[6], "print", "import socket; socket.create_connection(('192.0.2.1', 80)); print")
+
+
+def dead_kernel(cells):
+    source(cells[6], "print", "os._exit(1); print")
+
+
+def never_run(cells):
+    cells[3].execution_count = None
+
+
+def out_of_order(cells):
+    cells[3].execution_count, cells[4].execution_count = 5, 4
+
+
+CASES = {                                          # what is done to a notebook: {the item that goes red: what it says}
+    untouched: {},
+    harmless: {},
+    wrong_values: {"Cell 1": "outputs differ", "Cell 2": "outputs differ", "Cell 3": "Unexpected output",
+                   "Cell 4": r"figure 0 differs from the stored one: RMS", "Cell 5": "figure 0 is stored with shape"},
+    wrong_behaviour: {"Cell 1": "ZeroDivisionError", "Cell 3": "Unexpected output.*stderr",
+                      "Cell 4": "Unexpected output", "Cell 6": "the network is switched off"},
+    dead_kernel: {"Cell 6": "kernel died", "Cell 7": "Kernel dead"},
+    never_run: {"top to bottom": r"not run from top to bottom: execution counts \[1, 2, 3, None, 5"},
+    out_of_order: {"top to bottom": r"not run from top to bottom: execution counts \[1, 2, 3, 5, 4"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """All cases, in one run of tests/run.py: {case: {item: (seconds, failure)}}, its output, exit code, attempts."""
+    folder = tmp_path_factory.mktemp("cases")
+    nb, _ = build.execute(build.cells_of(LESSON), folder)
+    for tamper in CASES:
+        changed = copy.deepcopy(nb)
+        tamper(changed.cells)
+        nbformat.write(changed, folder / f"{tamper.__name__}.ipynb")
+    paths = [str(TESTS), str(build.ROOT), os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"COURSE_OFFLINE_LOG": str(folder / "attempts"), "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, TESTS / "run.py", folder, "-p", "nbval_repairs", f"--junitxml={folder}/junit.xml"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    results = {tamper: {} for tamper in CASES}
+    for case in xml.etree.ElementTree.parse(folder / "junit.xml").iter("testcase"):
+        tamper, = (t for t in CASES if t.__name__ in case.get("classname"))
+        results[tamper][case.get("name")] = float(case.get("time")), "\n".join(f.text for f in case.findall("failure"))
+    return results, done.stdout, done.returncode, (folder / "attempts").read_text()
+
+
+@pytest.mark.parametrize("tamper", CASES, ids=lambda f: f.__name__)
+def test_exactly_what_was_tampered_with_goes_red(run, tamper):
+    results = run[0][tamper]
+    assert list(results) == [*(f"Cell {i}" for i in range(8)), "top to bottom"]
+    assert [item for item, (_, failure) in results.items() if failure] == list(CASES[tamper])
+    for item, message in CASES[tamper].items():
+        assert re.search(message, results[item][1])
+
+
+def test_a_dead_kernel_is_reported_within_seconds(run):
+    assert sum(seconds for seconds, _ in run[0][dead_kernel].values()) < 30
+
+
+def test_the_run_ends_with_pytests_summary_and_a_table_of_times(run):
+    _, printed, code, attempts = run
+    summary, table = printed.rsplit("  seconds  notebook\n", 1)
+    assert code == 1 and re.search(rf"=+ {sum(map(len, CASES.values()))} failed, \d+ passed in .*=+\s*$", summary)
+    times = dict(re.findall(r"^ +\d+\.\d  (?:\S+/)?((\w+)\.ipynb)$", table, flags=re.MULTILINE))
+    assert sorted(times.values()) == sorted(tamper.__name__ for tamper in CASES)
+    assert "192.0.2.1" in attempts
+
+
+def test_each_notebook_stays_with_one_worker(run):
+    assert "2 workers" in run[1]                   # and yet every cell found what the cell before it had made
+
+
+def test_figures_are_compared_by_number_shape_and_rms():
+    from nbval_repairs import compare_figures
+
+    grey = np.full((4, 6, 3), 100.0)
+    assert compare_figures([grey, grey], [grey, grey + 4.9]) == ""
+    assert "RMS 5.1 > 5" in compare_figures([grey, grey], [grey, grey - 5.1])
+    assert "stores 1 figures, the cell drew 2" in compare_figures([grey], [grey, grey])
+    assert "shape (4, 6, 3)" in compare_figures([grey], [grey[1:]])
