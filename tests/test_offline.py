@@ -68,7 +68,7 @@ def test_a_session_in_which_something_tried_fails(tmp_path):
         "import contextlib, socket\n\ndef test_it():\n    with contextlib.suppress(OSError):\n"
         f"        socket.create_connection(('{ELSEWHERE}', 80), timeout=1)\n")
     env = {k: v for k, v in os.environ.items() if k != "COURSE_OFFLINE_LOG"} | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "conftest", "-n1", tmp_path], env=env, cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "conftest", tmp_path], env=env, cwd=tmp_path,
                           capture_output=True, text=True)
     assert "1 passed" in done.stdout and done.returncode == 1
     assert "something tried to reach the network" in done.stdout and ELSEWHERE in done.stdout
