@@ -151,6 +151,17 @@ def test_the_likelihood_never_falls_in_em(seed):
     assert np.diff(history).min() >= -1e-9
 
 
+def test_pooling_in_em_pulls_covariances_together_and_keeps_small_groups_from_collapsing():
+    z, _ = blobs(60, torch.zeros(1, 8), seed=2)
+    start = spread_out(z, 6, seeded(0))
+    spread = {}
+    for pool in (0, 10, math.inf):
+        *_, cov, _ = em(z, start, 15, pool=pool)
+        spread[pool] = torch.linalg.eigvalsh(cov)[:, 0]                       # the smallest variance of each Gaussian
+    assert spread[0].min() < 1e-3 * spread[10].min()
+    torch.testing.assert_close(spread[math.inf], spread[math.inf][:1].expand(6))
+
+
 def test_em_finds_what_the_points_were_drawn_from():
     centres = [[0.0, 0], [30, 0], [0, 30]]
     z, k = blobs(600, centres, seed=1)
