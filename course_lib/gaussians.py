@@ -99,13 +99,14 @@ def spread_out(z: Tensor, k: int, generator: torch.Generator | None = None) -> T
     return z[chosen]
 
 
-def em(z: Tensor, mu: Tensor, steps: int, *, pool: float = 0.0, ridge: float = 1e-6) -> tuple[Tensor, Tensor, Tensor, list[float]]:
+def em(z: Tensor, mu: Tensor, steps: int, *, pool: float = 0.0, ridge: float = 1e-6,
+       ) -> tuple[Tensor, Tensor, Tensor, list[float]]:
     """Fit a mixture of K Gaussians by expectation-maximisation, starting at the means `mu` with all else equal.
 
     z (N, D), mu (K, D) -> weights (K,), mu (K, D), cov (K, D, D), and the mean log-likelihood in nats per point before
     each step and after the last one (steps + 1 numbers).  `ridge`, in the units of z squared, is added to the diagonal
-    of each covariance, and `pool` shrinks it as in `shrink`. Without the two (a tiny ridge, pool 0) the likelihood never
-    falls (Dempster, Laird & Rubin, 1977); with them it nearly never does, and holds better for points not seen.
+    of each covariance, and `pool` shrinks it as in `shrink`. Without the two (a tiny ridge, pool 0) the likelihood
+    never falls (Dempster, Laird & Rubin, 1977); with them it hardly does, and is better for points not seen.
     """
     K, D = mu.shape
     eye = torch.eye(D, dtype=z.dtype, device=z.device)

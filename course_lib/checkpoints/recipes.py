@@ -5,13 +5,19 @@ A recipe takes nothing, trains with the same functions that the lesson shows, me
 The first paragraph of its docstring is the `recipe` text in the file.
 """
 
+import time
+
 import torch
 
 from course_lib.augment import augment
+from course_lib.baselines import Noise, NoiseConfig, TrainingDigits, TrainingDigitsConfig
+from course_lib.checkpoint import metadata
 from course_lib.classify import accuracy, classifier_loss
 from course_lib.convnet import ConvNet, ConvNetConfig
 from course_lib.data import Batches, load
-from course_lib.device import seed
+from course_lib.device import seed, seeded
+from course_lib.gaussians import ClassGaussians, GaussianMixture
+from course_lib.metrics import measure
 from course_lib.train import fit
 
 
@@ -31,3 +37,46 @@ def judge():
                   weight_decay=0.02, warmup=100, decay=0.7, ema=0.998, label="judge")
     metrics = {"test_accuracy": accuracy(model, *digits.test)}
     return model, dict(seed=0, steps=steps, seconds=round(history.seconds, 1), metrics=metrics)
+
+
+def class_gaussians():
+    """Lesson 13's class-conditional Gaussians, fitted in closed form to the 4,000 training digits.
+
+    The number of axes and the shrinkage were chosen on 800 of the training digits."""
+    digits, start = load("digits"), time.perf_counter()
+    model = ClassGaussians.fit(*digits.train)
+    seconds = time.perf_counter() - start
+    return model, _generator(model, "Gaussian by class", steps=1, seconds=seconds, labels=True)
+
+
+def gaussian_mixture():
+    """Lesson 13's mixture of 80 Gaussians, fitted by 40 steps of EM to the 4,000 training digits without their labels.
+
+    The number of Gaussians and the shrinkage were chosen on 800 of the training digits."""
+    digits, start = load("digits"), time.perf_counter()
+    model, _ = GaussianMixture.fit(digits.train.x, n_gaussian=80, steps=40, generator=seeded(0))
+    seconds = time.perf_counter() - start
+    return model, _generator(model, "Gaussian mixture", steps=40, seconds=seconds)
+
+
+def training_digits():
+    """The training digits themselves: what a perfect generator would be measured to be."""
+    model = TrainingDigits(TrainingDigitsConfig())
+    return model, _generator(model, "real digits", labels=True, role="ceiling")
+
+
+def noise():
+    """Independent uniform pixels: the worst of the leaderboard."""
+    model = Noise(NoiseConfig())
+    return model, _generator(model, "random pixels", role="floor")
+
+
+def _generator(model, family: str, *, labels: bool = False, steps: int = 0, seconds: float = 0.0, lesson: int = 13,
+               **more) -> dict:
+    """What is written beside a generator: its row of the leaderboard, of 1,000 samples with seed 0, and who judged.
+    labels: it can be asked for a class, and is, for 100 of each."""
+    y = torch.arange(1_000) % 10 if labels else None
+    x = model.sample(1_000, y, generator=seeded(0)) if labels else model.sample(1_000, generator=seeded(0))
+    parameters = sum(t.numel() for t in model.state_dict().values())
+    return dict(seed=0, steps=steps, seconds=round(seconds, 1), metrics=measure(x, y), family=family, lesson=lesson,
+                parameters=parameters, judge=metadata("judge")["sha256"]) | more
