@@ -91,8 +91,8 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
         _set_rng(place["rng"])                     # as it was after the last finished step
     unread: list[dict[str, Tensor]] = []           # terms of recent steps, still on the device
     start, before, saved = time.perf_counter(), history.seconds, done
-    quiet = {} if progress else {"disable": True}  # left out, so that the variable TQDM_DISABLE keeps its say
-    bar = tqdm(total=steps, initial=done, desc=label or "training", leave=False, **quiet)
+    quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")   # tqdm's notebook bar ignores it
+    bar = tqdm(total=steps, initial=done, desc=label or "training", leave=False, disable=quiet)
 
     def read_terms() -> None:                      # one wait for the device instead of one per step
         if unread:
