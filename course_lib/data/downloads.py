@@ -62,7 +62,7 @@ def torchvision_set(name: str, cache: str | Path | None = None) -> Images:
         with tempfile.TemporaryDirectory() as folder:
             for archive in archives:
                 _unpack(archive, Path(folder), kind)
-            with warnings.catch_warnings():    # CIFAR's pickles are from 2009; NumPy 2.4 dislikes their dtypes
+            with warnings.catch_warnings():    # NumPy 2.4.0 to 2.4.4 deprecates how CIFAR's old pickles spell a dtype
                 warnings.filterwarnings("ignore", r"dtype\(\): align should be passed")
                 train, test = (kind(folder, train=train, download=False) for train in (True, False))
     except OSError as e:

