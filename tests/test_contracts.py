@@ -3,7 +3,8 @@ tensor on the wrong device, and it answers bad input with one clear line.
 
 REGISTRY says how each of them is called. Whatever is public and missing there fails `test_everything_public_is_here`:
 add an entry beside the others. A call is written once and made three times: with batch 1 and 3 on the CPU, and with
-batch 3 on fake CUDA tensors, where the default device is "cuda" and mixing in a tensor born on the CPU is an error.
+batch 3 on fake CUDA tensors. For that, inputs and models are made by the helpers below, on the device WHERE, while the
+default device stays the CPU: a function that makes a tensor without saying where mixes two devices, which is an error.
 """
 
 import gzip
@@ -54,7 +55,7 @@ ELSEWHERE = {                                  # modules whose every function is
 
 @dataclass
 class Entry:
-    call: Callable[[int], object]              # call(n) with a batch of n, on PyTorch's default device
+    call: Callable[[int], object]              # call(n) with a batch of n on the device WHERE
     shape: tuple | None = None                 # of what it returns, N for the batch; None: nothing to check
     bad: Callable[[], object] | None = None    # a wrong call ...
     words: str = ""                            # ... what its one line must contain ...
@@ -63,8 +64,9 @@ class Entry:
     harmless: str = ""                         # why there is no wrong call
 
 
-# ---- small inputs, on the default device
+# ---- small inputs, on the device WHERE
 
+WHERE = "cpu"
 READS = "reads values of its input to check them, and a fake tensor has none"
 ON_CPU = "computes on the CPU by contract, with values of its input"
 DRAWS = "draws on the CPU"
@@ -73,49 +75,70 @@ CONFIG = "a plain record: the model that it configures checks it"
 INHERITED = "checks nothing itself: the methods do"
 
 
+def there(make):
+    """make(), where tensors without a device are born on WHERE: for models, and for what takes no input."""
+    with torch.device(WHERE):
+        return make()
+
+
+def rand(*shape):
+    return torch.rand(*shape, device=WHERE)
+
+
+def randn(*shape):
+    return torch.randn(*shape, device=WHERE)
+
+
 def images(n):
-    return torch.rand(n, 1, 28, 28)
+    return rand(n, 1, 28, 28)
 
 
 def labels(n):
-    return torch.arange(n) % 10
+    return torch.arange(n, device=WHERE) % 10
 
 
 def points(n):
-    return torch.randn(n, 2)
+    return randn(n, 2)
 
 
 def cloud(n):
-    return torch.randn(n + 4, 6)
+    return randn(n + 4, 6)
 
 
 def probs(n):
-    return torch.rand(n, 10).softmax(1)
-
-
-def judge():
-    return convnet.ConvNet(convnet.ConvNetConfig(n_channel=2, n_feature=4)).eval()
-
-
-def linear():
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-
-
-def class_gaussians():
-    return gaussians.ClassGaussians(gaussians.ClassGaussiansConfig(n_axis=3))
-
-
-def mixture():
-    return gaussians.GaussianMixture(gaussians.GaussianMixtureConfig(n_axis=3, n_gaussian=4))
-
-
-def fitted(n):
-    x = torch.rand(9 + n, 1, 28, 28)
-    return gaussians.ClassGaussians.fit(x, labels(9 + n) % 3, n_axis=2, n_class=3)
+    return rand(n, 10).softmax(1)
 
 
 def covariances(K=2, D=3):
-    return torch.eye(D).repeat(K, 1, 1)
+    return torch.eye(D, device=WHERE).repeat(K, 1, 1)
+
+
+def judge():
+    return there(lambda: convnet.ConvNet(convnet.ConvNetConfig(n_channel=2, n_feature=4)).eval())
+
+
+def linear():
+    return there(lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+
+
+def a_mlp(**config):
+    return there(lambda: mlp.MLP(mlp.MLPConfig(**config)))
+
+
+def noise():
+    return there(lambda: baselines.Noise(baselines.NoiseConfig()))
+
+
+def class_gaussians():
+    return there(lambda: gaussians.ClassGaussians(gaussians.ClassGaussiansConfig(n_axis=3)))
+
+
+def mixture():
+    return there(lambda: gaussians.GaussianMixture(gaussians.GaussianMixtureConfig(n_axis=3, n_gaussian=4)))
+
+
+def fitted(n):
+    return gaussians.ClassGaussians.fit(images(9 + n), labels(9 + n) % 3, n_axis=2, n_class=3)
 
 
 def saved():
@@ -179,13 +202,12 @@ REGISTRY = {
         lambda n: baselines.TrainingDigits(baselines.TrainingDigitsConfig()).sample(n, y=labels(n)), (N, 1, 28, 28),
         lambda: baselines.TrainingDigits(baselines.TrainingDigitsConfig()).sample(0), "n=0",
         cpu_only="reads a file, which is on the CPU until the model is moved"),
-    "baselines.Noise": Entry(lambda n: baselines.Noise(baselines.NoiseConfig()), harmless=INHERITED),
+    "baselines.Noise": Entry(lambda n: noise(), harmless=INHERITED),
     "baselines.Noise.sample": Entry(
-        lambda n: baselines.Noise(baselines.NoiseConfig()).sample(n), (N, 1, 28, 28),
-        lambda: baselines.Noise(baselines.NoiseConfig()).sample(0), "n=0"),
+        lambda n: noise().sample(n), (N, 1, 28, 28), lambda: noise().sample(0), "n=0"),
 
     "calibration.Reliability": Entry(
-        lambda n: calibration.Reliability(*torch.rand(4, n)), harmless="a plain record that `reliability` fills"),
+        lambda n: calibration.Reliability(*rand(4, n)), harmless="a plain record that `reliability` fills"),
     "calibration.reliability": Entry(
         lambda n: calibration.reliability(probs(n), labels(n)).count, (15,),
         lambda: calibration.reliability(torch.full((3, 10), 2.0), labels(3)), "softmax", cpu_only=ON_CPU),
@@ -229,7 +251,7 @@ REGISTRY = {
 
     "convnet.ConvNetConfig": Entry(lambda n: convnet.ConvNetConfig(), harmless=CONFIG),
     "convnet.conv_block": Entry(
-        lambda n: convnet.conv_block(1, 4, kernel=5, stride=2)(images(n)), (N, 4, 14, 14),
+        lambda n: there(lambda: convnet.conv_block(1, 4, kernel=5, stride=2))(images(n)), (N, 4, 14, 14),
         harmless="PyTorch's own layers check their sizes"),
     "convnet.ConvNet": Entry(lambda n: judge(), harmless=INHERITED),
     "convnet.ConvNet.features": Entry(
@@ -261,25 +283,30 @@ REGISTRY = {
     "data.toys.Gaussians": Entry(
         lambda n: toys.Gaussians(points(n), 0.1, labels(n)), None,
         lambda: toys.Gaussians(points(3), 0.0, labels(3)), "std=0.0"),
-    "data.toys.Gaussians.sample": Entry(lambda n: toys.ring().sample(n), (N, 2), lambda: toys.ring().sample(0), "n=0"),
+    "data.toys.Gaussians.sample": Entry(
+        lambda n: there(lambda: toys.ring().sample(n)), (N, 2), lambda: toys.ring().sample(0), "n=0"),
     "data.toys.Gaussians.sample_labelled": Entry(
-        lambda n: toys.ring().sample_labelled(n)[1], (N,), lambda: toys.ring().sample_labelled(-1), "n=-1"),
+        lambda n: there(lambda: toys.ring().sample_labelled(n))[1], (N,),
+        lambda: toys.ring().sample_labelled(-1), "n=-1"),
     "data.toys.Gaussians.log_prob": Entry(
         lambda n: toys.ring().log_prob(points(n)), (N,), lambda: toys.ring().log_prob(torch.zeros(2)), "(2,)"),
     "data.toys.Squares": Entry(
         lambda n: toys.Squares(points(n), 1.0), None, lambda: toys.Squares(points(3), 0.0), "width 0.0"),
     "data.toys.Squares.sample": Entry(
-        lambda n: toys.checkerboard().sample(n), (N, 2), lambda: toys.checkerboard().sample(0), "n=0"),
+        lambda n: there(lambda: toys.checkerboard().sample(n)), (N, 2), lambda: toys.checkerboard().sample(0), "n=0"),
     "data.toys.Squares.sample_labelled": Entry(
-        lambda n: toys.checkerboard().sample_labelled(n)[1], (N,),
+        lambda n: there(lambda: toys.checkerboard().sample_labelled(n))[1], (N,),
         lambda: toys.checkerboard().sample_labelled(2.5), "n=2.5"),
     "data.toys.Squares.log_prob": Entry(
-        lambda n: toys.checkerboard().log_prob(torch.zeros(n, 2)), (N,),
+        lambda n: toys.checkerboard().log_prob(0 * points(n)), (N,),
         lambda: toys.checkerboard().log_prob(points(3).long()), "int64"),
-    "data.toys.ring": Entry(lambda n: toys.ring(n).means, (N, 2), lambda: toys.ring(0), "n_modes=0"),
+    "data.toys.ring": Entry(
+        lambda n: there(lambda: toys.ring(n)).means, (N, 2), lambda: toys.ring(0), "n_modes=0"),
     "data.toys.spirals": Entry(
-        lambda n: toys.spirals(n, n_bumps=1).means, (N, 2), lambda: toys.spirals(n_bumps=0), "n_bumps=0"),
-    "data.toys.checkerboard": Entry(lambda n: toys.checkerboard(n), None, lambda: toys.checkerboard(0), "n=0"),
+        lambda n: there(lambda: toys.spirals(n, n_bumps=1)).means, (N, 2),
+        lambda: toys.spirals(n_bumps=0), "n_bumps=0"),
+    "data.toys.checkerboard": Entry(
+        lambda n: there(lambda: toys.checkerboard(n)).corners, None, lambda: toys.checkerboard(0), "n=0"),
 
     "device.device": Entry(lambda n: device.device(), harmless="takes nothing"),
     "device.profile": Entry(
@@ -298,32 +325,32 @@ REGISTRY = {
         lambda n: gaussians.principal_axes(images(n), 1)[1], (1, 784),
         lambda: gaussians.principal_axes(images(3), 4), "n_axis=4", cpu_only=READS),
     "gaussians.gaussian_log_prob": Entry(
-        lambda n: gaussians.gaussian_log_prob(torch.randn(n, 3), torch.randn(2, 3), covariances()), (N, 2),
+        lambda n: gaussians.gaussian_log_prob(randn(n, 3), randn(2, 3), covariances()), (N, 2),
         harmless="PyTorch checks the shapes"),
     "gaussians.moments": Entry(
-        lambda n: gaussians.moments(torch.randn(n, 3), torch.rand(n, 2))[2], (2, 3, 3),
+        lambda n: gaussians.moments(randn(n, 3), rand(n, 2))[2], (2, 3, 3),
         harmless="PyTorch checks the shapes"),
     "gaussians.shrink": Entry(
-        lambda n: gaussians.shrink(covariances(n), torch.ones(n), pool=10.0, ridge=0.5), (N, 3, 3),
+        lambda n: gaussians.shrink(covariances(n), rand(n) + 1, pool=10.0, ridge=0.5), (N, 3, 3),
         harmless="PyTorch checks the shapes"),
     "gaussians.spread_out": Entry(
-        lambda n: gaussians.spread_out(torch.randn(n + 1, 3), n), (N, 3), harmless="`GaussianMixture.fit` checks k"),
+        lambda n: gaussians.spread_out(randn(n + 1, 3), n), (N, 3), harmless="`GaussianMixture.fit` checks k"),
     "gaussians.em": Entry(
-        lambda n: gaussians.em(torch.randn(20, 3), torch.randn(n, 3), steps=2, ridge=0.1)[1], (N, 3),
+        lambda n: gaussians.em(randn(20, 3), randn(n, 3), steps=2, ridge=0.1)[1], (N, 3),
         harmless="PyTorch checks the shapes", cpu_only="returns Python numbers"),
-    "gaussians.Gaussians": Entry(lambda n: gaussians.Gaussians(28, 3, n).mu, (N, 3), harmless=INHERITED),
+    "gaussians.Gaussians": Entry(lambda n: there(lambda: gaussians.Gaussians(28, 3, n)).mu, (N, 3), harmless=INHERITED),
     "gaussians.Gaussians.encode": Entry(
         lambda n: mixture().encode(images(n)), (N, 3), lambda: mixture().encode(torch.rand(3, 784)), "(3, 784)"),
     "gaussians.Gaussians.decode": Entry(
-        lambda n: mixture().decode(torch.randn(n, 3)), (N, 1, 28, 28), harmless="PyTorch checks the shapes"),
+        lambda n: mixture().decode(randn(n, 3)), (N, 1, 28, 28), harmless="PyTorch checks the shapes"),
     "gaussians.Gaussians.log_joint": Entry(
         lambda n: mixture().log_joint(images(n)), (N, 4), lambda: mixture().log_joint(images(3).long()), "int64"),
     "gaussians.Gaussians.draw": Entry(
         lambda n: mixture().draw(labels(n)), (N, 1, 28, 28), harmless="`sample` checks the classes"),
     "gaussians.Gaussians.choose": Entry(lambda n: mixture().choose(n), (N,), lambda: mixture().choose(0), "n=0"),
     "gaussians.Gaussians.set": Entry(
-        lambda n: gaussians.Gaussians(2, 3, n).set(
-            torch.zeros(4), torch.eye(3, 4), torch.ones(n) / n, torch.zeros(n, 3), covariances(n)).mu, (N, 3),
+        lambda n: there(lambda: gaussians.Gaussians(2, 3, n)).set(
+            rand(4), rand(3, 4), rand(n), randn(n, 3), covariances(n)).mu, (N, 3),
         harmless="takes what `fit` computed"),
     "gaussians.ClassGaussians": Entry(lambda n: class_gaussians(), harmless=INHERITED),
     "gaussians.ClassGaussians.fit": Entry(
@@ -367,16 +394,16 @@ REGISTRY = {
         lambda n: metrics.kernel_distance(cloud(n), cloud(n)), None,
         lambda: metrics.kernel_distance(cloud(3), cloud(3)[:, :5]), "6 numbers", cpu_only=ON_CPU),
     "metrics.nearest_neighbours": Entry(
-        lambda n: metrics.nearest_neighbours(torch.randn(n, 6), cloud(n), k=2)[1], (N, 2),
+        lambda n: metrics.nearest_neighbours(randn(n, 6), cloud(n), k=2)[1], (N, 2),
         lambda: metrics.nearest_neighbours(cloud(3), cloud(3), k=99), "k=99", cpu_only=ON_CPU),
     "metrics.precision_recall": Entry(
         lambda n: metrics.precision_recall(cloud(n), cloud(n)), None,
         lambda: metrics.precision_recall(cloud(3)[:3], cloud(3)), "at least 4", cpu_only=ON_CPU),
     "metrics.memorisation": Entry(
-        lambda n: metrics.memorisation(torch.randn(n, 6), cloud(n), cloud(n)), None,
+        lambda n: metrics.memorisation(randn(n, 6), cloud(n), cloud(n)), None,
         lambda: metrics.memorisation(cloud(3), cloud(3) * float("inf"), cloud(3)), "not finite", cpu_only=ON_CPU),
     "metrics.bootstrap": Entry(
-        lambda n: metrics.bootstrap(lambda x: x.mean().item(), torch.randn(n), n=3), None,
+        lambda n: metrics.bootstrap(lambda x: x.mean().item(), randn(n), n=3), None,
         lambda: metrics.bootstrap(lambda x: 0.0, torch.randn(3), n=1), "n=1", cpu_only=ON_CPU),
     "metrics.the_judge": Entry(
         lambda n: metrics.the_judge.__wrapped__()(images(n)), (N, 10), harmless="takes nothing",
@@ -391,21 +418,20 @@ REGISTRY = {
         lambda n: metrics.measure(images(n + 3), labels(n + 3), judge=judge(), n_bootstrap=2), None,
         lambda: metrics.measure(torch.rand(9, 3, 28, 28), judge=judge()), "(9, 3, 28, 28)", cpu_only=ON_CPU),
 
-    "mlp.softmax": Entry(lambda n: mlp.softmax(torch.randn(n, 7)), (N, 7), lambda: mlp.softmax(labels(3)), "int64"),
+    "mlp.softmax": Entry(lambda n: mlp.softmax(randn(n, 7)), (N, 7), lambda: mlp.softmax(labels(3)), "int64"),
     "mlp.cross_entropy": Entry(
-        lambda n: mlp.cross_entropy(torch.randn(n, 10), labels(n)), (N,),
+        lambda n: mlp.cross_entropy(randn(n, 10), labels(n)), (N,),
         lambda: mlp.cross_entropy(torch.randn(3, 2), labels(3)), "2 classes"),
     "mlp.MLPConfig": Entry(lambda n: mlp.MLPConfig(), harmless=CONFIG),
     "mlp.MLP": Entry(
-        lambda n: mlp.MLP(mlp.MLPConfig(n_hidden=n)), None, lambda: mlp.MLP(mlp.MLPConfig(n_hidden=0)), "n_hidden=0"),
+        lambda n: a_mlp(n_hidden=n), None, lambda: a_mlp(n_hidden=0), "n_hidden=0"),
     "mlp.MLP.features": Entry(
-        lambda n: mlp.MLP(mlp.MLPConfig(n_hidden=5)).features(images(n)), (N, 5),
-        lambda: mlp.MLP(mlp.MLPConfig()).features(torch.rand(3, 783)), "(3, 783)"),
+        lambda n: a_mlp(n_hidden=5).features(images(n)), (N, 5),
+        lambda: a_mlp().features(torch.rand(3, 783)), "(3, 783)"),
     "mlp.MLP.forward": Entry(
-        lambda n: mlp.MLP(mlp.MLPConfig())(images(n)), (N, 10),
-        lambda: mlp.MLP(mlp.MLPConfig())(images(3).long()), "int64"),
+        lambda n: a_mlp()(images(n)), (N, 10), lambda: a_mlp()(images(3).long()), "int64"),
     "mlp.softmax_regression": Entry(
-        lambda n: mlp.softmax_regression()(images(n)), (N, 10), lambda: mlp.softmax_regression(0), "n_input=0"),
+        lambda n: there(mlp.softmax_regression)(images(n)), (N, 10), lambda: mlp.softmax_regression(0), "n_input=0"),
 
     "plots.tile": Entry(lambda n: plots.tile(images(n)), None, lambda: plots.tile(torch.rand(3, 28, 28)), "(3, 28, 28)",
                         cpu_only=DRAWS),
@@ -532,9 +558,16 @@ def test_batches_of_one_and_three(name, n):
 
 
 @pytest.mark.parametrize("name", [k for k, e in REGISTRY.items() if not e.cpu_only])
-def test_no_tensor_is_born_on_the_wrong_device(name):
-    with FakeTensorMode(), torch.device("cuda"):
+def test_no_tensor_is_born_on_the_wrong_device(name, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "WHERE", "cuda")
+    with FakeTensorMode():
         call_and_check(name, 3, "cuda")
+
+
+def test_a_tensor_born_on_the_wrong_device_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "WHERE", "cuda")
+    with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):
+        images(3) + torch.zeros(3, 1, 28, 28)
 
 
 @pytest.mark.parametrize("name", [k for k, e in REGISTRY.items() if e.bad])

@@ -28,7 +28,7 @@ def load(name: str = "digits", cache: str | Path | None = None) -> Images:
 
     `digits` (5,000 real handwritten digits, 28x28) travels with the package and needs no network. `mnist`,
     `fashion_mnist` and `cifar10` are downloaded once, checked, and kept in `cache` (default: the environment variable
-    COURSE_DATA, or ~/.cache/course_lib).  Raises ValueError for an unknown name and DownloadError when a download fails.
+    COURSE_DATA, or ~/.cache/course_lib).  Raises ValueError for an unknown name, DownloadError when a download fails.
     """
     names = ("digits", "mnist", "fashion_mnist", "cifar10")
     if name not in names:
@@ -44,8 +44,8 @@ def load(name: str = "digits", cache: str | Path | None = None) -> Images:
 
 def _digits() -> Images:
     with np.load(Path(__file__).parent / "digits.npz") as d:
-        splits = [Split(torch.from_numpy(d[f"x_{s}"]).float().div(255).unsqueeze(1), torch.from_numpy(d[f"y_{s}"]).long())
-                  for s in ("train", "test")]
+        splits = [Split(torch.from_numpy(d[f"x_{s}"]).float().div(255).unsqueeze(1),
+                        torch.from_numpy(d[f"y_{s}"]).long()) for s in ("train", "test")]
     return Images(*splits, classes=tuple("0123456789"))
 
 
