@@ -38,7 +38,7 @@ KERNEL_ENV = {                                     # what the builder and the te
     "PYTHONHASHSEED": "0",
     "TQDM_DISABLE": "1",
     "COURSE_PROFILE": "cpu",
-    "CUDA_VISIBLE_DEVICES": "",
+    "COURSE_DEVICE": "cpu",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "MATPLOTLIBRC": str(ROOT / "authoring" / "matplotlibrc"),
 }
