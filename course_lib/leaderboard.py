@@ -71,14 +71,14 @@ def leaderboard(*names: str) -> Leaderboard:
 
 def _cells(row: dict) -> list[str]:
     m = row["metrics"]
-    distance = f"{_short(m['frechet'])} ± {_short(m['frechet_error'])}"
+    distance = f"{_short(m['frechet'])} ± {_short(m['frechet_error'], like=m['frechet'])}"
     return [row["name"] + (f" {MARKS[row['role']]}" if row.get("role") in MARKS else ""), row.get("family", ""),
             str(row.get("lesson", "")), f"{row['parameters']:,}" if row.get("parameters") else "–",
             f"{row['seconds']:.0f} s" if row.get("parameters") else "–", distance, _short(m["kernel"]),
             *(f"{m[key]:.2f}" if key in m else "–" for key in ("precision", "recall", "control", "memorisation"))]
 
 
-def _short(value: float) -> str:
-    """Three significant digits, without an exponent: 0.342, 17.1, 817."""
-    decimals = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:.{decimals}f}"
+def _short(value: float, like: float | None = None) -> str:
+    """As many decimals as three digits of `like` (default: the value) have, at most two: 0.34, 17.1, 817."""
+    size = abs(value if like is None else like)
+    return f"{value:.{2 if size < 10 else 1 if size < 100 else 0}f}"
