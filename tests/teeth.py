@@ -1,0 +1,233 @@
+"""Bugs that are planted in a copy of course_lib one at a time, and the test or notebook that must go red for each.
+
+A bug replaces one piece of code, which must occur exactly once in its file. `python tests/teeth.py` tries them all;
+`python tests/teeth.py frechet` those with this word in their tests. test_teeth.py does it in the suite.
+
+To be quick, one warm process (`--serve`) imports PyTorch and pytest once and forks for every bug; Windows, which cannot
+fork, starts a new Python each time.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+WARM = ("pytest", "torch", "nbval_repairs", "hypothesis", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model",
+        "sklearn.mixture", "sklearn.neighbors")    # what the tests need, and what is no part of course_lib
+SECONDS = 120                                      # the longest that the tests of one bug may take
+
+
+class Bug(NamedTuple):
+    module: str                                    # file in course_lib
+    code: str
+    broken: str
+    red: str                                       # test in tests/, or a notebook
+
+    def __str__(self) -> str:
+        return f"{self.module}: {self.code.strip()}  ->  {self.broken.strip() or 'nothing'}"
+
+
+BUGS = [
+    Bug("device.py", '"cpu" if device().type == "cpu" else "gpu"', '"gpu" if device().type == "cpu" else "cpu"',
+        "test_device.py::test_the_budget_follows_the_profile"),
+    Bug("device.py", "    np.random.seed(n % 2**32)\n", "",
+        "test_device.py::test_one_seed_fixes_every_source_of_randomness"),
+    Bug("data/__init__.py", ".div(255)", ".div(128)",
+        "test_data.py::test_digits_are_grey_values_between_zero_and_one"),
+    Bug("data/__init__.py", "yield tuple(t[i] for t in self.tensors)", "yield tuple(t[i[::1 - 2 * k]] if k == 0 else "
+        "t[i.flip(0)] for k, t in enumerate(self.tensors))", "test_data.py::test_rows_of_all_tensors_stay_together"),
+    Bug("data/toys.py", "-squared / (2 * self.std**2)", "-squared / (2 * self.std)",
+        "test_toys.py::test_a_mixture_has_the_density_of_torch_distributions"),
+    Bug("data/toys.py", "(place < self.width)", "(place < self.width / 2)",
+        "test_toys.py::test_the_density_integrates_to_one"),
+    Bug("data/downloads.py", "hexdigest() == digest.lower()", "hexdigest() != ''",
+        "test_downloads.py::test_the_wrong_content_is_refused_and_not_kept"),
+    Bug("data/downloads.py", "start = part.stat().st_size if part.exists() else 0", "start = 0",
+        "test_downloads.py::test_a_cut_connection_is_continued_where_it_stopped"),
+    Bug("claims.py", '">=": operator.ge', '">=": operator.gt', "test_claims.py::test_a_true_claim_prints_one_line"),
+    Bug("claims.py", "if not OPERATORS[op](value, bound)", "if not OPERATORS[op](value, value)",
+        "test_claims.py::test_a_false_claim_raises_and_prints_nothing"),
+    Bug("train.py", "(steps - step) / (decay * steps)", "(steps - step) / steps",
+        "test_train.py::test_the_learning_rate_rises_stays_and_falls"),
+    Bug("train.py", "lerp_(averages, weights, 1 - decay)", "lerp_(averages, weights, decay)",
+        "test_train.py::test_with_ema_the_model_ends_as_the_moving_average"),
+    Bug("train.py", "clip_grad_norm_(", "clip_grad_value_(",
+        "test_train.py::test_it_takes_the_steps_that_a_hand_written_loop_takes"),
+    Bug("train.py", '_set_rng(place["rng"])', "pass", "test_train.py::test_an_interrupted_run_ends_with_the_same_bits"),
+    Bug("train.py", "    _set_rng(rng)\n", "", "test_train.py::test_evaluation_leaves_no_trace_in_the_training"),
+    Bug("checkpoint.py", 'if _fingerprint(tensors, info.get("config")) != info.get("sha256")', "if False",
+        "test_checkpoint.py::test_one_flipped_bit_in_the_weights_is_noticed"),
+    Bug("checkpoint.py", "part.write_bytes(", "path.write_bytes(b''); part.write_bytes(",
+        "test_checkpoint.py::test_a_failed_save_leaves_the_old_file_whole"),
+    Bug("plots.py", "i // n_col * (h + pad), i % n_col * (w + pad)", "i % n_col * (h + pad), i // n_col * (w + pad)",
+        "test_plots.py::test_tile_places_every_image"),
+    Bug("plots.py", ".reshape(n, n).T", ".reshape(n, n)",
+        "test_plots.py::test_field_puts_the_first_coordinate_to_the_right"),
+    Bug("mlp.py", "p / p.sum(dim=-1, keepdim=True)", "p / p.sum(dim=0, keepdim=True)",
+        "test_mlp.py::test_softmax_is_pytorchs_along_the_last_axis_and_ignores_a_shift"),
+    Bug("mlp.py", "log_sum - logits.gather(", "log_sum + logits.gather(",
+        "test_mlp.py::test_cross_entropy_and_its_gradient_are_pytorchs"),
+    Bug("mlp.py", "layer(x).relu()", "layer(x)", "test_mlp.py::test_the_mlp_is_what_the_formula_says"),
+    Bug("convnet.py", "nn.BatchNorm2d(c_out), nn.ReLU()", "nn.ReLU(), nn.BatchNorm2d(c_out)",
+        "test_convnet.py::test_a_block_is_convolution_then_normalisation_then_relu"),
+    Bug("convnet.py", "nn.Dropout(config.dropout)", "nn.Identity()",
+        "test_convnet.py::test_drop_out_acts_in_training_only"),
+    Bug("augment.py", "math.radians(rotate)", "rotate",
+        "test_augment.py::test_rotation_turns_about_the_centre_and_keeps_size"),
+    Bug("augment.py", "shift / half[1] * u[5]", "shift / half[0] * u[5]",
+        "test_augment.py::test_shift_is_in_pixels_also_where_the_picture_is_not_square"),
+    Bug("augment.py", "field.permute(0, 2, 3, 1) / half", "field.permute(0, 2, 3, 1)",
+        "test_augment.py::test_elastic_displacement_is_in_pixels_and_smooth"),
+    Bug("classify.py", "F.cross_entropy(logits, y,", "F.cross_entropy(logits, y, reduction='sum',",
+        "test_classify.py::test_loss_and_accuracy_by_hand"),
+    Bug("classify.py", "    if training:\n        model.eval()\n", "",
+        "test_classify.py::test_prediction_is_in_evaluation_mode_without_gradient_and_leaves_no_trace"),
+    Bug("calibration.py", "torch.bucketize(top, edges[1:-1])", "torch.bucketize(top, edges[1:-1], right=True)",
+        "test_calibration.py::test_an_edge_belongs_to_the_bin_below"),
+    Bug("calibration.py", "(gap * bins.count).sum().item() / len(y)", "gap.mean().item()",
+        "test_calibration.py::test_against_a_numpy_loop"),
+    Bug("gaussians.py", "- log_volume  ", "- 2 * log_volume  ",
+        "test_gaussians.py::test_log_density_is_scipys"),
+    Bug("gaussians.py", "(joint - evidence).exp()", "joint.softmax(0)",
+        "test_gaussians.py::test_em_equals_sklearns_from_the_same_start"),
+    Bug("gaussians.py", "self.scale[k] @ eps", "self.scale[k].mT @ eps",
+        "test_gaussians.py::test_samples_of_a_class_have_its_mean_and_covariance"),
+    Bug("baselines.py", "(self.y == label)", "(self.y != label)",
+        "test_gaussians.py::test_training_digits_are_different_real_images_with_the_label_asked_for"),
+    Bug("metrics.py", "- 2 * cross", "- cross",
+        "test_metrics.py::test_frechet_distance_is_the_formula_with_scipys_matrix_root"),
+    Bug("metrics.py", "(k_xx.sum() - k_xx.trace()) / (n * (n - 1))", "k_xx.mean()",
+        "test_metrics.py::test_kernel_distance_is_the_double_loop"),
+    Bug("metrics.py", "(between <= reach_fake[:, None]).any(0)", "(between <= reach_fake[:, None]).any(1)",
+        "test_metrics.py::test_precision_and_recall_agree_with_a_brute_force_neighbour_search"),
+    Bug("metrics.py", "(above + at_least)", "(above + above)", "test_metrics.py::test_equal_distances_count_one_half"),
+    Bug("metrics.py", "float(np.std(values, ddof=1))", "float(np.var(values, ddof=1))",
+        "test_metrics.py::test_bootstrap_error_of_a_mean_is_sigma_over_root_n"),
+    Bug("leaderboard.py", 'key=lambda r: r["metrics"]["frechet"]', 'key=lambda r: -r["metrics"]["frechet"]',
+        "test_leaderboard.py::test_rows_are_the_generators_best_first"),
+    Bug("data/toys.py", "radius * angle.cos(), radius * angle.sin()", "radius * angle.sin(), radius * angle.cos()",
+        "00_start_here.ipynb"),
+    Bug("mlp.py", "log_sum = logits.exp().sum(dim=1).log()", "log_sum = logits.exp().mean(dim=1).log()",
+        "11_softmax_and_mlp.ipynb"),
+]
+
+
+def path_of(red: str) -> str:
+    return str(ROOT / ("notebooks" if ".ipynb" in red else "tests") / red)
+
+
+def copy_with(bug: Bug | None, folder: Path) -> None:
+    """course_lib with one bug, or none, in `folder`. Raises ValueError unless the code to replace is there once."""
+    shutil.copytree(ROOT / "course_lib", folder / "course_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    if bug:
+        file = folder / "course_lib" / bug.module
+        text = file.read_text(encoding="utf-8")
+        if text.count(bug.code) != 1:
+            raise ValueError(f"course_lib/{bug.module} holds {text.count(bug.code)} times, and not once: {bug.code!r}")
+        file.write_text(text.replace(bug.code, bug.broken), encoding="utf-8")
+
+
+class Reds:
+    """A pytest plugin that keeps which tests failed while they ran, and one line of why."""
+
+    def __init__(self):
+        self.found, self.n_passed = {}, 0
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" and report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)                       # a notebook's cell has none
+            text = crash.message.splitlines()[0] if crash else str(report.longrepr).strip().splitlines()[-1]
+            self.found[report.nodeid] = re.sub(r"\x1b\[[\d;]*m", "", text).strip()
+        self.n_passed += report.when == "call" and report.passed
+
+
+def test_copy(folder: str, tests: list[str]) -> dict:
+    """Run tests with the course_lib in `folder`, in this process: exit code, which went red and why."""
+    import pytest
+
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])   # for kernels and children
+    sys.path.insert(0, folder)
+    import course_lib  # from now on its modules come from the same folder
+
+    if not Path(course_lib.__file__).is_relative_to(folder):
+        raise RuntimeError(f"course_lib was imported from {course_lib.__file__}")
+    reds = Reds()
+    with open(os.devnull, "w") as silent, contextlib.redirect_stdout(silent):
+        code = pytest.main(["-x", "-q", "-c", str(ROOT / "pyproject.toml"), "-W",
+                            "ignore::pytest.PytestAssertRewriteWarning", *tests], plugins=[reds])
+    return dict(code=int(code), red=reds.found, passed=reds.n_passed)
+
+
+test_copy.__test__ = False                         # a function, and no test
+
+
+def in_a_process(folder: str, tests: list[str]) -> dict:
+    """`test_copy` in a process of its own: a fork of this one where the system can."""
+    answer = Path(folder) / "answer.json"
+    if hasattr(os, "fork"):
+        if not (child := os.fork()):
+            try:
+                answer.write_text(json.dumps(test_copy(folder, tests)))
+            except BaseException:                  # no way back into the server's loop from here
+                traceback.print_exc()
+            os._exit(0)
+        os.waitpid(child, 0)
+    else:
+        subprocess.run([sys.executable, __file__, "--one", folder, *tests], timeout=SECONDS, stdout=subprocess.DEVNULL)
+    return json.loads(answer.read_text()) if answer.exists() else dict(code=-1, red={}, passed=0)
+
+
+def serve() -> None:
+    """One request a line: [folder, test, ...]; one answer a line."""
+    for name in WARM:
+        importlib.import_module(name)
+    gc.freeze()                                    # pytest collects garbage often; what is here now is none
+    for line in sys.stdin:
+        folder, *tests = json.loads(line)
+        print(json.dumps(in_a_process(folder, tests)), flush=True)
+
+
+class Server:
+    """The warm process, asked through its pipes."""
+
+    def __enter__(self):
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        self.process = subprocess.Popen([sys.executable, __file__, "--serve"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, env=environment)
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(SECONDS)
+        self.process.stdout.close()
+
+    def try_out(self, bug: Bug | None, *tests: str) -> dict:
+        with tempfile.TemporaryDirectory() as folder:
+            copy_with(bug, Path(folder))
+            self.process.stdin.write(json.dumps([folder, *map(path_of, tests)]) + "\n")
+            self.process.stdin.flush()
+            return json.loads(self.process.stdout.readline())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve()
+    elif sys.argv[1:2] == ["--one"]:
+        Path(sys.argv[2], "answer.json").write_text(json.dumps(test_copy(sys.argv[2], sys.argv[3:])))
+    else:
+        with Server() as server:
+            for bug in BUGS:
+                if all(word in bug.red for word in sys.argv[1:]):
+                    answer = server.try_out(bug, bug.red)
+                    print(f"{bug}\n    {answer}", flush=True)
