@@ -13,6 +13,7 @@ from course_lib.claims import claim
     (np.float32(2.0), "<=", 2, "test accuracy <= 2 (measured 2.000)"),
     (7, "==", 7, "test accuracy == 7 (measured 7)"),
     (3, ">", 2.5, "test accuracy > 2.5 (measured 3)"),
+    (0.95, ">=", 0.95, "test accuracy >= 0.95 (measured 0.950)"),
 ])
 def test_a_true_claim_prints_one_line(value, op, bound, line, capsys):
     claim("test accuracy", value, op, bound)
