@@ -308,7 +308,8 @@ REGISTRY = {
     "data.toys.checkerboard": Entry(
         lambda n: there(lambda: toys.checkerboard(n)).corners, None, lambda: toys.checkerboard(0), "n=0"),
 
-    "device.device": Entry(lambda n: device.device(), harmless="takes nothing"),
+    "device.device": Entry(
+        lambda n: device.device(), None, lambda: with_variable("COURSE_DEVICE", "abacus", device.device), "'abacus'"),
     "device.profile": Entry(
         lambda n: device.profile(), None, lambda: with_variable("COURSE_PROFILE", "tpu", device.profile), "'tpu'"),
     "device.budget": Entry(
@@ -535,6 +536,7 @@ def call_and_check(name, n, where):
 def an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COURSE_PROFILE", raising=False)
+    monkeypatch.delenv("COURSE_DEVICE", raising=False)
     torch.manual_seed(0)
     yield
     plots.plt.close("all")
