@@ -33,6 +33,10 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
+    properties = [p for report in terminalreporter.getreports("passed") for p in report.user_properties]
+    if bugs := [text for name, text in properties if name == "planted bug"]:
+        terminalreporter.section(f"{len(bugs)} planted bugs, and what each turned red")
+        terminalreporter.write("\n".join(bugs) + "\n")
     if attempts():
         terminalreporter.section("something tried to reach the network")
         terminalreporter.write(attempts())

@@ -34,7 +34,8 @@ class Bug(NamedTuple):
     red: str                                       # test in tests/, or a notebook
 
     def __str__(self) -> str:
-        return f"{self.module}: {self.code.strip()}  ->  {self.broken.strip() or 'nothing'}"
+        code, broken = (" ".join(text.split()) for text in (self.code, self.broken))
+        return f"{self.module}: {code}  ->  {broken or 'nothing'}"
 
 
 BUGS = [

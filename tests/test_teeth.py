@@ -1,4 +1,5 @@
-"""The tests have teeth: each bug planted in course_lib turns its test or notebook red, and is what does so."""
+"""The tests have teeth: each bug planted in course_lib turns its test or notebook red, and is what does so.
+conftest.py prints which, at the end of the session."""
 
 import pytest
 from teeth import BUGS, ROOT, Bug, Server, copy_with
@@ -11,11 +12,9 @@ def server():
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.module}-{bug.red.split('::')[-1]}")
-def test_a_planted_bug_is_found(server, bug, capsys):
+def test_a_planted_bug_is_found(server, bug, record_property):
     answer = server.try_out(bug, bug.red)
-    with capsys.disabled():
-        for test, why in answer["red"].items():
-            print(f"\n{bug}\n    red: {test.split('/')[-1]}: {why}", end="")
+    record_property("planted bug", f"{bug}    red: {', '.join(test.split('/')[-1] for test in answer['red'])}")
     assert answer["code"] == 1 and answer["red"], f"nothing went red for {bug}: {answer}"
 
 
