@@ -41,7 +41,7 @@ test: setup      ## run the unit tests and run and compare every notebook
 	@$(BIN)/python tests/run.py $(TEST_FLAGS)
 
 notebooks: setup ## run lessons and save them: all that are out of date, or make notebooks NB=31
-	@$(BIN)/python authoring/build.py $(if $(NB),--force $(NB))
+	@$(BIN)/python authoring/build.py $(NB)
 
 exercises: setup ## make the student versions anew
 	@$(BIN)/python authoring/build.py --exercises
