@@ -3,8 +3,8 @@
 A bug replaces one piece of code, which must occur exactly once in its file. `python tests/teeth.py` tries them all;
 `python tests/teeth.py frechet` those with this word in their tests. test_teeth.py does it in the suite.
 
-To be quick, one warm process (`--serve`) imports PyTorch and pytest once and forks for every bug; Windows, which cannot
-fork, starts a new Python each time.
+To be quick, one warm process (`--serve`) imports PyTorch and pytest once and forks for every bug. Windows cannot fork,
+and macOS not safely after such imports: there a new Python starts each time.
 """
 
 import contextlib
@@ -173,9 +173,9 @@ test_copy.__test__ = False                         # a function, and no test
 
 
 def in_a_process(folder: str, tests: list[str]) -> dict:
-    """`test_copy` in a process of its own: a fork of this one where the system can."""
+    """`test_copy` in a process of its own: a fork of this one on Linux."""
     answer = Path(folder) / "answer.json"
-    if hasattr(os, "fork"):
+    if sys.platform == "linux":
         if not (child := os.fork()):
             try:
                 answer.write_text(json.dumps(test_copy(folder, tests)))
