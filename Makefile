@@ -43,8 +43,8 @@ test: setup      ## run the unit tests and run and compare every notebook
 notebooks: setup ## run lessons and save them: all that are out of date, or make notebooks NB=31
 	@$(BIN)/python authoring/build.py $(NB)
 
-exercises: setup ## make the student versions anew
-	@$(BIN)/python authoring/build.py --exercises
+exercises: setup ## make solutions and student versions anew: all that are out of date, or make exercises NB=31
+	@$(BIN)/python authoring/build.py --exercises $(NB)
 
 adopt: setup     ## take an edit made in JupyterLab back into the text source: make adopt NB=31
 	@$(if $(NB),,echo "Say which lesson: make adopt NB=31"; exit 1)

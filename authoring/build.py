@@ -4,6 +4,9 @@
     python authoring/build.py 31 12        execute and save these, stale or not
     python authoring/build.py --check      say which notebooks are stale, and execute nothing (exit code 1 if any is)
     python authoring/build.py --adopt 31   take an edit made in JupyterLab back into the text
+    python authoring/build.py --exercises  the same for exercises: authoring/exercises/31_vae.py, with solutions and
+                                           hidden tests -> solutions/31_vae/31_vae.ipynb (executed)
+                                                        -> exercises/31_vae/31_vae.ipynb (for students)
 
 Two builds give the same bytes. The metadata hold no times, paths or versions; the id of a cell is a hash of its source;
 figures lose the name of the program that drew them; kernels run with one thread and a fixed hash seed. What would
@@ -11,6 +14,10 @@ differ anyway (a memory address, a path of this machine) is refused, and so are 
 
 A notebook carries the fingerprint of the text it was built from. That is how the builder notices an edit that is only
 in the notebook (it asks for --adopt, or --force to lose it) and one that is in both (--adopt refuses: merge by hand).
+
+In an exercise, the tags solution:ID, test:ID:POINTS and manual:ID:POINTS stand for nbgrader's metadata, and nbgrader's
+own preprocessors make the student's file, as `nbgrader generate_assignment` would. A student's file in which somebody
+has begun to work is not overwritten without --force.
 """
 
 import argparse
@@ -25,6 +32,7 @@ import tempfile
 import time
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import jupytext
 import nbformat
@@ -46,7 +54,7 @@ NOTEBOOK_METADATA = {"kernelspec": {"display_name": "Python 3", "language": "pyt
                      "language_info": {"name": "python"}}
 EDITOR_METADATA = {                                # how a cell was shown or run, not what it is
     "ExecuteTime", "collapsed", "execution", "jp-MarkdownHeadingCollapsed", "lines_to_next_cell", "scrolled", "trusted"}
-SECONDS = 60                                       # a lesson may take this long with one thread
+SECONDS = {"notebooks": 60, "solutions": 20}       # a lesson and an exercise may take this long with one thread
 
 
 class BuildError(Exception):
@@ -84,7 +92,7 @@ def clean(cells: list) -> list:
         name = hashlib.sha1((cell.cell_type + source).encode()).hexdigest()[:8]
         seen[name] = seen.get(name, 0) + 1
         new = dict(cell_type=cell.cell_type, source=source, id=name if seen[name] == 1 else f"{name}-{seen[name]}",
-                   metadata={k: v for k, v in cell.metadata.items() if k not in EDITOR_METADATA})
+                   metadata={k: v for k, v in tagged(cell.metadata).items() if k not in EDITOR_METADATA})
         if cell.cell_type == "code":
             new |= dict(outputs=[], execution_count=None)
         if cell.get("attachments"):
@@ -94,6 +102,7 @@ def clean(cells: list) -> list:
 
 
 def fingerprint(cells: list) -> str:
+    """A hash of what the cells are, whatever they have put out."""
     return hashlib.sha1(json.dumps(clean(cells), sort_keys=True).encode()).hexdigest()
 
 
@@ -112,6 +121,83 @@ def state(text: Path, notebook: Path) -> str:
         return "stale"
     counts = [c.execution_count for c in nb.cells if c.cell_type == "code" and c.source.strip()]
     return "current" if counts == list(range(1, len(counts) + 1)) else "not executed"
+
+
+# --- exercises ------------------------------------------------------------------------------------------------------
+
+KINDS = {"solution": dict(grade=False, solution=True, locked=False),                  # what a student writes
+         "test": dict(grade=True, solution=False, locked=True),                       # a check with points
+         "manual": dict(grade=True, solution=True, locked=False)}                     # an answer that a person grades
+
+
+def expand(cells: list) -> None:
+    """Replace the short tags of an author by nbgrader's metadata, in place. Raises BuildError for a wrong tag."""
+    ids = set()
+    for cell in cells:
+        for tag in list(cell.metadata.get("tags", [])):
+            kind, *rest = tag.split(":")
+            if kind not in KINDS:
+                continue
+            if not re.fullmatch(r"[A-Za-z]\w*" + ("" if kind == "solution" else r":\d+"), ":".join(rest)):
+                raise BuildError(f"the tag {tag!r} is none of solution:ID, test:ID:POINTS, manual:ID:POINTS")
+            if "nbgrader" in cell.metadata or rest[0] in ids:
+                raise BuildError(f"the tag {tag!r} is a second one of its cell, or its ID is used twice")
+            ids.add(rest[0])
+            points = {"points": int(rest[1])} if kind != "solution" else {}
+            cell.metadata["nbgrader"] = dict(schema_version=3, grade_id=rest[0], task=False, **KINDS[kind], **points)
+            cell.metadata["tags"].remove(tag)
+        if cell.metadata.get("tags") == []:
+            del cell.metadata["tags"]
+
+
+def tagged(metadata: dict) -> dict:
+    """The metadata of a cell with the author's tag in place of nbgrader's entry: the inverse of `expand`."""
+    metadata = dict(metadata)
+    if entry := metadata.pop("nbgrader", None):
+        kind = next((k for k, what in KINDS.items() if what["grade"] == entry.get("grade")
+                     and what["solution"] == entry.get("solution")), None)
+        if kind:                                   # else a cell that is only locked
+            points = [] if kind == "solution" else [str(int(entry["points"]))]
+            metadata["tags"] = [":".join([kind, entry["grade_id"], *points]), *metadata.get("tags", [])]
+    return metadata
+
+
+def for_students(solution) -> nbformat.NotebookNode:
+    """The notebook that `nbgrader generate_assignment` makes of a solution: no answers, hidden tests or outputs."""
+    try:
+        from nbgrader import preprocessors as nbgrader
+    except ImportError:
+        raise BuildError("exercises are made by nbgrader: pip install course-lib[classroom]") from None
+    from traitlets.config import Config
+
+    nb, resources = nbformat.from_dict(solution), {}
+    for step in (nbgrader.LockCells, nbgrader.ClearSolutions, nbgrader.ClearOutput, nbgrader.CheckCellMetadata,
+                 nbgrader.ClearHiddenTests, nbgrader.ClearMarkScheme, nbgrader.ComputeChecksums,
+                 nbgrader.CheckCellMetadata):
+        nb, resources = step(config=Config()).preprocess(nb, resources)
+    return nb
+
+
+def student_state(solution: Path, student: Path) -> str:
+    """"current", "stale", or "worked in" (somebody has changed its cells since it was made)."""
+    if not student.exists():
+        return "stale"
+    if student.read_text(encoding="utf-8") == written(for_students(nbformat.read(solution, as_version=4))):
+        return "current"
+    nb = nbformat.read(student, as_version=4)
+    return "stale" if fingerprint(nb.cells) == nb.metadata.get("course", {}).get("released") else "worked in"
+
+
+def release(solution: Path, student: Path, force: bool = False) -> None:
+    """Write the student's file of a solution, unless it holds somebody's work."""
+    if not force and student_state(solution, student) == "worked in":
+        raise BuildError(f"somebody has worked in exercises/{student.parent.name}: copy that file, then use --force")
+    student.parent.mkdir(parents=True, exist_ok=True)
+    save(student, written(for_students(nbformat.read(solution, as_version=4))))
+
+
+def written(nb) -> str:
+    return nbformat.writes(nb, version=4) + "\n"
 
 
 # --- execution ------------------------------------------------------------------------------------------------------
@@ -189,8 +275,14 @@ def build(text: Path, notebook: Path, force: bool = False) -> list[float]:
     """Execute a text and save it as a notebook, all or nothing. Returns the seconds of each cell."""
     if not force and state(text, notebook) in ("edited", "diverged"):
         raise BuildError(f"{notebook.name} was edited in JupyterLab: keep that with --adopt, or lose it with --force")
-    nb, seconds = execute(cells_of(text.read_text(encoding="utf-8")), folder=notebook.parent)
-    save(notebook, nbformat.writes(nb, version=4) + "\n")
+    cells = cells_of(text.read_text(encoding="utf-8"))
+    expand(nbformat.from_dict(cells))              # a wrong tag is found before anything runs
+    notebook.parent.mkdir(parents=True, exist_ok=True)
+    nb, seconds = execute(cells, folder=notebook.parent)
+    expand(nb.cells)
+    if any("nbgrader" in cell.metadata for cell in nb.cells):
+        nb.metadata.course["released"] = fingerprint(for_students(nb).cells)
+    save(notebook, written(nb))
     return seconds
 
 
@@ -218,51 +310,99 @@ def save(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def lessons(root: Path, wanted: list[str]) -> list[tuple[Path, Path]]:
-    """(text, notebook) of the lessons with these numbers or names, or of all."""
-    texts = {p.stem: p for p in sorted((root / "authoring" / "lessons").glob("[0-9][0-9]_*.py"))}
+class Job(NamedTuple):
+    text: Path
+    notebook: Path
+    student: Path | None = None                    # an exercise has one
+
+
+def jobs(root: Path, folder: str, wanted: list[str]) -> list[Job]:
+    """The lessons or the exercises with these numbers or names, or all. Raises BuildError for an unknown one."""
+    texts = {p.stem: p for p in sorted((root / "authoring" / folder).glob("[0-9][0-9]_*.py"))}
     chosen = [stem for stem in texts if not wanted or stem in wanted or stem[:2] in wanted]
     if unknown := [w for w in wanted if not any(w in (stem, stem[:2]) for stem in chosen)]:
-        raise BuildError(f"no lesson {', '.join(unknown)}: there are {', '.join(texts) or 'none'}")
-    return [(texts[stem], root / "notebooks" / f"{stem}.ipynb") for stem in chosen]
+        raise BuildError(f"no {folder[:-1]} {', '.join(unknown)}: there are {', '.join(texts) or 'none'}")
+    if folder == "lessons":
+        return [Job(texts[stem], root / "notebooks" / f"{stem}.ipynb") for stem in chosen]
+    return [Job(texts[stem], *(root / tree / stem / f"{stem}.ipynb" for tree in ("solutions", "exercises")))
+            for stem in chosen]
+
+
+def lessons(root: Path, wanted: list[str]) -> list[tuple[Path, Path]]:
+    """(text, notebook) of the lessons with these numbers or names, or of all."""
+    return [job[:2] for job in jobs(root, "lessons", wanted)]
+
+
+def exercises(root: Path, wanted: list[str]) -> list[Job]:
+    """(text, solution, student's file) of the exercises with these numbers or names, or of all."""
+    return jobs(root, "exercises", wanted)
+
+
+def chosen_by(options) -> list[Job]:
+    """What a command is about: lessons, or exercises with --exercises; --check and --adopt look at both."""
+    if options.exercises:
+        return jobs(options.root, "exercises", options.names)
+    chosen = jobs(options.root, "lessons", options.names)
+    if options.check or options.adopt:
+        stems = {job.text.stem for job in chosen}
+        chosen += [job for job in jobs(options.root, "exercises", []) if job.text.stem in stems or not options.names]
+    return chosen
+
+
+def job_state(job: Job) -> str:
+    found = state(job.text, job.notebook)
+    return student_state(job.notebook, job.student) if job.student and found == "current" else found
+
+
+def run(job: Job, options) -> bool:
+    """Do what the options say with one lesson or exercise, and print it. Returns whether it failed."""
+    name = f"exercises/{job.text.stem}" if job.student else job.text.stem
+    if options.check:
+        found = job_state(job)
+        print(f"{name}: {found}")
+        return found != "current"
+    if options.adopt:
+        print(f"{name}: " + ("adopted; now build it" if adopt(*job[:2]) else "nothing to adopt"))
+        return False
+    if not (options.names or options.force or job_state(job) != "current"):
+        print(f"{name}: current")
+        return False
+    if not job.student or options.force or options.names or state(*job[:2]) != "current":
+        seconds = build(*job[:2], options.force)
+        print(f"{name}: built in {sum(seconds):.1f} s")
+        if sum(seconds) > (limit := SECONDS["solutions" if job.student else "notebooks"]):
+            slowest = sorted(enumerate(seconds), key=lambda cell: -cell[1])[:3]
+            print(f"    more than {limit} s:", ", ".join(f"cell {i} took {s:.1f} s" for i, s in slowest))
+    if job.student:
+        release(*job[1:], options.force)
+        print(f"{name}: the student's file is current")
+    return False
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lessons", nargs="*", metavar="NB", help="numbers or names of lessons; all if none is given")
+    parser.add_argument("names", nargs="*", metavar="NB", help="numbers or names of lessons; all if none is given")
     verbs = parser.add_mutually_exclusive_group()
     verbs.add_argument("--check", action="store_true", help="only say which notebooks are stale")
     verbs.add_argument("--adopt", action="store_true", help="take edits made in JupyterLab back into the text")
+    parser.add_argument("--exercises", action="store_true", help="exercises in place of lessons")
     parser.add_argument("--force", action="store_true", help="execute current lessons too; overwrite edited notebooks")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)   # the tests bring their own course
     options = parser.parse_args(arguments)
     failed = False
     try:
-        chosen = lessons(options.root, options.lessons)
+        chosen = chosen_by(options)
     except BuildError as e:
         print(e, file=sys.stderr)
         return 1
-    for text, notebook in chosen:
+    for job in chosen:
         try:
-            if options.check:
-                found = state(text, notebook)
-                failed |= found != "current"
-                print(f"{text.stem}: {found}")
-            elif options.adopt:
-                print(f"{text.stem}: " + ("adopted; now build it" if adopt(text, notebook) else "nothing to adopt"))
-            elif options.lessons or options.force or state(text, notebook) != "current":
-                seconds = build(text, notebook, options.force)
-                print(f"{text.stem}: built in {sum(seconds):.1f} s")
-                if sum(seconds) > SECONDS:
-                    slowest = sorted(enumerate(seconds), key=lambda cell: -cell[1])[:3]
-                    print(f"    more than {SECONDS} s:", ", ".join(f"cell {i} took {s:.1f} s" for i, s in slowest))
-            else:
-                print(f"{text.stem}: current")
+            failed |= run(job, options)
         except BuildError as e:
             failed = True
-            print(f"{text.stem}: {e}", file=sys.stderr)
+            print(f"{job.text.stem}: {e}", file=sys.stderr)
             if not (options.check or options.adopt):
-                print(f"    {notebook.name} is left as it was", file=sys.stderr)
+                print(f"    {job.notebook.name} is left as it was", file=sys.stderr)
         sys.stdout.flush()
     return int(failed)
 
