@@ -1,0 +1,474 @@
+"""What the test cells of the exercises call. A check prints `ok: name`, or it raises `Mistake` with one sentence about
+the learner's error; `hint()` then says more. A check is made of the typical errors themselves: each is written down as
+a wrong formula (`Slip`), and what the learner's function returns is compared with what each of them gives on the same
+fresh inputs. Nothing ever looks at source text.
+
+A recipe for authors, for lesson NN:
+
+1. In course_lib/checks/name.py (the name of the lesson without its number) write for each task one of
+       squared_distances = Implementation(            # a function: it gets the arguments of a case
+           "squared_distances",                       # as the learner calls it
+           right=lambda x, y: (x[:, None] - y).square().sum(-1),
+           cases=lambda g: [(rand(g, 1, 2), rand(g, 3, 2)), (rand(g, 3, 4), rand(g, 5, 4))],    # the first one tiny,
+           slips=[Slip(lambda x, y: torch.cdist(x, y), "a sentence", "a stronger hint")],       # odd sizes, 1 and 3
+           hint="the stronger hint for every other mistake",
+           gradient=("x",))                           # if it must be differentiable in x
+       largest_eta = Measurement("largest_eta", truth=lambda loss: ..., tolerance=0.05, slips=[...], hint="...")
+   `right` and the wrong formulas take what the learner's function takes. If it gets a model or changes its arguments,
+   `run=lambda fn, *case: ...` calls fn and returns what shall be compared: a tensor, a number, a tuple or dict of them.
+   What fits neither is a function under `@task(name, hint)` that uses `call`, `conform` and raises Mistake.
+2. Order the slips from the special to the general; test_checks.py demands that each is told from all others. Say in a
+   slip what the learner did and what is right, in their words, and nothing that is only perhaps true.
+3. In authoring/exercises/NN_name.py a cell tagged solution:ID, below it one tagged test:ID:POINTS that calls the check.
+   Hidden tests there use plain torch, no check. `make exercises NB=NN` builds; look at exercises/NN_name as a student.
+4. In tests/wrong_answers/NN_name.py write answers as learners would (see 00_start_here.py); run tests/test_checks.py.
+"""
+
+import contextlib
+import copy
+import ctypes
+import functools
+import inspect
+import io
+import linecache
+import random
+import signal
+import sysconfig
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SECONDS = 10.0                                 # a learner's function may take this long for one case
+PRINTED = 2_000                                # characters that a learner's function may print in one check
+NOT_WRITTEN = "is not written yet: put your answer in place of `raise NotImplementedError()`"
+
+
+class Mistake(AssertionError):
+    """One sentence about a learner's error, and a stronger hint. A notebook shows the sentence and no traceback."""
+
+    def __init__(self, sentence: str, hint: str = ""):
+        super().__init__(" ".join(sentence.split()))
+        self.hint = hint
+
+    def _render_traceback_(self) -> list[str]:     # IPython asks for it
+        return [f"Mistake: {self}"]
+
+
+class Slip(NamedTuple):
+    """A typical error: what it computes, the sentence that names it, and a stronger hint. If it is known by where it
+    fails alone (large numbers, a batch of one), `wrong` is None and `only` holds the indices of just those cases."""
+
+    wrong: Callable | None
+    sentence: str
+    hint: str = ""
+    only: tuple[int, ...] = ()
+
+
+_last: Mistake | None = None
+
+
+def hint() -> None:
+    """Print a second, stronger hint about the last mistake that a check has found."""
+    if _last is None:
+        print("No check has found a mistake yet. Run the check below your answer first.")
+    else:
+        print(_last.hint or "There is no further hint for this one: read the sentence of the check once more.")
+
+
+# --- running what a learner wrote -----------------------------------------------------------------------------------
+
+class TooSlow(BaseException):                      # no Exception: `except Exception` must not stop it
+    pass
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float):
+    """Raise TooSlow in the block when it takes longer: by an alarm where the system has one, which interrupts a sleep
+    too; else (Windows, other threads) by a thread that can only interrupt between two steps of Python. It is raised
+    again every tenth of a second, because a bare `except:` in a loop would swallow it."""
+    active = True
+    if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
+        def ring(*_):
+            if active:
+                raise TooSlow
+
+        before = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
+        try:
+            yield
+        finally:
+            active = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        return
+
+    def throw(what):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(caller), what)
+
+    def watch():
+        wait = seconds
+        while not done.wait(wait):
+            throw(ctypes.py_object(TooSlow))
+            wait = 0.1
+
+    caller, done = threading.get_ident(), threading.Event()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        throw(None)                                # one that has not arrived yet is taken back
+
+
+class _Output(io.TextIOBase):
+    """What a learner's function prints, up to a limit."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text[:max(0, PRINTED - len(self.text))]
+        return len(text)
+
+
+_output = _Output()
+
+
+def call(name: str, fn: Callable, *args):
+    """fn(*args), or a Mistake that says in one sentence how it failed. What it prints, warnings included, is kept for
+    the end of the check, on stdout. The global random numbers are the same in each call, and afterwards as before."""
+    if not callable(fn):
+        raise Mistake(f"{name} must be a function, and it is {kind(fn)}: keep the line `def {name}(...):`")
+    try:
+        with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(_output), \
+                contextlib.redirect_stderr(_output), time_limit(SECONDS):
+            torch.manual_seed(0)
+            result = fn(*args)
+    except TooSlow as e:
+        sentence = (f"{name} was stopped after {SECONDS:g} s{place(e)}, where a small part of a second should do: "
+                    "does one of its loops never end?")
+    except NotImplementedError as e:
+        sentence = f"{name} {NOT_WRITTEN}" if not str(e) else f"{name} stopped with {said(e)}{place(e)}"
+    except TypeError as e:
+        if not place(e) and "argument" in str(e):                                      # it was never entered
+            sentence = f"{name} cannot be called as the task says ({said(e)}): keep its first line as it was"
+        else:
+            sentence = f"{name} stopped with {said(e)}{place(e)}{given(args)}"
+    except (Mistake, KeyboardInterrupt):
+        raise
+    except BaseException as e:                     # SystemExit too: the kernel must live on
+        sentence = f"{name} stopped with {said(e)}{place(e)}{given(args)}"
+    else:
+        if result is None:
+            raise Mistake(f"{name} returns nothing (None)" + (": it prints a result, and must `return` it" if
+                          _output.text else ": does it end with a `return`?"))
+        if result is ... or result is NotImplemented:
+            raise Mistake(f"{name} {NOT_WRITTEN}")
+        return result
+    raise Mistake(sentence)
+
+
+def said(error: BaseException) -> str:
+    try:
+        text = (str(error).strip().splitlines() or [""])[0][:200]
+    except BaseException:                          # an exception of the learner's own with a broken __str__
+        text = ""
+    return f"{type(error).__name__}" + (f" ({text})" if text else "")
+
+
+OURS = tuple(str(Path(p).resolve()) for p in (Path(__file__).parent, *(
+    sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))))
+
+
+def place(error: BaseException) -> str:
+    """The last line of the learner's own code that an error passed, as ", in line 3, `x = 1 / 0`"."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__)
+              if not (f.filename.startswith((*OURS, "<frozen")) or str(Path(f.filename).resolve()).startswith(OURS))]
+    if not frames:
+        return ""
+    line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip() or frames[-1].line
+    return f", in line {frames[-1].lineno}" + (f", `{line}`" if line else "")
+
+
+def given(args: tuple) -> str:
+    shapes = [str(tuple(a.shape)) for a in args if isinstance(a, Tensor)]
+    return f", for inputs of shape {' and '.join(shapes)}" if shapes else ""
+
+
+# --- looking at what it returned ------------------------------------------------------------------------------------
+
+def kind(value) -> str:
+    """A value in the words of a learner."""
+    module = type(value).__module__.split(".")[0]
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, bool | int | float):
+        return f"the Python number {value!r:.30}"
+    if module == "numpy":
+        return "a NumPy array" if getattr(value, "shape", ()) else "a NumPy number"
+    if isinstance(value, tuple | list | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "nothing (None)" if value is None else f"an object of type {type(value).__name__}"
+
+
+def conform(name: str, got, want, label: str = "") -> dict[str, Tensor]:
+    """The tensors in `got` by label, when it is built like `want`; else a Mistake. Shapes and values are not compared.
+    A number stands for a tensor with one value, where a single value is wanted."""
+    what = f"the {label} that {name} returns" if label else f"what {name} returns"
+    if isinstance(want, dict):
+        if not isinstance(got, dict):
+            raise Mistake(f"{what} is {kind(got)}, and a dict with {', '.join(map(repr, want))} is asked for")
+        if missing := [key for key in want if key not in got]:
+            raise Mistake(f"{what} has no entry {missing[0]!r}: it needs {', '.join(map(repr, want))}")
+        return {k: v for key in want for k, v in conform(name, got[key], want[key], f"entry {key!r}").items()}
+    if isinstance(want, tuple | list):
+        if not isinstance(got, tuple | list) or len(got) != len(want):
+            raise Mistake(f"{what} is {kind(got)}, and a {type(want).__name__} of {len(want)} is asked for")
+        return {k: v for i, (g, w) in enumerate(zip(got, want), start=1)
+                for k, v in conform(name, g, w, f"{label and label + ', '}value {i}").items()}
+    single = not isinstance(want, Tensor) or want.dim() == 0
+    if not isinstance(got, Tensor):
+        if single and (isinstance(got, bool | int | float) or kind(got) == "a NumPy number"):
+            return {label: torch.tensor(float(got), dtype=torch.float64)}
+        remedy = {"numpy": "stay with torch functions, so that gradients and devices work"}.get(
+            type(got).__module__.split(".")[0], "return a tensor")
+        if isinstance(got, tuple | list):
+            remedy = "torch.stack makes one tensor of several, torch.tensor one of numbers"
+        raise Mistake(f"{what} is {kind(got)}, and a tensor is asked for: {remedy}")
+    device = want.device if isinstance(want, Tensor) else torch.device("cpu")
+    if got.device.type != device.type:
+        raise Mistake(f"{what} is on the device {got.device.type!r}, and the inputs are on {device.type!r}: "
+                      "make new tensors with device=x.device")
+    if got.is_complex():
+        raise Mistake(f"{what} has complex numbers")
+    got = got.to_dense() if got.layout != torch.strided else got
+    return {label: got.reshape(()) if not isinstance(want, Tensor) and got.numel() == 1 else got}
+
+
+def close(a: Tensor, b: Tensor, rtol: float, atol: float) -> bool:
+    return a.shape == b.shape and torch.allclose(a.detach().double(), b.detach().double(), rtol, atol, equal_nan=True)
+
+
+# --- checks ---------------------------------------------------------------------------------------------------------
+
+def rand(generator: torch.Generator, *shape: int, dtype=torch.float32) -> Tensor:
+    """Standard normal numbers for a case."""
+    return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def _report(name: str, general: str, work: Callable[[], None]) -> None:
+    """Run a check, show what the learner's code printed, and end with `ok: name` or one Mistake."""
+    global _last
+    _output.text, found = "", None
+    try:
+        work()
+    except Mistake as mistake:
+        found = mistake.with_traceback(None)
+        found.hint = found.hint or general
+    except Exception as e:                         # a value so odd that the checker itself stumbled
+        found = Mistake(f"the check of {name} cannot make sense of your answer ({type(e).__name__}): compare what it "
+                        "returns with what the task asks for", general)
+    if _output.text:
+        print(_output.text, end="" if _output.text.endswith("\n") else "\n")
+        if len(_output.text) >= PRINTED:
+            print("[and so on]")
+    _last = found
+    if found:
+        raise found from None
+    print(f"ok: {name}")
+
+
+def task(name: str, general: str):
+    """A decorator for a check of one's own, which raises Mistake or returns: @task("name", "the stronger hint")."""
+    def decorate(check: Callable) -> Callable[..., None]:
+        return functools.wraps(check)(lambda *answers: _report(name, general, lambda: check(*answers)))
+    return decorate
+
+
+@dataclass
+class Implementation:
+    """The check of a function that a learner writes. See the recipe at the top of the file."""
+
+    name: str
+    right: Callable
+    cases: Callable[[torch.Generator], list[tuple]]
+    slips: list[Slip] = field(default_factory=list)
+    hint: str = ""
+    gradient: tuple[str, ...] = ()                 # names of arguments
+    run: Callable | None = None                    # run(fn, *case), where fn(*case) will not do
+    rtol: float = 1e-4
+    atol: float = 1e-5
+
+    def __call__(self, fn: Callable) -> None:
+        _report(self.name, self.hint, lambda: self.compare(fn))
+
+    def compare(self, fn: Callable) -> None:
+        cases = self.cases(torch.Generator().manual_seed(random.SystemRandom().getrandbits(63)))
+        wanted = [self.outcome(self.right, case) for case in cases]
+        got, failed = [], None
+        for case, want in zip(cases, wanted):
+            try:
+                got.append(self.outcome(fn, case, want))
+            except Mistake as mistake:             # one case fails: perhaps another says why
+                if not got and (str(mistake).endswith(NOT_WRITTEN) or "was stopped after" in str(mistake)):
+                    raise
+                got.append(None)
+                failed = failed or mistake
+                if "was stopped after" in str(mistake):
+                    break
+        values = [(g, w) for g, w in zip(got, wanted) if g is not None]
+        if not failed and all(self.same(g, w) for g, w in values):
+            return
+        for slip in self.slips:
+            if self.explains(slip, cases, wanted, got):
+                raise Mistake(slip.sentence, slip.hint)
+        for case, g, w in zip(cases, got, wanted):
+            if g is not None and not self.same(g, w):
+                raise Mistake(self.difference(case, g, w))
+        raise failed
+
+    def outcome(self, fn: Callable, case: tuple, want: dict | None = None) -> dict[str, Tensor]:
+        """What fn makes of a case, by label, and the gradients, where they are asked for. With `want`, the outcome of
+        the right function, it is built like that one or a Mistake is raised."""
+        case, leaves = copy.deepcopy(case), {}
+        names = list(inspect.signature(self.right).parameters)
+        for place in [names.index(name) for name in self.gradient]:
+            leaves[names[place]] = case[place].requires_grad_()
+        args = [a.clone() if names[i:i + 1] and names[i] in leaves else a for i, a in enumerate(case)]
+        if self.run:                               # clones: to change a leaf in place is forbidden
+            result = call(self.name, lambda: self.run(fn, *args))
+        else:
+            result = call(self.name, fn, *args)
+        if want is None:
+            tensors = conform(self.name, result, result)
+        else:
+            tensors = conform(self.name, result, want["like"])
+        if leaves and (differentiable := [t for t in tensors.values() if t.requires_grad]):
+            for name, g in zip(leaves, self.gradients(differentiable, list(leaves.values()))):
+                tensors[f"gradient with respect to {name}"] = g
+        return tensors if want else tensors | {"like": result}
+
+    def gradients(self, tensors: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
+        """Of a sum with fixed random weights, so that a gradient in the wrong place is seen."""
+        draw = torch.Generator().manual_seed(1)
+        total = sum((t.double() * rand(draw, *t.shape, dtype=torch.float64)).sum() for t in tensors)
+        try:
+            found = torch.autograd.grad(total, leaves, allow_unused=True)
+        except Exception as e:
+            raise Mistake(f"the result of {self.name} cannot be differentiated: {said(e)}") from None
+        return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found)]
+
+    def same(self, got: dict, want: dict) -> bool:
+        return all(key in got and close(got[key], want[key], self.rtol, self.atol) for key in want if key != "like")
+
+    def explains(self, slip: Slip, cases: list, wanted: list, got: list) -> bool:
+        """Does this wrong formula give what the learner's function gave, in every case, and not what is right?"""
+        if slip.wrong is None:
+            failed = {i for i, (g, w) in enumerate(zip(got, wanted)) if g is None or not self.same(g, w)}
+            return failed == set(slip.only)
+        different = False
+        for case, want, g in zip(cases, wanted, got):
+            try:
+                wrong = self.outcome(slip.wrong, case, want)
+            except Exception:
+                wrong = None
+            if g is None or wrong is None:         # where the learner's function stopped, so must the formula
+                if (g is None) != (wrong is None):
+                    return False
+                continue
+            keys = [key for key in wrong if key in g]
+            if not all(close(wrong[key], g[key], self.rtol, self.atol) for key in keys):
+                return False
+            different |= not all(close(g[key], want[key], self.rtol, self.atol) for key in keys)
+        return different
+
+    def difference(self, case: tuple, got: dict, want: dict) -> str:
+        """The general sentence: the first thing that is not as it should be, with its input."""
+        names = list(inspect.signature(self.right).parameters)
+        inputs = f"for {shown(dict(zip(names, case)))}"
+        for key in (key for key in want if key != "like"):
+            w, what = want[key].detach(), f"the {key} of {self.name}" if key else f"the result of {self.name}"
+            if key not in got:
+                return (f"{self.name} has the right value but cannot be differentiated: .item(), .detach(), float(), "
+                        "torch.tensor(...), NumPy or torch.no_grad() cut its graph")
+            g = got[key].detach()
+            if g.shape != w.shape:
+                return f"{what} has shape {tuple(g.shape)}, and {tuple(w.shape)} is asked for, {inputs}"
+            if close(g, w, self.rtol, self.atol):
+                continue
+            bad = ~torch.isclose(g.double(), w.double(), self.rtol, self.atol, equal_nan=True)
+            at = tuple(bad.nonzero()[0].tolist())
+            where = f" at {list(at)}" if at else ""
+            odd = " (is it rounded? its dtype is " + str(g.dtype).removeprefix("torch.") + ")" if (
+                w.dtype.is_floating_point and not g.dtype.is_floating_point) else ""
+            return f"{what} should be {w[at].item():.4g}{where} and is {g[at].item():.4g}{odd}, {inputs}"
+        return f"{self.name} is not right, {inputs}"
+
+
+@dataclass
+class Measurement:
+    """The check of a number that a learner has measured: check(answer, *given), with truth(*given) to compare with."""
+
+    name: str
+    truth: Callable[..., float]
+    tolerance: float                               # relative
+    slips: list[Slip] = field(default_factory=list)
+    hint: str = ""
+
+    def __call__(self, answer, *given) -> None:
+        _report(self.name, self.hint, lambda: self.compare(answer, *given))
+
+    def compare(self, answer, *given) -> None:
+        value, true = number(self.name, answer), float(self.truth(*given))
+
+        def near(x: float) -> bool:
+            return abs(value - x) <= self.tolerance * abs(x)
+
+        if near(true):
+            return
+        for slip in self.slips:
+            if near(float(slip.wrong(*given))):
+                raise Mistake(slip.sentence, slip.hint)
+        raise Mistake(f"{self.name} = {value:.4g} is too {'large' if value > true else 'small'}: measured with care, "
+                      f"it is within {self.tolerance:.0%} of ours")
+
+
+def number(name: str, answer) -> float:
+    """A measured number as a float, whatever it came in; else a Mistake."""
+    if answer is None or answer is ...:
+        raise Mistake(f"{name} has no value yet: put your answer in place of `raise NotImplementedError()`")
+    if callable(answer):
+        raise Mistake(f"{name} is a function, and a number is asked for")
+    try:
+        value = float(answer.detach() if isinstance(answer, Tensor) else answer)
+    except Exception:
+        raise Mistake(f"{name} is {kind(answer)}, and one number is asked for") from None
+    if value != value or abs(value) == float("inf"):
+        raise Mistake(f"{name} is {value}: something divided by zero or grew without limit before you measured it")
+    return value
+
+
+def shown(values: dict) -> str:
+    """The inputs of a case: small ones with their numbers, large ones with their shape."""
+    def one(value) -> str:
+        if not isinstance(value, Tensor):
+            return f" = {value!r}" if isinstance(value, bool | int | float | str) else f", {kind(value)}"
+        if value.numel() > 8:
+            return f" of shape {tuple(value.shape)}"
+        digits = 3 if value.dtype.is_floating_point else 0
+        return f" = {rounded(value.tolist(), digits)}"
+    return " and ".join(name + one(value) for name, value in values.items())
+
+
+def rounded(values, digits: int):
+    if isinstance(values, list):
+        return [rounded(v, digits) for v in values]
+    return round(values, digits) if digits else values
