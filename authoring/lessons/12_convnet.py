@@ -1,0 +1,691 @@
+# %% [markdown]
+# # 12 · Convolution: one small detector, used everywhere
+#
+# The MLP of lesson 11 reads a digit as a list of 784 numbers. It is never told which pixels are neighbours, and what it
+# learns about a stroke at the top left is of no use at the bottom right. A **convolution** builds both facts in. It takes one
+# small table of weights $w$, $k$ pixels wide, lays it on every place $(i, j)$ of the image $x$ and writes down how
+# well the two agree ($b$ is a bias, a single number):
+#
+# $$y_{ij} = b + \sum_{u=0}^{k-1}\sum_{v=0}^{k-1} w_{uv}\, x_{i+u,\,j+v}$$
+#
+# We build this layer from loops, prove what it can and cannot do, and train a network of such layers on only 200 digits.
+# Then we meet its larger twin, trained on 4,000 digits, which misreads fewer than one in a hundred. It is called **the judge**,
+# because it will measure every generator of this course. The picture at the end is a map of handwriting as it sees it.
+#
+# *You need:* lesson 11 (softmax, cross-entropy, MLP). *Time:* about 45 seconds of computing on a laptop without a GPU.
+#
+# ## Set-up
+
+# %%
+import inspect
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_lib import checkpoint, plots
+from course_lib.claims import claim
+from course_lib.data import Batches, load
+from course_lib.device import seed, seeded
+
+digits = load("digits")
+
+# %% [markdown]
+# ## A toy to check by hand
+#
+# Five by five pixels. As in our digits, 0 is paper and 1 is ink: empty on the left, ink on the right, and an empty bottom row.
+# The filter has $-1$ in its left column and $+1$ in its right one. It subtracts what is left of a place from what is right of
+# it, so it answers where ink begins. At the first place that is nine products and one sum,
+# $0 + 0 + 1 + 0 + 0 + 1 + 0 + 0 + 1 = 3$. The filter fits into the image at 3 × 3 places, and two loops visit them all.
+
+# %%
+toy = torch.tensor([[0., 0, 1, 1, 1]] * 4 + [[0.] * 5])           # (5, 5)
+edge = torch.tensor([[-1., 0, 1]] * 3)                            # (3, 3)
+response = torch.zeros(3, 3)
+for i in range(3):
+    for j in range(3):
+        response[i, j] = (toy[i:i + 3, j:j + 3] * edge).sum()
+claim("response at the first place", response[0, 0], "==", 3.0, digits=1)
+
+# %% [markdown]
+# Check two more with a pencil before you look: the last column and the last row.
+#
+# *Figure: the image, the filter and the response, with their numbers. The response is 3 where the window covers the vertical
+# edge, 2 in the row that touches the empty bottom, and 0 where the window sees no edge.*
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(6.4, 2.5), width_ratios=[5, 3, 3])
+for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w$", "response $y$"]):
+    ax.pcolormesh(table, cmap=plots.DIVERGING, vmin=-3, vmax=3, edgecolor="0.6", lw=0.5)
+    for (i, j), value in zip(torch.cartesian_prod(*map(torch.arange, table.shape)).tolist(), table.flatten().tolist()):
+        ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center")
+    ax.set(title=name, aspect="equal")
+    ax.invert_yaxis()
+    ax.set_axis_off()
+
+# %% [markdown]
+# ## Build it in the open
+#
+# A layer does this for a batch of $B$ images with $C$ channels, using $O$ filters at once. Each filter has a $k \times k$
+# table for each input channel, and its response becomes one output channel: $(B, C, H, W) \to (B, O, H-k+1, W-k+1)$.
+# First the definition, word for word.
+
+# %%
+def conv2d_loops(x, w, b):
+    """x (B, C, H, W), w (O, C, k, k), b (O,) -> (B, O, H-k+1, W-k+1)"""
+    (B, _, H, W), (n_out, _, k, _) = x.shape, w.shape
+    y = x.new_zeros(B, n_out, H - k + 1, W - k + 1)
+    for n in range(B):
+        for o in range(n_out):
+            for i in range(H - k + 1):
+                for j in range(W - k + 1):
+                    y[n, o, i, j] = (x[n, :, i:i + k, j:j + k] * w[o]).sum() + b[o]
+    return y
+
+# %% [markdown]
+# Correct, and slow. But each answer is the dot product of a window with a filter, and all dot products of many windows
+# with many filters are *one matrix product*. `unfold` shows us all windows without copying the image. Two options cost a line
+# each: **padding** puts a frame of zeros around the image, so that the output can keep its size, and a **stride** of 2 visits
+# only every second place.
+
+# %%
+def conv2d(x, w, b, stride=1, padding=0):
+    """x (B, C, H, W), w (O, C, k, k), b (O,) -> (B, O, H', W') with H' = (H + 2 padding - k) // stride + 1"""
+    k = w.shape[-1]
+    x = F.pad(x, [padding] * 4)
+    windows = x.unfold(2, k, stride).unfold(3, k, stride)         # (B, C, H', W', k, k)
+    windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(3)        # (B, H', W', C k k)  one row for each place
+    return (windows @ w.flatten(1).T + b).permute(0, 3, 1, 2)     # (B, O, H', W')
+
+# %% [markdown]
+# *Figure: a handwritten 3 and its response to four filters. Orange is positive, blue negative. The first filter draws the left
+# side of each stroke orange and the right side blue; the second does the same with the upper and lower sides; the mean blurs;
+# the last answers to pixels that hold more ink than what surrounds them.*
+
+# %%
+filters = {"left to right": edge, "top to bottom": edge.T, "mean": torch.full((3, 3), 1 / 3),
+           "spot": torch.tensor([[-1., -1, -1], [-1, 8, -1], [-1, -1, -1]]) / 2}
+bank = torch.stack(list(filters.values())).unsqueeze(1)           # (4, 1, 3, 3)
+digit = digits.test.x[3:4]                                        # (1, 1, 28, 28)
+maps = conv2d(digit, bank, torch.zeros(4), padding=1)[0]          # (4, 28, 28)
+
+fig, axes = plt.subplots(1, 5, figsize=(7.5, 1.8))
+axes[0].imshow(digit[0, 0])
+for ax, picture in zip(axes[1:], maps):
+    ax.imshow(picture, cmap=plots.DIVERGING, vmin=-3, vmax=3)
+for ax, name in zip(axes, ["the digit", *filters]):
+    ax.set_title(name)
+    ax.set_axis_off()
+
+# %% [markdown]
+# In deep learning these tables are not designed: they are parameters, found by gradient descent.
+#
+# ## Prove it
+#
+# Both versions must equal `F.conv2d`, in their values and in the gradients that autograd finds through them. We compare in
+# double precision, with odd shapes, two input channels and a batch of three.
+
+# %%
+x, w, b = (torch.randn(shape, dtype=torch.float64, generator=seeded(n), requires_grad=True)
+           for n, shape in enumerate([(3, 2, 9, 8), (4, 2, 3, 3), (4,)]))
+torch.testing.assert_close(conv2d_loops(x, w, b), F.conv2d(x, w, b))
+for options in [{}, {"padding": 1}, {"stride": 2}, {"stride": 2, "padding": 2}]:
+    torch.testing.assert_close(conv2d(x, w, b, **options), F.conv2d(x, w, b, **options))
+
+# %%
+def gradients(f):
+    y = f(x, w, b)
+    weights = torch.randn(y.shape, dtype=y.dtype, generator=seeded(3))         # any weighted sum of all outputs
+    return torch.autograd.grad((y * weights).sum(), (x, w, b))
+
+for mine in (conv2d_loops, conv2d):
+    for gradient, reference in zip(gradients(mine), gradients(F.conv2d)):
+        torch.testing.assert_close(gradient, reference)
+
+# %% [markdown]
+# **It is a linear layer with most of its freedom taken away.** Feed the 25 images that have a single inked pixel, and the
+# responses are the columns of the matrix by which the convolution multiplies the flattened image. A fully connected layer from
+# 25 to 9 numbers would have 225 free weights; here 9 are shared by all rows. For real sizes the difference is absurd: below,
+# 12 filters of 5 × 5 on a digit, with stride 2, make 12 maps of 14 × 14.
+#
+# *Figure: the 9 × 25 matrix of the toy convolution. Each row holds the same six non-zero numbers, moved to the right;
+# everything else is zero.*
+
+# %%
+pixels = torch.eye(25).view(25, 1, 5, 5)                          # 25 images with one inked pixel each
+matrix = conv2d(pixels, edge.view(1, 1, 3, 3), torch.zeros(1)).view(25, 9).T                     # (9, 25)
+torch.testing.assert_close(matrix @ toy.flatten(), response.flatten())
+
+_, ax = plt.subplots(figsize=(6.4, 2.7))
+ax.imshow(matrix, cmap=plots.DIVERGING, vmin=-3, vmax=3)
+ax.set(xlabel="pixel of the flattened image", ylabel="place in the response", yticks=range(0, 9, 2));
+
+# %%
+conv = nn.Conv2d(1, 12, kernel_size=5, stride=2, padding=2)
+n_conv = sum(p.numel() for p in conv.parameters())
+n_full = (28 * 28 + 1) * conv(digit).numel()                      # a weight for each pixel and a bias, for each output
+print(f"convolution: {n_conv:,} parameters    fully connected, same output: {n_full:,}")
+claim("times more parameters", n_full / n_conv, ">", 5_000, digits=0)
+
+# %% [markdown]
+# ## Shift the image, and the response shifts
+#
+# Let $S$ move an image by $d$ pixels: $(Sx)_{ij} = x_{i,\,j-d}$. Put that into the definition:
+# $\sum_{uv} w_{uv}\,x_{i+u,\,j+v-d}$ is the old response, read at $j-d$. Convolving the shifted image equals shifting the
+# convolved image. This is **translation equivariance**: a stroke that was learned in one corner is known in all others. Near
+# the frame, where zeros come in, it fails, so we test it on images whose left edge is glued to the right one, for all 28 shifts.
+#
+# **Pooling** makes an image smaller: max-pooling by 2 keeps the largest of each 2 × 2 pixels. A pooled map still follows shifts
+# by an even number of pixels, and no others. Two poolings leave only multiples of four.
+
+# %%
+def respond(x):
+    return F.conv2d(F.pad(x, [1] * 4, mode="circular"), bank)     # (B, 4, 28, 28)
+
+def pooled(x):
+    return F.max_pool2d(respond(x), 2)                            # (B, 4, 14, 14)
+
+for d in range(28):
+    torch.testing.assert_close(respond(digit.roll(d, dims=3)), respond(digit).roll(d, dims=3))
+even, odd = (pooled(digit.roll(d, dims=3)) - pooled(digit).roll(round(d / 2), dims=3) for d in (2, 1))
+claim("pooled, shift by 2: largest difference", even.abs().max(), "<", 1e-5)
+claim("pooled, shift by 1: largest difference", odd.abs().max(), ">", 0.5)
+
+# %% [markdown]
+# ## How far does one unit see?
+#
+# A unit of the second layer sees $k \times k$ units of the first, and through them more pixels. Which ones? Ask autograd: the
+# gradient of one unit with respect to the image is non-zero exactly where the unit looks. We give all filters equal weights, so
+# that the gradient counts the paths from a pixel to the unit.
+
+# %%
+def averaging(k):
+    layer = nn.Conv2d(1, 1, k, padding=k // 2, bias=False)
+    nn.init.constant_(layer.weight, 1 / k**2)
+    return layer
+
+def receptive_field(*layers):
+    x = torch.zeros(1, 1, 28, 28, requires_grad=True)
+    y = nn.Sequential(*layers)(x)
+    y[0, 0, y.shape[2] // 2, y.shape[3] // 2].backward()          # one unit in the middle
+    return x.grad[0, 0]                                           # (28, 28)
+
+# %% [markdown]
+# The width follows a rule: a layer of size $k$ adds $k - 1$ steps, and one step is as many pixels wide as all strides before
+# it multiplied. Depth alone widens the view slowly; strides and pooling widen it fast.
+#
+# *Figure: what one unit sees after one, two and three 3 × 3 convolutions (3, 5 and 7 pixels wide), and after three with two
+# halvings in between: 18 pixels, most of a digit.*
+
+# %%
+stacks = {f"{n} layer" + "s" * (n > 1): [averaging(3)] * n for n in (1, 2, 3)}
+stacks["3 layers, 2 halvings"] = [averaging(3), nn.AvgPool2d(2), averaging(3), nn.AvgPool2d(2), averaging(3)]
+fields = {name: receptive_field(*layers) for name, layers in stacks.items()}
+fig, axes = plt.subplots(1, 4, figsize=(7.5, 2.2))
+for ax, (name, field) in zip(axes, fields.items()):
+    ax.imshow(field, cmap="Blues")
+    ax.set(title=f"{name}:\n{(field > 0).any(0).sum()} pixels wide", xticks=[0, 14, 27], yticks=[0, 14, 27])
+
+# %%
+def field_width(*layers):
+    """layers: (size, stride) from the image upwards -> how many pixels wide the last unit's view is"""
+    width, step = 1, 1
+    for size, stride in layers:
+        width, step = width + (size - 1) * step, step * stride
+    return width
+
+claim("3 layers", field_width((3, 1), (3, 1), (3, 1)), "==", (fields["3 layers"] > 0).any(0).sum())
+claim("with halvings", field_width((3, 1), (2, 2), (3, 1), (2, 2), (3, 1)), "==",
+      (fields["3 layers, 2 halvings"] > 0).any(0).sum())
+
+# %% [markdown]
+# ## Meet the library version
+#
+# `nn.Conv2d` is your `conv2d` with the parameters kept inside, and with code tuned for each processor. The brick of the
+# course's network, in `course_lib/convnet.py`: convolution, **batch norm** (each channel is brought to mean 0 and variance 1
+# over the batch, then to a learned mean and variance, which permits large steps), ReLU. Four bricks, halved on the way; a linear
+# layer sums up what they found in 64 numbers, the **features**; a last one turns these into ten logits. Watch the picture
+# shrink while the channels grow, and check that the first layer is the one we built.
+
+# %%
+from course_lib.convnet import ConvNet, ConvNetConfig, conv_block
+
+print(inspect.getsource(conv_block))
+print(inspect.getsource(ConvNet.__init__))
+
+# %%
+net, three = ConvNet(ConvNetConfig(n_channel=12)).eval(), digits.test.x[:3]
+h = three                                                         # (3, 1, 28, 28)
+for layer in net.convs:
+    h = layer(h)
+    print(f"{type(layer).__name__:12}{tuple(h.shape)}")
+print(f"{'features':12}{tuple(net.features(three).shape)}")
+
+first = net.convs[0][0]
+mine = conv2d(three, first.weight, torch.zeros(12), stride=2, padding=2)
+torch.testing.assert_close(mine, first(three), atol=1e-5, rtol=1e-4)
+claim("pixels that the last unit sees, in width", field_width((5, 2), (3, 1), (2, 2), (3, 1), (3, 1), (2, 2)), ">=", 28)
+
+# %% [markdown]
+# ## Train: 200 digits
+#
+# With all 4,000 training digits every network does well. We take 200, about 20 of each kind; of the others, 2,000 stay *held
+# out* and get a job later. The baseline is the MLP of lesson 11 on the same 200.
+
+# %%
+from course_lib.classify import accuracy, classifier_loss, predict
+from course_lib.mlp import MLP, MLPConfig
+from course_lib.train import fit
+
+few, held_out, test = digits.train.x[:200], digits.train.x[-2000:], digits.test.x
+few_y, held_out_y, test_y = digits.train.y[:200], digits.train.y[-2000:], digits.test.y
+
+def train(model, x=few, loss_fn=classifier_loss, lr=4e-3):
+    return fit(model, loss_fn, Batches(x, few_y, batch_size=32), steps=400, lr=lr, warmup=20, decay=0.6)
+
+# %%
+seed(0)
+mlp, cnn = MLP(MLPConfig()), ConvNet(ConvNetConfig(n_channel=12))
+history_mlp = train(mlp, lr=2e-3)
+history_cnn = train(cnn)
+claim("test accuracy of the MLP", accuracy(mlp, test, test_y), "<", 0.84)
+claim("test accuracy of the CNN", accuracy(cnn, test, test_y), ">", 0.83)
+claim("the CNN is better by", accuracy(cnn, test, test_y) - accuracy(mlp, test, test_y), ">", 0.03)
+
+# %% [markdown]
+# Sharing pays: the network has to learn what a stroke is only once.
+#
+# **More data for nothing.** A digit that is moved by two pixels, tilted or stretched a little is still the same digit. So we
+# may distort the training images at random at each step. This **augmentation** states a second fact that the network
+# cannot know: *which changes do not matter*. Ours draws a random affine map and a smooth random displacement for each image.
+# The training loop stays as it is; only the loss function changes.
+#
+# *Figure: six training digits, one per row, each with nine random distortions of it; all stay readable.*
+
+# %%
+from course_lib.augment import augment
+
+versions = augment(few[:6].repeat_interleave(9, 0), seeded(0)).view(6, 9, 1, 28, 28)              # nine of each
+plots.grid(torch.cat([few[:6, None], versions], dim=1).flatten(0, 1), n_col=10);
+
+# %%
+def augmented_loss(model, x, y):
+    return classifier_loss(model, augment(x), y)
+
+def late(history):
+    return sum(history["loss"][-50:]) / 50                        # mean loss of the last 50 steps
+
+seed(0)
+cnn_augmented = ConvNet(ConvNetConfig(n_channel=12))
+history_augmented = train(cnn_augmented, loss_fn=augmented_loss)
+gain = accuracy(cnn_augmented, test, test_y) - accuracy(cnn, test, test_y)
+claim("test accuracy with augmentation", accuracy(cnn_augmented, test, test_y), ">", 0.93)
+claim("gained by augmentation", gain, ">", 0.03)
+claim("late training loss, augmented / plain", late(history_augmented) / late(history_cnn), ">", 10, digits=0)
+
+# %% [markdown]
+# The network with the *highest* training loss is the best on new digits. A low one only tells you what has been memorised.
+#
+# *Figure: training loss of the three networks on a logarithmic axis. The MLP and the plain CNN fall below 0.01; the augmented
+# CNN stays near 0.1, because it never sees the same image twice.*
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: losses of networks that were trained here
+_, ax = plt.subplots(figsize=(6.4, 3))
+plots.curves({name: (range(400), h["loss"]) for name, h in
+              {"MLP": history_mlp, "CNN": history_cnn, "CNN, augmented": history_augmented}.items()}, ax=ax)
+ax.set(yscale="log", ylabel="training loss (nats)");
+
+# %% [markdown]
+# ## The judge
+#
+# The shipped checkpoint is the same class with more channels, trained by the same code on all 4,000 training digits and for
+# longer. Its file says how it was made, and `make checkpoints NAME=judge` makes it again.
+
+# %%
+judge = checkpoint.load("judge")
+print(checkpoint.metadata("judge")["recipe"])
+
+logits = predict(judge, test)                                     # (1000, 10)
+errors = (logits.argmax(1) != test_y).sum().item()
+claim("errors on 1,000 test digits", errors, "<", 10)
+
+# %% [markdown]
+# **How sure is that number?** Another 1,000 digits would give another count. If the true error rate is $p$, the count is
+# binomial: a thousand tosses of a coin that shows "error" with probability $p$. An honest interval holds all $p$ under which
+# neither so many errors nor so few would be rarer than 2.5 % (Clopper & Pearson, 1934). Its upper end is several times its lower
+# end: networks that differ by three errors in 1,000 are equally good as far as anybody can tell.
+#
+# *Figure: test accuracy of the four networks with their 95 % intervals, rising from the MLP to the judge, whose interval is the
+# narrowest.*
+
+# %%
+from scipy.stats import binom, binomtest
+
+def plausible(errors, n=1000):
+    """The lowest and the highest error rate under which this count is no surprise."""
+    p = torch.linspace(0, 1, 100_001, dtype=torch.float64).numpy()
+    ok = (binom.cdf(errors, n, p) > 0.025) & (binom.sf(errors - 1, n, p) > 0.025)
+    return float(p[ok].min()), float(p[ok].max())
+
+reference = binomtest(errors, 1000).proportion_ci()
+torch.testing.assert_close(plausible(errors), (reference.low, reference.high), atol=2e-5, rtol=0)
+claim("highest plausible error rate / lowest", plausible(errors)[1] / plausible(errors)[0], ">", 2, digits=1)
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: three of the four networks were trained here
+models = {"MLP, 200 digits": mlp, "CNN, 200 digits": cnn, "CNN, 200, augmented": cnn_augmented, "judge, 4,000": judge}
+_, ax = plt.subplots(figsize=(6.4, 2.2))
+for row, model in enumerate(models.values()):
+    wrong = round(1000 * (1 - accuracy(model, test, test_y)))
+    low, high = plausible(wrong)
+    ax.errorbar(100 - wrong / 10, row, xerr=[[100 * high - wrong / 10], [wrong / 10 - 100 * low]], fmt="o", capsize=3)
+ax.set(xlabel="test accuracy (%)", xlim=(76, 100.5), yticks=range(4), yticklabels=models, ylim=(3.5, -0.5));
+
+# %% [markdown]
+# What does it confuse, and which digits does it find hardest? Some would make a person hesitate too.
+#
+# *Figure: a table of the answers, rows the true class and columns the judge's answer, with nearly all counts on the diagonal;
+# and the eight test digits to whose true label it gives the lowest probability, each above its ten probabilities (green: the
+# true class).*
+
+# %%
+counts = torch.zeros(10, 10, dtype=torch.long)
+counts.index_put_((test_y, logits.argmax(1)), torch.tensor(1), accumulate=True)
+plots.confusion(counts, digits.classes)
+
+probs = logits.softmax(1)                                         # (1000, 10)
+hardest = probs.gather(1, test_y[:, None]).squeeze(1).argsort()[:8].tolist()
+fig, axes = plt.subplots(4, 4, figsize=(7.5, 6), height_ratios=[2, 1, 2, 1])
+for n, i in enumerate(hardest):
+    picture, bars = axes[n // 4 * 2, n % 4], axes[n // 4 * 2 + 1, n % 4]
+    picture.imshow(test[i, 0])
+    picture.set_title(f"a {test_y[i]}; read as {probs[i].argmax()}")
+    picture.set_axis_off()
+    bars.bar(range(10), probs[i], color=[plots.COLOURS[2] if k == test_y[i] else plots.COLOURS[9] for k in range(10)])
+    bars.set(xticks=range(10), ylim=(0, 1), yticks=[0, 1], ylabel="probability" if n % 4 == 0 else "")
+
+# %% [markdown]
+# **What has it learned?** The filters of the first layer can be looked at. Nobody asked for edge detectors; gradient descent
+# found them useful.
+#
+# *Figure: above, the judge's filters of 5 × 5, many of them orange on one side and blue on the other at some angle. Below, the
+# response of each to the 3, after batch norm and ReLU: each map draws other parts of the stroke.*
+
+# %%
+def framed(x):                                                    # (n, h, w) -> one picture, each scaled to its maximum
+    x = x / x.abs().amax((1, 2), keepdim=True).clamp(min=1e-6)
+    return plots.tile(F.pad(x, [1] * 4)[:, None] / 2 + 0.5, n_col=16, pad=0)
+
+fig, axes = plt.subplots(2, 1, figsize=(7.5, 2.9))
+for ax, x, name in zip(axes, [judge.convs[0][0].weight[:, 0], judge.convs[0](digit)[0]], ["filters", "responses"]):
+    ax.imshow(framed(x.detach()), cmap=plots.DIVERGING, vmin=0, vmax=1)
+    ax.set(ylabel=name, xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+# %% [markdown]
+# ## Does it know what it does not know?
+#
+# A probability is a promise: of all answers given with 80 % confidence, 80 % should be right. A network that keeps it is
+# **calibrated**. Let us break it in the usual way, by training on and on without augmentation. The MLP already reads all its
+# 200 digits correctly; more steps can only raise its confidence.
+
+# %%
+before = predict(mlp, test).softmax(1).max(1).values.mean()
+claim("accuracy of the MLP on its training digits", accuracy(mlp, few, few_y), "==", 1.0)
+fit(mlp, classifier_loss, Batches(few, few_y, batch_size=32), steps=2_000, lr=2e-3)
+p_long = predict(mlp, test).softmax(1)                            # (1000, 10)
+confidence, answer = p_long.max(1)                                # (1000,), (1000,)
+claim("mean confidence rose by", confidence.mean() - before, ">", 0.02)
+claim("confidence minus accuracy", confidence.mean() - (answer == test_y).float().mean(), ">", 0.08)
+
+# %% [markdown]
+# Sort the answers into bins by confidence, and compare in each bin the mean confidence with the share of right answers. The
+# mean gap, each bin weighted by how many answers it holds, is the **expected calibration error** (ECE; Guo et al., 2017, eq. 3).
+
+# %%
+from course_lib.calibration import ece, fit_temperature, reliability
+
+gap = 0.0
+for k in range(15):
+    here = (confidence > k / 15) & (confidence <= (k + 1) / 15)   # the answers of this bin
+    if here.any():
+        gap += here.float().mean() * (confidence[here].mean() - (answer[here] == test_y[here]).float().mean()).abs()
+claim("distance from the library's ECE", abs(gap.item() - ece(p_long, test_y)), "<", 1e-3, digits=6)
+claim("ECE of the MLP", gap, ">", 0.08)
+claim("ECE of the judge", ece(probs, test_y), "<", 0.015)
+
+# %% [markdown]
+# The repair is one number. Divide all logits by a **temperature** $T$ before the softmax. Every answer stays, but $T > 1$ makes
+# all probabilities more modest. Choose the $T$ with the lowest cross-entropy on digits that the network was *not* trained on,
+# and not on the test digits either, for then the test would be no test. This is the job of the held-out digits.
+#
+# *Figure: two reliability diagrams of the MLP. Before, most bars stay below the diagonal: fewer answers are right than promised.
+# With temperature they follow the diagonal.*
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: the MLP was trained here
+held_out_logits = predict(mlp, held_out)                          # (2000, 10)
+candidates = torch.arange(0.5, 10, 0.01)
+losses = torch.stack([F.cross_entropy(held_out_logits / T, held_out_y) for T in candidates])
+T = candidates[losses.argmin()].item()
+p_cooled = (predict(mlp, test) / T).softmax(1)
+assert torch.equal(p_cooled.argmax(1), answer)                    # not one answer has changed
+claim("our T against the library's", abs(T - fit_temperature(held_out_logits, held_out_y)), "<", 0.02)
+claim("temperature", T, ">", 1.5, digits=2)
+claim("ECE with temperature", ece(p_cooled, test_y), "<", 0.06)
+
+fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.2), sharey=True)
+for ax, p, name in zip(axes, [p_long, p_cooled], ["trained on and on", f"the same, $T$ = {T:.1f}"]):
+    bins = reliability(p, test_y, n_bins=10)
+    ax.bar(bins.edges[:-1], bins.accuracy.nan_to_num(), width=0.1, align="edge", color=plots.COLOURS[5], edgecolor="white")
+    ax.plot([0, 1], [0, 1], color="k", lw=1, ls=":")
+    ax.set(title=f"{name}\nECE {ece(p, test_y):.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+axes[0].set_ylabel("share of right answers");
+
+# %% [markdown]
+# ## Predict, then turn one knob
+#
+# Move every test digit by $d$ pixels to the right. Write down a guess for each of the four networks (the MLP as it is now): at
+# which $d$ are half of its answers wrong? The convolutions are equivariant, but the linear layer behind them is not.
+
+# %%
+def moved(x, d):
+    return F.pad(x, (d, -d, 0, 0))                                # zeros come in at the left, d columns leave at the right
+
+shifts = range(0, 9)
+curves = {name: [accuracy(m, moved(test, d), test_y) for d in shifts] for name, m in models.items()}
+claim("MLP, moved by 4 pixels", curves["MLP, 200 digits"][4], "<", 0.35)
+claim("CNN, moved by 4 pixels", curves["CNN, 200 digits"][4], ">", 0.45)
+claim("CNN with augmentation, moved by 4 pixels", curves["CNN, 200, augmented"][4], ">", 0.8)
+
+# %% [markdown]
+# *Figure: accuracy against shift. The MLP falls first, then the plain CNN, then the augmented CNN; the judge lasts longest.*
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: three of the four networks were trained here
+_, ax = plt.subplots(figsize=(6.4, 3.2))
+for name, values in curves.items():
+    ax.plot(shifts, values, marker="o", ms=4, label=name)
+ax.set(xlabel="shift to the right (pixels)", ylabel="test accuracy", ylim=(0, 1.02))
+ax.legend(loc="lower left");
+
+# %% [markdown]
+# Sharing weights buys some pixels; having practised with moved digits buys more.
+#
+# ## Break it: shuffle the pixels
+#
+# Choose one random order of the 784 pixels and apply it to *all* images. No information is lost. The MLP cannot even notice:
+# reorder the columns of its first weight matrix in the same way, and it gives the same answers. A convolution, however, was
+# built on the belief that neighbours belong together, and now the belief is false.
+
+# %%
+order = torch.randperm(784, generator=seeded(0))
+
+def shuffled(x):
+    return x.flatten(1)[:, order].view(-1, 1, 28, 28)
+
+twin = MLP(mlp.config)
+twin.load_state_dict(mlp.state_dict())
+twin.hidden[0].weight.data = mlp.hidden[0].weight.data[:, order]
+torch.testing.assert_close(twin(shuffled(test)), mlp(test), atol=1e-3, rtol=1e-3)
+
+seed(0)
+cnn_shuffled = ConvNet(ConvNetConfig(n_channel=12))
+train(cnn_shuffled, shuffled(few))
+a_shuffled = accuracy(cnn_shuffled, shuffled(test), test_y)
+claim("accuracy lost by shuffling", accuracy(cnn, test, test_y) - a_shuffled, ">", 0.07)
+claim("CNN minus MLP on shuffled pixels", a_shuffled - accuracy(twin, shuffled(test), test_y), "<", -0.01)
+
+# %% [markdown]
+# Its advantage is gone, and augmentation, which distorts *pictures*, cannot help. Can this be repaired if nobody tells us the
+# order? Yes: the neighbours can be found in the data. Two pixels that lie side by side are nearly always inked together, so
+# correlation measures nearness; and from a table of distances between towns one can draw the map. `Isomap` (Tenenbaum et al.,
+# 2000) adds up short distances along chains of the five nearest neighbours and looks for points in the plane with these
+# distances. It gets no labels, only the pixels that vary.
+#
+# *Figure: the recovered places, coloured by the true row and by the true column of each pixel, which the method did not know.
+# Both colours change smoothly: the grid of the image has come back, rotated by some angle.*
+
+# %%
+from sklearn.manifold import Isomap
+
+scrambled = shuffled(digits.train.x).flatten(1)                   # (4000, 784)
+inked = (scrambled.std(0) > 0.15).nonzero().squeeze(1)            # the n pixels that vary
+far = (1 - torch.corrcoef(scrambled[:, inked].T)).clamp(min=0).sqrt()                             # (n, n)
+town = Isomap(n_neighbors=5, metric="precomputed", eigen_solver="dense").fit_transform(far.double().numpy())
+town = torch.from_numpy(town)                                     # (n, 2) a place in the plane for each of these pixels
+
+fig, axes = plt.subplots(1, 2, figsize=(6.4, 2.7))
+for ax, truth, name in zip(axes, [order[inked] // 28, order[inked] % 28], ["row", "column"]):
+    dots = ax.scatter(*town.T, c=truth, s=14, cmap="viridis")
+    ax.set(aspect="equal", title=f"true {name}")
+    ax.set_axis_off()
+    fig.colorbar(dots, ax=ax, shrink=0.8, ticks=[5, 10, 15, 20])
+
+# %% [markdown]
+# Last step: scale the map to the size of an image and give each pixel a cell of the raster, so that all of them together move
+# as little as possible.
+#
+# *Figure: ten digits as they are; shuffled, which looks like noise; and restored: readable, though tilted and ragged.*
+
+# %%
+from scipy.optimize import linear_sum_assignment
+
+low, high = town.min(0).values, town.max(0).values
+place = (town - (low + high) / 2) / (high - low).max() * 23 + 13.5                                # 24 cells wide, centred
+raster = torch.cartesian_prod(torch.arange(28.), torch.arange(28.)).double()                      # (784, 2)
+cell = torch.from_numpy(linear_sum_assignment(torch.cdist(place, raster) ** 2)[1])                # (n,)
+
+def restored(x):
+    y = torch.zeros(len(x), 784)
+    y[:, cell] = x.flatten(1)[:, inked]
+    return y.view(-1, 1, 28, 28)
+
+ten = test[:10]
+plots.strip({"original": ten, "shuffled": shuffled(ten), "restored": restored(shuffled(ten))});
+
+# %%
+seed(0)
+cnn_restored = ConvNet(ConvNetConfig(n_channel=12))
+train(cnn_restored, restored(shuffled(few)), augmented_loss)
+a = accuracy(cnn_restored, restored(shuffled(test)), test_y)
+claim("test accuracy on restored digits, augmented", a, ">", 0.92)
+claim("won back", a - a_shuffled, ">", 0.12)
+
+# %% [markdown]
+# So an architecture is a belief about the data. Where the belief is true, it replaces examples; where it is false, it is a
+# burden.
+#
+# ## Why this network is the judge
+#
+# From lesson 13 on, models will *make* digits, and we must say how good they are. The judge's 64 features are a better place to
+# compare than pixels: what does not matter for reading has been trained away. Here are the 1,000 test digits,
+# drawn along the two directions in which they vary most (the first two principal components; lesson 21 builds them). And a
+# number for the same: call each digit by the class whose *mean training digit* is nearest.
+#
+# *Figure: two maps of the same digits, coloured by class. From pixels the classes overlap in one cloud; from the judge's
+# features they lie in separate groups.*
+
+# %%
+from course_lib.metrics import judge_features
+
+def flat_map(f):                                                  # (n, d) -> (n, 2)
+    f = f - f.mean(0)
+    axes = torch.linalg.svd(f, full_matrices=False).Vh[:2]        # (2, d) the directions of largest variance
+    return f @ (axes * axes.sum(1, keepdim=True).sign()).T        # a direction has no sign: choose one
+
+features, features_train = judge_features(test), judge_features(digits.train.x)                   # (1000, 64), (4000, 64)
+fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.9))
+for ax, f, name in zip(axes, [test.flatten(1), features], ["784 pixels", "64 features of the judge"]):
+    points = flat_map(f)
+    plots.scatter(points, test_y, ax=ax, s=7)
+    for k in range(10):
+        ax.text(*points[test_y == k].median(0).values, str(k), weight="bold", ha="center", va="center",
+                bbox=dict(boxstyle="circle,pad=0.15", fc="white", ec="none", alpha=0.8))
+    ax.set(title=name, xlabel="first direction", ylabel="second direction", aspect="auto", xticks=[], yticks=[])
+
+# %%
+def nearest_mean(f_train, f_test):
+    means = torch.stack([f_train[digits.train.y == k].mean(0) for k in range(10)])                # (10, d)
+    return (torch.cdist(f_test, means).argmin(1) == test_y).float().mean()
+
+claim("nearest class mean, pixels", nearest_mean(digits.train.x.flatten(1), test.flatten(1)), "<", 0.85)
+claim("nearest class mean, features", nearest_mean(features_train, features), ">", 0.975)
+
+# %% [markdown]
+# Now a first taste of judging. Take a cloud of pictures and ask how far, on average, each lies from the nearest training digit;
+# real test digits give the yardstick. Before the court: digits moved by two pixels (still good), blurred digits, *ghosts* (each
+# the average of two digits, which nobody would take for handwriting), and noise. Guess: in which order will pixels rank them,
+# and in which order the features?
+#
+# *Figure: ten pictures of each cloud, in rows: real, moved, blurred, ghosts, noise.*
+
+# %%
+clouds = {"real": test, "moved": moved(test, 2), "blurred": F.avg_pool2d(test, 3, stride=1, padding=1),
+          "ghosts": (test + test.roll(1, 0)) / 2, "noise": torch.rand(test.shape, generator=seeded(0))}
+plots.strip({name: x[:10] for name, x in clouds.items()});
+
+# %% [markdown]
+# *Figure: the mean distance to the nearest real digit, as a multiple of that of real test digits. By pixels, moved digits are
+# worse than ghosts, and blurred ones better than real ones. By features the order is moved, blurred, ghosts, noise.*
+
+# %%
+def distances(view, reference):
+    """The mean distance of each cloud to the nearest training digit, in units of that of real digits."""
+    d = {name: torch.cdist(view(x), reference).min(1).values.mean().item() for name, x in clouds.items()}
+    return {name: value / d["real"] for name, value in d.items()}
+
+pixel = distances(lambda x: x.flatten(1), digits.train.x.flatten(1))
+feature = distances(judge_features, features_train)
+_, ax = plt.subplots(figsize=(6.4, 2.8))
+ax.bar([i - 0.2 for i in range(5)], pixel.values(), width=0.38, label="784 pixels")
+ax.bar([i + 0.2 for i in range(5)], feature.values(), width=0.38, label="64 features")
+ax.axhline(1, color="k", lw=0.8, ls=":")
+ax.set(xticks=range(5), xticklabels=clouds, ylabel="distance (real digits = 1)")
+ax.legend()
+claim("by pixels, blurred digits", pixel["blurred"], "<", 0.95)
+claim("by pixels, moved digits / ghosts", pixel["moved"] / pixel["ghosts"], ">", 1.1)
+claim("by features, blurred digits", feature["blurred"], ">", 1.15)
+claim("by features, moved digits / ghosts", feature["moved"] / feature["ghosts"], "<", 0.8)
+claim("mean confidence of the judge on noise", predict(judge, clouds["noise"]).softmax(1).max(1).values.mean(), ">", 0.8)
+
+# %% [markdown]
+# A judge who counts pixels would reward a model that blurs, and punish one that writes two pixels further to the right. The
+# features get both right. But the last line is a warning: there are only ten answers, and noise gets one of them.
+# Certain, and wrong. The probabilities are calibrated for digits and mean nothing elsewhere; it is the *features* that put noise
+# far away. Lesson 44 turns this into careful measures.
+#
+# ## What we left out
+#
+# - **Residual connections**, which make networks of a hundred layers trainable (He et al., 2015). Our generators use them.
+# - **Other symmetries.** A network can be made equivariant to rotations too (Cohen & Welling, 2016).
+#
+# **Try it.** (1) Show that the gradient with respect to a filter is a convolution too, of the image with the gradient of the
+# response. (2) How does the gain from augmentation change with 100, 1,000 and 4,000 digits? (3) Augment *shuffled* digits.
+#
+# **Read on.** LeCun et al. (1998), section II, the network that read cheques. Dumoulin & Visin (2016), all about shapes. Guo et
+# al. (2017), calibration and temperature. In the library: `convnet.py`, `augment.py`, `calibration.py`.
+#
+# Next, lesson 13: a classifier answers "which digit is this?". What would it take to answer "draw me one"?
