@@ -10,7 +10,7 @@ COLUMNS = {                                    # heading -> what it means, best 
     "generator": "name of the checkpoint: checkpoint.load(name).sample(n)",
     "family": "", "lesson": "",
     "numbers": "how many numbers were fitted",
-    "fitted in": "seconds, on the machine that made the checkpoint",
+    "time": "seconds of fitting, on the machine that made the checkpoint",
     "Fréchet": "distance from the test digits in what the judge sees, with a 95 % interval; 0 is best",
     "kernel": "squared kernel distance; 0 is best",
     "precision": "share of samples that fall among real digits; 1 is best",
@@ -33,7 +33,7 @@ class Leaderboard:
 
     def notes(self) -> list[str]:
         marks = [f"{mark} {role}: {about}" for role, mark, about in
-                 [("ceiling", MARKS["ceiling"], "real training digits; no honest generator should do better"),
+                 [("ceiling", MARKS["ceiling"], "real training digits"),
                   ("floor", MARKS["floor"], "random pixels")] if any(r.get("role") == role for r in self.rows)]
         judge = checkpoint.metadata("judge")["sha256"] if "judge" in checkpoint.names() else None
         old = [r["name"] for r in self.rows if r.get("judge") != judge]
@@ -54,7 +54,7 @@ class Leaderboard:
         head = "".join(cell("th", i, name, about) for i, (name, about) in enumerate(COLUMNS.items()))
         body = ["".join(cell("td", i, text) for i, text in enumerate(line)) for line in self.cells()]
         notes = "".join(f'<p style="margin:0"><small>{escape(note)}</small></p>\n' for note in self.notes())
-        return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in [head, *body]) + "\n</table>\n" + notes
+        return "<table style=\"font-size:90%\">\n" + "\n".join(f"<tr>{line}</tr>" for line in [head, *body]) + "\n</table>\n" + notes
 
 
 def leaderboard(*names: str) -> Leaderboard:
@@ -74,7 +74,7 @@ def _cells(row: dict) -> list[str]:
     distance = f"{_short(m['frechet'])} ± {_short(m['frechet_error'], like=m['frechet'])}"
     return [row["name"] + (f" {MARKS[row['role']]}" if row.get("role") in MARKS else ""), row.get("family", ""),
             str(row.get("lesson", "")), f"{row['parameters']:,}" if row.get("parameters") else "–",
-            f"{row['seconds']:.0f} s" if row.get("parameters") else "–", distance, _short(m["kernel"]),
+            f"{row['seconds']:.{1 if row['seconds'] < 10 else 0}f} s" if row.get("parameters") else "–", distance, _short(m["kernel"]),
             *(f"{m[key]:.2f}" if key in m else "–" for key in ("precision", "recall", "control", "memorisation"))]
 
 

@@ -47,7 +47,7 @@ def class_gaussians():
     digits, start = load("digits"), time.perf_counter()
     model = ClassGaussians.fit(*digits.train)
     seconds = time.perf_counter() - start
-    return model, _generator(model, "Gaussian by class", steps=1, seconds=seconds, labels=True)
+    return model, _generator(model, "Gaussians", steps=1, seconds=seconds, labels=True)
 
 
 def gaussian_mixture():
@@ -57,19 +57,19 @@ def gaussian_mixture():
     digits, start = load("digits"), time.perf_counter()
     model, _ = GaussianMixture.fit(digits.train.x, n_gaussian=80, steps=40, generator=seeded(0))
     seconds = time.perf_counter() - start
-    return model, _generator(model, "Gaussian mixture", steps=40, seconds=seconds)
+    return model, _generator(model, "mixture", steps=40, seconds=seconds)
 
 
 def training_digits():
     """The training digits themselves: what a perfect generator would be measured to be."""
     model = TrainingDigits(TrainingDigitsConfig())
-    return model, _generator(model, "real digits", labels=True, role="ceiling")
+    return model, _generator(model, "real", labels=True, role="ceiling")
 
 
 def noise():
     """Independent uniform pixels: the worst of the leaderboard."""
     model = Noise(NoiseConfig())
-    return model, _generator(model, "random pixels", role="floor")
+    return model, _generator(model, "noise", role="floor")
 
 
 def _generator(model, family: str, *, labels: bool = False, steps: int = 0, seconds: float = 0.0, lesson: int = 13,
