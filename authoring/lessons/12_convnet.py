@@ -407,11 +407,11 @@ for n, i in enumerate(hardest):
     bars.set(xticks=range(10), ylim=(0, 1), yticks=[0, 1], ylabel="probability" if n % 4 == 0 else "")
 
 # %% [markdown]
-# **What has it learned?** The filters of the first layer can be looked at. Nobody asked for edge detectors; gradient descent
-# found them useful.
+# **What has it learned?** The filters of the first layer can be looked at. Nobody drew them, yet quite a few have become edge
+# detectors at some angle.
 #
-# *Figure: above, the judge's filters of 5 × 5, many of them orange on one side and blue on the other at some angle. Below, the
-# response of each to the 3, after batch norm and ReLU: each map draws other parts of the stroke.*
+# *Figure: above, the judge's filters of 5 × 5, some of them orange on one side and blue on the other. Below, the response of
+# each to the 3, after batch norm and ReLU: each map draws other parts of the stroke.*
 
 # %%
 def framed(x):                                                    # (n, h, w) -> one picture, each scaled to its maximum
