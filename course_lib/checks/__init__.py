@@ -15,7 +15,7 @@ A recipe for authors, for lesson NN:
            gradient=("x",))                           # if it must be differentiable in x
        largest_eta = Measurement("largest_eta", truth=lambda loss: ..., tolerance=0.05, slips=[...], hint="...")
    `right` and the wrong formulas take what the learner's function takes. If it gets a model or changes its arguments,
-   `run=lambda fn, *case: ...` calls fn and returns what shall be compared: a tensor, a number, a tuple or dict of them.
+   `run=lambda fn, *case: {"words": value, ...}` calls fn and returns what shall be compared, named in words.
    What fits neither is a function under `@task(name, hint)` that uses `call`, `conform` and raises Mistake.
 2. Order the slips from the special to the general; test_checks.py demands that each is told from all others. Say in a
    slip what the learner did and what is right, in their words, and nothing that is only perhaps true.
@@ -144,13 +144,11 @@ _output = _Output()
 
 def call(name: str, fn: Callable, *args):
     """fn(*args), or a Mistake that says in one sentence how it failed. What it prints, warnings included, is kept for
-    the end of the check, on stdout. The global random numbers are the same in each call, and afterwards as before."""
+    the end of the check, on stdout."""
     if not callable(fn):
         raise Mistake(f"{name} must be a function, and it is {kind(fn)}: keep the line `def {name}(...):`")
     try:
-        with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(_output), \
-                contextlib.redirect_stderr(_output), time_limit(SECONDS):
-            torch.manual_seed(0)
+        with contextlib.redirect_stdout(_output), contextlib.redirect_stderr(_output), time_limit(SECONDS):
             result = fn(*args)
     except TooSlow as e:
         sentence = (f"{name} was stopped after {SECONDS:g} s{place(e)}, where a small part of a second should do: "
@@ -265,11 +263,13 @@ def rand(generator: torch.Generator, *shape: int, dtype=torch.float32) -> Tensor
 
 
 def _report(name: str, general: str, work: Callable[[], None]) -> None:
-    """Run a check, show what the learner's code printed, and end with `ok: name` or one Mistake."""
+    """Run a check, show what the learner's code printed, and end with `ok: name` or one Mistake. The learner's random
+    numbers afterwards are what they were."""
     global _last
     _output.text, found = "", None
     try:
-        work()
+        with torch.random.fork_rng(devices=[]):
+            work()
     except Mistake as mistake:
         found = mistake.with_traceback(None)
         found.hint = found.hint or general
@@ -303,7 +303,7 @@ class Implementation:
     slips: list[Slip] = field(default_factory=list)
     hint: str = ""
     gradient: tuple[str, ...] = ()                 # names of arguments
-    run: Callable | None = None                    # run(fn, *case), where fn(*case) will not do
+    run: Callable[..., dict] | None = None         # run(fn, *case), where fn(*case) will not do
     rtol: float = 1e-4
     atol: float = 1e-5
 
@@ -337,20 +337,17 @@ class Implementation:
 
     def outcome(self, fn: Callable, case: tuple, want: dict | None = None) -> dict[str, Tensor]:
         """What fn makes of a case, by label, and the gradients, where they are asked for. With `want`, the outcome of
-        the right function, it is built like that one or a Mistake is raised."""
+        the right function, it is built like that one or a Mistake is raised. All draw the same random numbers."""
         case, leaves = copy.deepcopy(case), {}
         names = list(inspect.signature(self.right).parameters)
         for place in [names.index(name) for name in self.gradient]:
             leaves[names[place]] = case[place].requires_grad_()
-        args = [a.clone() if names[i:i + 1] and names[i] in leaves else a for i, a in enumerate(case)]
-        if self.run:                               # clones: to change a leaf in place is forbidden
-            result = call(self.name, lambda: self.run(fn, *args))
-        else:
-            result = call(self.name, fn, *args)
-        if want is None:
-            tensors = conform(self.name, result, result)
-        else:
-            tensors = conform(self.name, result, want["like"])
+        args = [a.clone() if n in leaves else a for n, a in zip(names, case)]          # a leaf cannot change in place
+        torch.default_generator.manual_seed(0)
+        learner = functools.partial(call, self.name, fn)
+        result = self.run(learner, *args) if self.run else {"": learner(*args)}
+        like = want["like"] if want else result
+        tensors = {k: v for key in like for k, v in conform(self.name, result[key], like[key], key).items()}
         if leaves and (differentiable := [t for t in tensors.values() if t.requires_grad]):
             for name, g in zip(leaves, self.gradients(differentiable, list(leaves.values()))):
                 tensors[f"gradient with respect to {name}"] = g

@@ -1,0 +1,389 @@
+"""The checks of the exercises: right answers pass however they are written, each wrong one is told what is wrong with
+it, and nothing that a learner may return breaks a check or shows its inside."""
+
+import importlib
+import io
+import math
+import pkgutil
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from torch import Tensor
+from wrong_answers import read_all
+
+from course_lib import checks
+from course_lib.checks import Implementation, Measurement, Mistake, Slip, rand, start_here
+
+ANSWERS = read_all()
+MODULES = [importlib.import_module(f"course_lib.checks.{m.name}") for m in pkgutil.iter_modules(checks.__path__)]
+TASKS = [task for module in MODULES for task in vars(module).values() if isinstance(task, Implementation)]
+MEASURED = [task for module in MODULES for task in vars(module).values() if isinstance(task, Measurement)]
+
+
+def mistake_of(check, *answer) -> Mistake:
+    with pytest.raises(Mistake) as info:
+        check(*answer)
+    return info.value
+
+
+# --- right and wrong answers
+
+@pytest.mark.parametrize("answer", [a for a in ANSWERS if not a.words], ids=str)
+def test_a_right_answer_is_accepted_however_it_is_written(answer, capsys):
+    for _ in range(3):
+        assert answer.check(answer.answer, *answer.given) is None
+    assert capsys.readouterr() == (f"ok: {answer.check.name}\n" * 3, "")
+
+
+@pytest.mark.parametrize("answer", [a for a in ANSWERS if a.words], ids=str)
+def test_a_wrong_answer_is_told_its_own_mistake_and_no_other(answer, capsys):
+    neighbours = {a.words for a in ANSWERS if a.check is answer.check and a.words} - {answer.words}
+    for _ in range(3):
+        sentence = str(mistake_of(answer.check, answer.answer, *answer.given))
+        assert answer.words in sentence
+        assert not [words for words in neighbours if words in sentence]
+    checks.hint()
+    assert len(capsys.readouterr().out.strip()) > 10                                  # there always is a stronger one
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_there_are_enough_answers_for_each_function(task):
+    mine = [a for a in ANSWERS if a.check is task]
+    assert sum(bool(a.words) for a in mine) >= 6 and sum(not a.words for a in mine) >= 3
+
+
+@pytest.mark.parametrize("task", MEASURED, ids=lambda t: t.name)
+def test_there_are_answers_for_each_measurement(task):
+    mine = [a for a in ANSWERS if a.check is task]
+    assert sum(bool(a.words) for a in mine) >= 3 and any(not a.words for a in mine)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_each_slip_is_told_from_all_others(task):
+    task(task.right)
+    for slip in task.slips:
+        for _ in range(2 * (slip.wrong is not None)):
+            assert str(mistake_of(task, slip.wrong)) == " ".join(slip.sentence.split())
+        assert slip.hint
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_cases_are_fresh_and_of_odd_sizes(task):
+    def draw(n):
+        return [a for case in task.cases(torch.Generator().manual_seed(n)) for a in case if isinstance(a, Tensor)]
+
+    assert any(not torch.equal(a, b) for a, b in zip(draw(0), draw(1)))
+    assert {1, 3} <= {a.shape[0] for a in draw(0) if a.dim()}
+
+
+# --- whatever else may come back
+
+class Odd:
+    def __repr__(self):
+        raise ValueError("no name")
+
+    __str__ = __float__ = __len__ = __eq__ = __iter__ = __repr__
+
+
+def raise_(error):
+    raise error
+
+
+def forever(*_):
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            pass
+
+
+def on_every_tensor(change):
+    """An answer that is right, but for what `change` makes of each tensor in it."""
+    def through(value):
+        if isinstance(value, Tensor):
+            return change(value)
+        if isinstance(value, dict):
+            return {k: through(v) for k, v in value.items()}
+        return type(value)(map(through, value)) if isinstance(value, list | tuple) else value
+    return lambda right: lambda *args: through(right(*args))
+
+
+def always(value):
+    return lambda right: lambda *args: value
+
+
+ABUSE = {
+    "None": always(None),
+    "an ellipsis": always(...),
+    "not written": lambda right: lambda *args: raise_(NotImplementedError()),
+    "a string": always("0.5"),
+    "a number": always(0.5),
+    "a boolean": always(True),
+    "a huge number": always(10**400),
+    "a NumPy array": always(np.ones((2, 2))),
+    "a NumPy array of objects": always(np.array([None, {}])),
+    "a list of lists": always([[1.0, 2.0], [3.0]]),
+    "an empty tuple": always(()),
+    "an empty dict": always({}),
+    "a set": always({1}),
+    "a function": always(len),
+    "a class": always(Odd),
+    "an object without a name": always(Odd()),
+    "a list of odd objects": always([Odd(), Odd()]),
+    "a generator": lambda right: lambda *args: (a for a in args),
+    "its arguments": lambda right: lambda *args: args,
+    "its first argument": lambda right: lambda *args: args[0],
+    "an empty tensor": always(torch.empty(0)),
+    "a tensor of strange shape": always(torch.ones(1, 2, 3, 4, 5)),
+    "integers": always(torch.ones(2, 3, dtype=torch.int64)),
+    "complex numbers": always(torch.ones(3, dtype=torch.complex64)),
+    "a sparse tensor": always(torch.ones(3, 3).to_sparse()),
+    "a number of another device": always(torch.ones((), device="meta")),
+    "an exception": lambda right: lambda *args: 1 / 0,
+    "an exception without words": lambda right: lambda *args: raise_(Exception()),
+    "an exception that cannot be printed": lambda right: lambda *args: raise_(type("E", (Exception,), {
+        "__str__": lambda self: 1 / 0})()),
+    "an exit": lambda right: lambda *args: sys.exit(3),
+    "endless recursion": lambda right: on_every_tensor(lambda t: ABUSE["endless recursion"](right)())(right),
+    "too few arguments": lambda right: lambda: 1.0,
+    "no function": lambda right: 3.0,
+    "no function, but an odd object": lambda right: Odd(),
+    "no function yet": lambda right: ...,
+    "a closed graph": lambda right: lambda *args: [a.requires_grad_().exp_() for a in args if hasattr(a, "exp_")],
+    "NumPy arrays in place of tensors": on_every_tensor(lambda t: t.detach().numpy()),
+    "NaN": on_every_tensor(lambda t: t * math.nan),
+    "infinity": on_every_tensor(lambda t: t + math.inf),
+    "no graph": on_every_tensor(lambda t: t.detach()),
+    "an extra axis": on_every_tensor(lambda t: t[None]),
+    "another device": on_every_tensor(lambda t: t.to("meta")),
+    "half precision": on_every_tensor(lambda t: t.half()),
+    "rounded": on_every_tensor(lambda t: t.long()),
+}
+MAY_BE_RIGHT = {"no graph", "half precision", "rounded", "NumPy arrays in place of tensors"}    # for some tasks
+
+
+@pytest.mark.parametrize("abuse", ABUSE)
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_nothing_breaks_a_check(task, abuse, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")                                               # as in a notebook: no error
+        try:
+            task(ABUSE[abuse](task.right))
+        except Mistake as mistake:
+            shown = mistake._render_traceback_()
+            assert len(shown) == 1 and "\n" not in shown[0] and 20 < len(shown[0]) < 600
+        else:
+            assert abuse in MAY_BE_RIGHT
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_a_blank_answer_hears_that_it_is_not_written(task):
+    for abuse in ("not written", "an ellipsis"):
+        assert "is not written yet" in str(mistake_of(task, ABUSE[abuse](task.right)))
+
+
+@pytest.mark.parametrize("task", MEASURED, ids=lambda t: t.name)
+@pytest.mark.parametrize("answer", [None, ..., "abc", [], {}, np.ones(3), torch.ones(2), torch.ones((), device="meta"),
+                                    len, math.inf, 10**400, 1j, Odd(), Odd], ids=lambda a: type(a).__name__)
+def test_nothing_breaks_a_measurement(task, answer):
+    given = next(a.given for a in ANSWERS if a.check is task)
+    shown = mistake_of(task, answer, *given)._render_traceback_()
+    assert len(shown) == 1 and "\n" not in shown[0] and 20 < len(shown[0]) < 400
+
+
+DISTANCES = start_here.squared_distances
+
+
+@pytest.mark.parametrize("abuse, words", [
+    ("a NumPy array", "NumPy array, and a tensor is asked for"),
+    ("a number", "the Python number 0.5"),
+    ("an extra axis", "has shape (1, 1, 2), and (1, 2) is asked for"),
+    ("another device", "on the device 'meta', and the inputs are on 'cpu'"),
+    ("NaN", "and is nan"),
+    ("an exception", "ZeroDivisionError (division by zero), in line"),
+    ("an exit", "SystemExit"),
+    ("too few arguments", "cannot be called as the task says"),
+    ("no function", "must be a function, and it is the Python number 3.0"),
+    ("rounded", "dtype is int64"),
+    ("None", "returns nothing (None): does it end with a `return`?"),
+])
+def test_words_for_what_comes_back(abuse, words):
+    assert words in str(mistake_of(DISTANCES, ABUSE[abuse](DISTANCES.right)))
+
+
+def test_a_lost_graph_is_named_where_one_is_needed():
+    task = start_here.binary_cross_entropy
+    assert "cannot be differentiated: .item()" in str(mistake_of(task, ABUSE["no graph"](task.right)))
+
+
+def test_the_line_of_the_learner_is_named():
+    def learner(x, y):
+        z = x.shape[0]
+        return torch.ones(z).view(7, 7)
+
+    sentence = str(mistake_of(DISTANCES, learner))
+    assert "RuntimeError (shape '[7, 7]' is invalid" in sentence and ", `return torch.ones(z).view(7, 7)`" in sentence
+    assert "for inputs of shape (1, 2) and (2, 2)" in sentence and "course_lib" not in sentence
+
+
+def test_the_general_sentence_shows_input_expected_and_got():
+    sentence = str(mistake_of(DISTANCES, lambda x, y: 3 * (x[:, None] - y).square().sum(-1) + 1))
+    assert "should be" in sentence and "at [0, 0]" in sentence and "x = [[" in sentence and "y = [[" in sentence
+
+
+def test_what_a_function_prints_is_shown_once_and_in_measure(capsys):
+    def learner(x, y):
+        print("shape", x.shape, file=sys.stderr)
+        warnings.warn("beware", stacklevel=1)
+        print("much " * 10_000)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *a, **k: sys.stderr.write(warnings.formatwarning(*a[:4]))   # as without pytest
+        assert "it prints a result, and must `return` it" in str(mistake_of(DISTANCES, learner))
+    out, err = capsys.readouterr()
+    assert err == "" and out.startswith("shape torch.Size([1, 2])") and "beware" in out and len(out) < 2_100
+
+
+# --- time
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(checks, "SECONDS", 0.2)
+
+
+@pytest.mark.parametrize("thread", [False, True])
+@pytest.mark.parametrize("work", [forever, lambda *_: [0 for _ in iter(int, 1)]])
+def test_a_function_that_never_ends_is_stopped(impatient, work, thread):
+    found = []
+
+    def check():
+        found.append(mistake_of(DISTANCES, work))
+
+    start = time.monotonic()
+    if thread:
+        other = threading.Thread(target=check)
+        other.start()
+        other.join(10)
+    else:
+        check()
+    assert time.monotonic() - start < 5
+    assert "was stopped after 0.2 s, in line" in str(found[0])
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no alarm: a sleep cannot be interrupted")
+def test_a_sleep_is_interrupted_and_no_alarm_remains(impatient):
+    before = signal.getsignal(signal.SIGALRM)
+    assert "was stopped" in str(mistake_of(DISTANCES, lambda x, y: time.sleep(60)))
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0) and signal.getsignal(signal.SIGALRM) is before
+
+
+def test_a_check_leaves_the_random_numbers_as_they_were():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    mistake_of(DISTANCES, lambda x, y: torch.rand(len(x), len(y)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_inputs_belong_to_the_learner():
+    def learner(x, y):
+        result = (x[:, None] - y).square().sum(-1)
+        x.zero_()
+        y.zero_()
+        return result
+
+    DISTANCES(learner)
+
+
+# --- hints, and the framework itself
+
+def test_a_notebook_shows_the_sentence_alone():
+    shell = InteractiveShell()
+    shown = io.StringIO()
+    shell.push({"check": DISTANCES, "torch": torch})
+    shell._showtraceback = lambda kind, value, lines: shown.write("\n".join(lines))
+    result = shell.run_cell("check(torch.cdist)")
+    assert isinstance(result.error_in_exec, Mistake)
+    assert shown.getvalue() == "Mistake: you took the square root: the task asks for the squared distance"
+
+
+def test_the_hint_belongs_to_the_last_mistake(capsys):
+    mistake_of(DISTANCES, torch.cdist)
+    checks.hint()
+    assert "Leave out the root" in capsys.readouterr().out
+    mistake_of(DISTANCES, lambda x, y: 5)
+    checks.hint()
+    assert capsys.readouterr().out.strip() == DISTANCES.hint
+    DISTANCES(DISTANCES.right)
+    checks.hint()
+    assert "Run the check below your answer first" in capsys.readouterr().out
+
+
+def double(**changes):
+    return Implementation(**dict(name="double", right=lambda x: 2 * x, hint="2 * x",
+                                 cases=lambda g: [(rand(g, 1),), (rand(g, 3, 2),)]) | changes)
+
+
+def test_a_slip_must_explain_every_case():
+    task = double(slips=[Slip(lambda x: x, "you forgot the 2", "h"),
+                         Slip(None, "a batch of one fails", "h", only=(0,))])
+    assert "forgot the 2" in str(mistake_of(task, lambda x: x))
+    assert "a batch of one" in str(mistake_of(task, lambda x: x if len(x) == 1 else 2 * x))
+    assert "should be" in str(mistake_of(task, lambda x: x if len(x) == 3 else 2 * x))
+
+
+def test_a_failure_in_one_case_does_not_hide_the_slip():
+    task = double(slips=[Slip(lambda x: 3 * x[2:3].expand_as(x), "row 2 for all", "h")])
+    assert "row 2 for all" in str(mistake_of(task, lambda x: 3 * torch.stack([x[2]] * len(x))))
+
+
+def test_a_wrong_gradient_is_a_mistake():
+    class Blind(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    task = double(gradient=("x",))
+    task(lambda x: x + x)
+    assert "gradient with respect to x" in str(mistake_of(task, Blind.apply))
+    double()(Blind.apply)
+
+
+def test_dicts_tuples_and_numbers_may_be_asked_for():
+    task = double(right=lambda x: {"loss": x.mean(), "parts": (x, 3)})
+    task(lambda x: {"parts": [x.double(), torch.tensor([3.0])], "loss": x.sum() / x.numel(), "more": None})
+    assert "no entry 'parts'" in str(mistake_of(task, lambda x: {"loss": x.mean()}))
+    assert "the entry 'parts', value 2 of double should be 3 and is 4" in str(
+        mistake_of(task, lambda x: {"loss": x.mean(), "parts": (x, 4)}))
+    assert "is a tuple of 2, and a dict with 'loss', 'parts'" in str(mistake_of(task, lambda x: (x, 3)))
+
+
+def test_rounding_can_matter():
+    task = double(right=lambda x: x, cases=lambda g: [(1e6 + rand(g, 3, dtype=torch.float64),)], rtol=1e-9, atol=0)
+    task(lambda x: (x - 1) + 1)
+    assert "should be" in str(mistake_of(task, lambda x: x.float()))
+
+
+def test_a_check_of_ones_own_is_as_friendly(capsys):
+    @checks.task("own", "the hint")
+    def own(fn):
+        if checks.call("own", fn, 2) != 4:
+            raise Mistake("it does not square")
+
+    own(lambda x: x * x)
+    assert capsys.readouterr().out == "ok: own\n"
+    assert "does not square" in str(mistake_of(own, lambda x: x))
+    assert "cannot make sense" in str(mistake_of(own, lambda x: np.ones(2)))
+    assert "not written" in str(mistake_of(own, lambda x: raise_(NotImplementedError())))
