@@ -54,7 +54,8 @@ class Leaderboard:
         head = "".join(cell("th", i, name, about) for i, (name, about) in enumerate(COLUMNS.items()))
         body = ["".join(cell("td", i, text) for i, text in enumerate(line)) for line in self.cells()]
         notes = "".join(f'<p style="margin:0"><small>{escape(note)}</small></p>\n' for note in self.notes())
-        return "<table style=\"font-size:90%\">\n" + "\n".join(f"<tr>{line}</tr>" for line in [head, *body]) + "\n</table>\n" + notes
+        table = "\n".join(f"<tr>{line}</tr>" for line in [head, *body])
+        return f'<table style="font-size:90%">\n{table}\n</table>\n{notes}'
 
 
 def leaderboard(*names: str) -> Leaderboard:
@@ -74,7 +75,8 @@ def _cells(row: dict) -> list[str]:
     distance = f"{_short(m['frechet'])} ± {_short(m['frechet_error'], like=m['frechet'])}"
     return [row["name"] + (f" {MARKS[row['role']]}" if row.get("role") in MARKS else ""), row.get("family", ""),
             str(row.get("lesson", "")), f"{row['parameters']:,}" if row.get("parameters") else "–",
-            f"{row['seconds']:.{1 if row['seconds'] < 10 else 0}f} s" if row.get("parameters") else "–", distance, _short(m["kernel"]),
+            f"{row['seconds']:.{1 if row['seconds'] < 10 else 0}f} s" if row.get("parameters") else "–",
+            distance, _short(m["kernel"]),
             *(f"{m[key]:.2f}" if key in m else "–" for key in ("precision", "recall", "control", "memorisation"))]
 
 
