@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil                                        # these three come with ipykernel
+import psutil
 import zmq
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
@@ -39,14 +40,17 @@ class Limits:
     output_mb: float = 4                             # what one cell prints and draws
 
 
-class SandboxError(Exception):
-    """One readable line: why code cannot be run here, and what to do."""
+class Stopped(Exception):
+    """The teacher stopped the grading; nothing is known about this submission."""
+
+
+stopping = threading.Event()                         # set by the command when it is interrupted
 
 
 # --- the sandbox ----------------------------------------------------------------------------------------------------
 
 def visible() -> list[Path]:
-    """The folders of this machine that a kernel in the sandbox can read: the system's programs, Python and course_lib."""
+    """The folders of this machine that a kernel in the sandbox can read: programs, Python and course_lib."""
     python = Path(sys.executable).resolve().parents[1]
     found = {Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), python, Path(course_lib.__file__).resolve().parent}
     return sorted(found)                             # a parent is mounted before what lies in it
@@ -95,7 +99,7 @@ def unavailable() -> str | None:
                                capture_output=True, text=True, env={})
     if tried.returncode:
         said = (tried.stderr.strip().splitlines() or ["no message"])[-1]
-        return f"bubblewrap does not work here ({said}): allow unprivileged user namespaces, or grade on another machine"
+        return f"bubblewrap does not work here ({said}): allow user namespaces, or grade on another machine"
     return None
 
 
@@ -133,7 +137,7 @@ class Kernel:
         self.deadline = time.monotonic() + limits.seconds
         self.watched = 0.0
         posix = os.name == "posix"
-        self.folder = Path(tempfile.mkdtemp(prefix="course-", dir="/tmp" if posix else None))  # names of sockets are short
+        self.folder = Path(tempfile.mkdtemp(prefix="course-", dir="/tmp" if posix else None))  # short, for sockets
         where = dict(transport="ipc", ip=str(self.folder / "k")) if posix else {}
         connection, _ = write_connection_file(str(self.folder / "connection.json"), key=os.urandom(16).hex().encode(),
                                               **where)
@@ -145,6 +149,7 @@ class Kernel:
             for path in files:
                 shutil.copy(path, work)
             mine = {k: v for k, v in environment(str(work)).items() if k not in ("HOME", "PATH", "LANG")}
+            mine["JPY_PARENT_PID"] = str(os.getpid())                                  # the kernel ends when this does
             self.process = subprocess.Popen(program, cwd=work, env=os.environ | mine, start_new_session=True, **quiet)
         else:                                        # env={}: what this process was told must not be seen in /proc/1
             self.process = subprocess.Popen(command(self.folder, list(files), limits) + program, env={}, **quiet)
@@ -186,6 +191,8 @@ class Kernel:
 
     def watch(self) -> None:
         """Kill the kernel if it uses, all processes together, more than it may. Looks five times a second."""
+        if stopping.is_set():
+            raise Stopped("the grading was stopped")
         now = time.monotonic()
         if self.dead or now < self.watched + 0.2:
             return
@@ -216,8 +223,8 @@ class Kernel:
         socket.connect(url)
 
     def run(self, source: str, seconds: float | None = None, silent: bool = False, start_up: bool = False):
-        """Run one cell.  -> (its outputs, None or what went wrong in words).  When the time is up it is interrupted, and
-        killed if that does not help within five seconds. An error is always among the outputs, whoever hid it."""
+        """Run one cell.  -> (its outputs, None or what went wrong in words).  When its time is up it is interrupted,
+        and killed if that does not help within five seconds. An error is always among the outputs, whoever hid it."""
         if self.dead:
             return [failure("NotRun", self.dead)], self.dead
         end = time.monotonic() + (seconds or (self.deadline - time.monotonic()) / 2)

@@ -1,0 +1,467 @@
+"""Grade a class: each submission is restored from the release, run in the sandbox, and scored by nbgrader's own rules
+into its SQLite gradebook, which code of students never sees. `course grade` and `course grades` are the commands.
+
+The folder of a class is laid out as nbgrader wants it, so that its formgrader opens there:
+    gradebook.db   nbgrader_config.py   source/NAME/NAME.ipynb   autograded/STUDENT/NAME/NAME.ipynb
+    feedback/STUDENT/NAME/NAME.html     records/NAME/STUDENT.json (what was graded, and what happened)     NAME.csv
+"""
+
+import base64
+import copy
+import csv
+import hashlib
+import html
+import json
+import os
+import re
+import statistics
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mistune
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbgrader import preprocessors
+from nbgrader.api import Gradebook
+from sqlalchemy.exc import SAWarning
+from tqdm.auto import tqdm
+from traitlets.config import Config
+
+from course_lib import sandbox
+from course_lib.sandbox import Limits
+
+try:
+    import fcntl
+except ImportError:                                  # Windows
+    fcntl = None
+
+LARGEST_MB = 20                                      # of a submitted notebook
+ENTRY = ("grade", "solution", "locked", "points", "task")
+
+
+class GradingError(Exception):
+    """One readable line: what stops the command, and what to do."""
+
+
+class Unreadable(Exception):
+    """Why a submission cannot be run, in words for the student."""
+
+
+# --- the assignment -------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Assignment:
+    name: str
+    complete: nbformat.NotebookNode                  # what is run: no solutions, all tests
+    released: nbformat.NotebookNode                  # what students got: no hidden tests
+    source: Path                                     # the folder of the solved notebook
+    files: tuple[Path, ...] = ()                     # what lay beside the student's notebook
+
+    def digest(self) -> bytes:
+        cells = [[c.source, c.metadata.get("nbgrader")] for c in self.complete.cells]
+        return json.dumps([cells, [f.read_bytes().hex() for f in self.files]], sort_keys=True).encode()
+
+
+def through(nb, steps: str, **nbgrader):
+    """The notebook after these preprocessors of nbgrader."""
+    nb, resources = copy.deepcopy(nb), {"nbgrader": nbgrader}
+    for step in steps.split():
+        nb, resources = getattr(preprocessors, step)(config=Config()).preprocess(nb, resources)
+    return nb
+
+
+def assignment(solution: Path, student_folder: Path | None = None) -> Assignment:
+    """The assignment that a solved notebook makes, by the steps of `nbgrader generate_assignment`."""
+    if not solution.is_file():
+        raise GradingError(f"there is no {solution}: check the name of the assignment, or say --course FOLDER")
+    nb = nbformat.read(solution, as_version=4)
+    complete = through(nb, "LockCells ClearSolutions ClearOutput CheckCellMetadata ComputeChecksums")
+    released = through(complete, "ClearHiddenTests ClearMarkScheme ComputeChecksums CheckCellMetadata")
+    if not any(c.metadata.get("nbgrader", {}).get("grade") for c in complete.cells):
+        raise GradingError(f"{solution} has no cell with points: name the solved notebook of an exercise")
+    beside = student_folder.iterdir() if student_folder and student_folder.is_dir() else ()
+    files = sorted(p for p in beside if p.is_file() and p.suffix != ".ipynb")
+    return Assignment(solution.stem, complete, released, solution.resolve().parent, tuple(files))
+
+
+# --- a submission ---------------------------------------------------------------------------------------------------
+
+def submissions(folder: Path, name: str) -> dict[str, Path | str]:
+    """Student -> the notebook, or why there is none.  A student is FOLDER/STUDENT.ipynb, or a folder FOLDER/STUDENT/
+    that holds NAME.ipynb, or a single notebook under another name, at any depth."""
+    found = {}
+    for entry in sorted(folder.iterdir()):
+        notebook = entry
+        if entry.name.startswith(".") or not (entry.is_dir() or entry.suffix == ".ipynb"):
+            continue
+        student = entry.name if entry.is_dir() else entry.stem
+        if not re.fullmatch(r"\w[\w .@+,'-]*", student):
+            raise GradingError(f"{entry.name!r} is no name for a student: rename it (letters, digits, spaces, . @ + -)")
+        if student in found:
+            raise GradingError(f"{student!r} is there as a folder and as a notebook: keep one of them")
+        if entry.is_dir():
+            every = sorted(p for p in entry.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+            chosen = [p for p in every if p.stem == name] or every
+            notebook = chosen[0] if len(chosen) == 1 else (
+                f"several notebooks, and not one that is called {name}.ipynb" if every else "no notebook was handed in")
+        if isinstance(notebook, Path):
+            if notebook.resolve() != folder.resolve() / notebook.relative_to(folder):
+                notebook = "the notebook is a link to another file"
+            elif not notebook.is_file():
+                notebook = "the notebook is not a regular file"
+        found[student] = notebook
+    if not found:
+        raise GradingError(f"no submissions in {folder}: put STUDENT.ipynb files or STUDENT/ folders there")
+    return found
+
+
+def cells_in(data: bytes) -> list[tuple[str, str, dict]]:
+    """(type, source, nbgrader's entry) of each cell in a file that may hold anything. Raises Unreadable."""
+    try:
+        nb = json.loads(data)
+        if nb["nbformat"] != 4:
+            raise Unreadable(f"it is saved in notebook format {nb['nbformat']!r:.9}: open and save it in JupyterLab")
+        cells = []
+        for cell in nb["cells"]:
+            source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+            source.encode()                          # a lone surrogate cannot be saved or run
+            entry = cell.get("metadata", {}).get("nbgrader")
+            entry = entry if isinstance(entry, dict) and isinstance(entry.get("grade_id"), str) else {}
+            cells.append(("code" if cell["cell_type"] == "code" else "markdown", source, entry))
+        return cells
+    except (ValueError, RecursionError):
+        raise Unreadable("it is not a notebook: the file is not readable as JSON") from None
+    except (KeyError, TypeError, AttributeError):
+        raise Unreadable("it is not a notebook: the file is JSON, but has no proper cells") from None
+
+
+def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbformat.NotebookNode, list[str]]:
+    """The notebook to be run: test cells, points and order come from the assignment, answers and further cells from the
+    student.  -> (the notebook, what had to be put right)"""
+    order = [c.metadata.nbgrader.grade_id for c in task.complete.cells if "nbgrader" in c.metadata]
+    last = {entry["grade_id"]: i for i, (_, _, entry) in enumerate(cells) if entry.get("grade_id") in order}
+    between, anchor = {None: []}, None               # cells of the student's own, by the known cell before them
+    for i, (kind, source, entry) in enumerate(cells):
+        if last.get(entry.get("grade_id")) == i:
+            anchor = entry["grade_id"]
+        else:
+            between.setdefault(anchor, []).append((kind, source, {}))
+    remarks = [f"{entry['grade_id']}: the cell is there more than once; the last one counts"
+               for i, (_, _, entry) in enumerate(cells) if last.get(entry.get("grade_id"), i) != i]
+    if sorted(last, key=last.get) != [name for name in order if name in last]:
+        remarks.append("cells were moved; the order of the assignment is restored")
+    new = between[None]
+    for complete, released in zip(task.complete.cells, task.released.cells):
+        if "nbgrader" not in complete.metadata:
+            continue
+        wanted = complete if complete.metadata.nbgrader.locked else released
+        name = wanted.metadata.nbgrader.grade_id
+        if name not in last:
+            remarks.append(f"{name}: the cell was deleted; it is put back")
+            source = wanted.source
+        else:
+            kind, source, entry = cells[last[name]]
+            if wanted is complete and source.strip() != released.source.strip():
+                remarks.append(f"{name}: the test cell was edited; it is restored")
+            if kind != wanted.cell_type or any(entry.get(k) != wanted.metadata.nbgrader.get(k) for k in ENTRY):
+                remarks.append(f"{name}: points or other metadata were changed; they are restored")
+            source = wanted.source if wanted is complete else source
+        new.append((wanted.cell_type, source, dict(wanted.metadata.nbgrader)))
+        new += between.get(name, [])
+    kinds = {"code": new_code_cell, "markdown": new_markdown_cell}
+    made = [kinds[kind](source, id=f"c{i}", metadata={"nbgrader": entry} if entry else {})
+            for i, (kind, source, entry) in enumerate(new)]
+    return new_notebook(cells=made, metadata=task.complete.metadata), remarks
+
+
+def fair(nb) -> None:
+    """nbgrader gives 0 for any stderr in a test cell, and takes a number that the cell ends with as its points. Here
+    only an error fails a test cell, so both become ordinary output, in place."""
+    for cell in nb.cells:
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade"):
+            cell.outputs = [o if o.output_type == "error" else
+                            new_output("stream", name="stdout", text=o.text) if o.output_type == "stream" else
+                            new_output("display_data", data=o.data) for o in cell.outputs]
+
+
+def harmless(nb, trusted: set[str]) -> None:
+    """Take out, in place, whatever a browser could run: the teacher will open this notebook in the formgrader. Of
+    outputs only plain text and pictures stay; HTML in markdown becomes text, except in cells of the release."""
+    for cell in nb.cells:
+        if cell.cell_type != "code":
+            if cell.source not in trusted:
+                text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", cell.source)
+                cell.source = re.sub(r"(?i)(script)\s*(?=[:&])", r"\1 ", text).replace("\\href", "\\ href")
+            continue
+        kept = []
+        for o in cell.outputs:
+            if o.output_type == "stream":
+                kept.append(new_output("stream", name="stderr" if o.name == "stderr" else "stdout", text=str(o.text)))
+            elif o.output_type == "error":
+                kept.append(new_output("error", ename=str(o.ename), evalue=str(o.evalue),
+                                       traceback=[str(line) for line in o.traceback]))
+            else:
+                data = {kind: o.data[kind] for kind in ("text/plain", "image/png", "image/jpeg")
+                        if isinstance(o.data.get(kind), str)}
+                data = {k: v for k, v in data.items() if k == "text/plain" or re.fullmatch(r"[\w+/=\s]+", v, re.ASCII)}
+                kept += [new_output("display_data", data=data)] if data else []
+        cell.outputs = kept
+
+
+# --- feedback -------------------------------------------------------------------------------------------------------
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title><style>
+body {{ font: 16px/1.5 sans-serif; max-width: 55em; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }}
+pre {{ font-size: 14px; padding: .6em; background: #f5f5f5; overflow-x: auto; white-space: pre-wrap }}
+pre.out {{ background: #fff; border-left: 3px solid #bbb }}
+pre.error {{ background: #fdf0ed; border-left: 3px solid #c33 }}
+img {{ max-width: 100% }} table {{ border-collapse: collapse }} td, th {{ padding: .2em .8em; border: 1px solid #ccc }}
+.note {{ padding: .5em .8em; background: #fff7dd; border-left: 3px solid #d90 }} h3.points {{ margin-bottom: 0 }}
+</style></head><body><h1>{title}</h1>
+{body}
+</body></html>
+"""
+markdown = mistune.create_markdown(escape=True, plugins=["table"])                    # HTML in it becomes text
+
+
+def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remarks: list[str]) -> str:
+    """A student's feedback as one HTML page. It is built from escaped text and pictures only, it has no script, and its
+    policy forbids the browser to run one or to fetch anything.  grades: task -> (score, points, by hand?)"""
+    total, most = sum(g[0] for g in grades.values()), sum(g[1] for g in grades.values())
+    asked = {c.metadata.nbgrader.grade_id: c.source for c in task.released.cells if "nbgrader" in c.metadata}
+    shown = {name: f"{'to be graded, ' if hand else f'{score:g} '}of {points:g}"
+             for name, (score, points, hand) in grades.items()}
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{text}</td></tr>" for name, text in shown.items())
+    parts = [f"<p>{html.escape(student)}: <b>{total:g} of {most:g}</b> points</p><table>{rows}</table>"]
+    parts += [f'<p class="note">{html.escape(remark)}</p>' for remark in remarks]
+    for cell in nb.cells:
+        entry = cell.metadata.get("nbgrader", {})
+        name = entry.get("grade_id")
+        source = asked[name] if entry.get("locked") else cell.source                  # without hidden tests
+        if name in shown:
+            parts.append(f'<h3 class="points">{html.escape(name)}: {shown[name]}</h3>')
+        parts.append(f"<pre>{html.escape(source)}</pre>" if cell.cell_type == "code" else markdown(source))
+        for o in cell.get("outputs", []):
+            for kind in ("image/png", "image/jpeg"):
+                if kind in o.get("data", {}):
+                    picture = base64.b64encode(base64.b64decode(o.data[kind])).decode()
+                    parts.append(f'<img alt="a picture that the cell drew" src="data:{kind};base64,{picture}">')
+                    break
+            else:
+                kind = "error" if o.output_type == "error" else "out"
+                text = "\n".join(o.traceback) if kind == "error" else o.get("text") or o.data["text/plain"]
+                text = re.sub(r"\x1b\[[\d;]*m", "", text)
+                text = text if len(text) < 20_000 else text[:20_000] + "\n... and more"
+                parts.append(f'<pre class="{kind}">{html.escape(text)}</pre>')
+        if comments.get(name):
+            parts.append(f'<p class="note">{html.escape(comments[name])}</p>')
+    return PAGE.format(title=html.escape(task.name), body="\n".join(parts))
+
+
+# --- the class ------------------------------------------------------------------------------------------------------
+
+class Class:
+    """The folder of a class, with nbgrader's gradebook. All writing into it goes through one lock."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.lock = folder.resolve(), threading.RLock()
+
+    def create(self) -> None:
+        python = str(Path(sys.executable).parent)    # nbgrader calls alembic by name
+        if python not in os.environ["PATH"].split(os.pathsep):
+            os.environ["PATH"] = python + os.pathsep + os.environ["PATH"]
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        save(self.folder / "nbgrader_config.py", "import os\nget_config().CourseDirectory.root = os.getcwd()\n")
+
+    @property
+    def db_url(self) -> str:
+        return f"sqlite:///{self.folder / 'gradebook.db'}"
+
+    @contextmanager
+    def gradebook(self):
+        with self.lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)                                # nbgrader's own, and harmless
+            with Gradebook(self.db_url) as gradebook:
+                yield gradebook
+
+    @contextmanager
+    def alone(self):
+        """Only one command at a time may grade into this folder."""
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise GradingError(f"another `course grade` is at work in {self.folder}: wait for it to end") from None
+            yield
+
+    def path(self, tree: str, student: str, task: Assignment, ending: str) -> Path:
+        return self.folder / tree / student / task.name / (task.name + ending)
+
+    def record_path(self, student: str, task: Assignment) -> Path:
+        return self.folder / "records" / task.name / f"{student}.json"
+
+    def record(self, student: str, task: Assignment) -> dict:
+        try:
+            return json.loads(self.record_path(student, task).read_text())
+        except (OSError, ValueError):                # none yet, or cut off when the machine stopped
+            return {}
+
+    def open_assignment(self, task: Assignment) -> None:
+        """Tell the gradebook about the tasks and their points."""
+        with self.gradebook() as gradebook:
+            gradebook.update_or_create_assignment(task.name)
+        with self.lock:
+            try:
+                through(task.complete, "SaveCells", notebook=task.name, assignment=task.name, db_url=self.db_url)
+            except RuntimeError:
+                raise GradingError(f"tasks of {task.name} were added or removed since it was graded into "
+                                   f"{self.folder}: use another --into FOLDER") from None
+        save(self.folder / "source" / task.name / f"{task.name}.ipynb", nbformat.writes(task.complete))
+
+    def enter(self, student: str, task: Assignment, nb) -> None:
+        """Score an executed notebook by nbgrader's rules; a grade that a person gave stays."""
+        fair(nb)
+        with self.gradebook() as gradebook:
+            gradebook.update_or_create_student(student)
+            gradebook.update_or_create_submission(task.name, student)
+        with self.lock:
+            through(nb, "SaveAutoGrades", notebook=task.name, assignment=task.name, student=student, db_url=self.db_url)
+        harmless(nb, {c.source for c in task.complete.cells})
+        save(self.path("autograded", student, task, ".ipynb"), nbformat.writes(nb))
+
+    def grades(self, student: str, task: Assignment) -> tuple[dict, dict]:
+        """(task -> (score, points, still to be graded by hand?), task -> comment) of one student."""
+        with self.gradebook() as gradebook:
+            mine = gradebook.find_submission_notebook(task.name, task.name, student)
+            order = [c.metadata.nbgrader.grade_id for c in task.complete.cells if "nbgrader" in c.metadata]
+            grades = {g.name: (g.score, g.max_score, g.needs_manual_grade) for g in mine.grades}
+            return {n: grades[n] for n in order if n in grades}, {c.name: c.comment for c in mine.comments if c.comment}
+
+    def write_feedback(self, student: str, task: Assignment) -> None:
+        nb = nbformat.read(self.path("autograded", student, task, ".ipynb"), as_version=4)
+        text = page(nb, task, student, *self.grades(student, task), self.record(student, task)["remarks"])
+        save(self.path("feedback", student, task, ".html"), text)
+
+    def grade_one(self, student: str, found: Path | str, task: Assignment, limits: Limits, trusted: bool,
+                  again: bool) -> dict:
+        """Grade one submission, unless this very file has been graded.  -> its record"""
+        too_big = isinstance(found, Path) and found.stat().st_size > LARGEST_MB * 1e6
+        data = b"" if too_big or isinstance(found, str) else found.read_bytes()
+        key = hashlib.sha256(task.digest() + (data or str(found).encode())).hexdigest()
+        old = self.record(student, task)
+        if old.get("key") == key and not again and self.path("autograded", student, task, ".ipynb").exists():
+            return old
+        remarks, look = [], []
+        try:
+            if isinstance(found, str):
+                raise Unreadable(found)
+            if too_big:
+                raise Unreadable(f"the file is larger than {LARGEST_MB} MB: clear its outputs and hand it in again")
+            nb, remarks = restore(cells_in(data), task)
+            look = [r for r in remarks if "restored" in r]
+            wrong, changed = sandbox.execute(nb, limits, task.files, trusted)
+            remarks, look = remarks + wrong, look + changed
+        except Unreadable as reason:
+            nb, _ = restore([], task)
+            remarks = [f"not graded: {reason}"]
+            for cell in nb.cells:
+                if cell.cell_type == "code":
+                    cell.outputs = [sandbox.failure("NotRun", str(reason))]
+        self.enter(student, task, nb)
+        record = {"student": student, "key": key, "remarks": remarks, "look": look}
+        save(self.record_path(student, task), json.dumps(record))
+        with self.lock:
+            self.write_feedback(student, task)
+        return record
+
+    def grade(self, task: Assignment, folder: Path, limits: Limits, jobs: int, trusted: bool = False,
+              again: bool = False) -> dict[str, str]:
+        """Grade a folder of submissions. -> student -> what went wrong in the grading itself, which should be empty."""
+        if not folder.is_dir():
+            raise GradingError(f"there is no folder {folder}: name the folder that holds the submissions")
+        found = submissions(folder, task.name)
+        if not trusted:
+            if reason := sandbox.unavailable():
+                raise GradingError(f"{reason}; or, if you trust every line that was handed in, add --trust-submissions")
+            for secret in (self.folder, folder.resolve(), task.source):
+                if inside := [p for p in sandbox.visible() if secret.is_relative_to(p)]:
+                    raise GradingError(f"{secret} lies in {inside[0]}, which submissions can read: move it elsewhere")
+        self.create()
+        sandbox.stopping.clear()
+        failed = {}
+        with self.alone(), ThreadPoolExecutor(jobs) as pool:
+            self.open_assignment(task)
+            futures = {pool.submit(self.grade_one, s, f, task, limits, trusted, again): s for s, f in found.items()}
+            try:
+                for future in tqdm(as_completed(futures), total=len(futures), unit="submission", desc=task.name):
+                    if error := future.exception():
+                        failed[futures[future]] = f"{type(error).__name__}: {error}".splitlines()[0]
+            except KeyboardInterrupt:
+                sandbox.stopping.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return failed
+
+    def table(self, task: Assignment) -> list[dict]:
+        """One row per graded student, by name."""
+        rows = []
+        for path in sorted((self.folder / "records" / task.name).glob("*.json")):
+            if not (record := self.record(path.stem, task)):
+                continue
+            grades, _ = self.grades(path.stem, task)
+            rows.append({"student": path.stem, "score": sum(g[0] for g in grades.values()),
+                         "points": sum(g[1] for g in grades.values()),
+                         "to grade by hand": sum(bool(g[2]) for g in grades.values()),
+                         **{name: g[0] for name, g in grades.items()},
+                         "remarks": " | ".join(record["remarks"]), "look at": " | ".join(record["look"])})
+        return rows
+
+    def write_grades(self, task: Assignment) -> tuple[Path, list[dict]]:
+        """The CSV file and the feedback pages, as the gradebook stands now."""
+        rows = self.table(task)
+        if not rows:
+            raise GradingError(f"nothing of {task.name} is graded in {self.folder}: run `course grade`, or say --into")
+        path = self.folder / f"{task.name}.csv"
+        part = path.with_name(path.name + ".part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(part, path)
+        for row in rows:
+            self.write_feedback(row["student"], task)
+        return path, rows
+
+
+def save(path: Path, text: str) -> None:
+    """Write a file, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def summary(rows: list[dict]) -> str:
+    """The scores of a class in a few lines, with a histogram in ten steps."""
+    most = rows[0]["points"]
+    scores = [row["score"] for row in rows]
+    lines = [f"{len(rows)} submissions, {most:g} points: mean {statistics.mean(scores):.1f}, median "
+             f"{statistics.median(scores):g}, lowest {min(scores):g}, highest {max(scores):g}"]
+    steps = [0] * 10
+    for score in scores:
+        steps[min(int(10 * score / most), 9) if most else 0] += 1
+    scale = max(1, max(steps) / 40)
+    lines += [f"{10 * i:3d} - {10 * i + 10:3d} %  {'#' * round(n / scale):<40} {n}" for i, n in enumerate(steps)]
+    if n := sum(row["to grade by hand"] for row in rows):
+        lines.append(f"{n} answers wait to be graded by hand, in nbgrader's formgrader")
+    if names := [row["student"] for row in rows if row["look at"]]:
+        lines.append(f"look at these yourself: {', '.join(names)}")
+    return "\n".join(lines)
