@@ -518,5 +518,7 @@ ax.legend();
 # - **AdamW**: Kingma & Ba, "Adam: a method for stochastic optimization" (2015); Loshchilov & Hutter, "Decoupled weight decay
 #   regularization" (2019).
 #
+# **Exercises:** [00_start_here](../exercises/00_start_here/00_start_here.ipynb), six tasks that check themselves.
+#
 # In the library: the loop is `course_lib/train.py`, the spirals are in `course_lib/data/toys.py`, and `claim` is in
 # `course_lib/claims.py`. **Next**, lesson 11: from points to pictures of handwritten digits, and from two classes to ten.

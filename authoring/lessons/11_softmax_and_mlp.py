@@ -643,7 +643,7 @@ ax.set(ylim=(0, 1));
 # looking at the test accuracy of a handful of candidates, which flatters both a little. From the next lesson on, every choice is
 # made on digits held out of the training set, or the lesson says where it was not.
 #
-# **Exercises**
+# **Exercises:** [11_softmax_and_mlp](../exercises/11_softmax_and_mlp/11_softmax_and_mlp.ipynb), and four to try right here:
 #
 # 1. *Implement* cross-entropy with the shift, so that logits of 10,000 give a finite loss.
 # 2. *Find the bug:* put a softmax before `cross_entropy`. The network still trains. Why is it worse?
