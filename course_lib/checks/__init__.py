@@ -338,19 +338,18 @@ class Implementation:
     def outcome(self, fn: Callable, case: tuple, want: dict | None = None) -> dict[str, Tensor]:
         """What fn makes of a case, by label, and the gradients, where they are asked for. With `want`, the outcome of
         the right function, it is built like that one or a Mistake is raised. All draw the same random numbers."""
-        case, leaves = copy.deepcopy(case), {}
+        case = copy.deepcopy(case)
         names = list(inspect.signature(self.right).parameters)
-        for place in [names.index(name) for name in self.gradient]:
-            leaves[names[place]] = case[place].requires_grad_()
-        args = [a.clone() if n in leaves else a for n, a in zip(names, case)]          # a leaf cannot change in place
+        leaves = {names.index(name): case[names.index(name)].requires_grad_() for name in self.gradient}
+        args = [a.clone() if i in leaves else a for i, a in enumerate(case)]           # a leaf cannot change in place
         torch.default_generator.manual_seed(0)
         learner = functools.partial(call, self.name, fn)
         result = self.run(learner, *args) if self.run else {"": learner(*args)}
         like = want["like"] if want else result
         tensors = {k: v for key in like for k, v in conform(self.name, result[key], like[key], key).items()}
         if leaves and (differentiable := [t for t in tensors.values() if t.requires_grad]):
-            for name, g in zip(leaves, self.gradients(differentiable, list(leaves.values()))):
-                tensors[f"gradient with respect to {name}"] = g
+            for i, g in zip(leaves, self.gradients(differentiable, list(leaves.values()))):
+                tensors[f"gradient with respect to {names[i]}"] = g
         return tensors if want else tensors | {"like": result}
 
     def gradients(self, tensors: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:

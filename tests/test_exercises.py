@@ -1,0 +1,145 @@
+"""The exercises: what is handed out is what nbgrader would make of the source, a solved file gets all points from
+nbgrader's own autograder, and a blank one none, in friendly words."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbgrader.api import Gradebook
+from nbgrader.apps import NbGraderAPI
+from traitlets.config import Config
+
+from authoring import build
+
+EXERCISES = build.exercises(build.ROOT, [])
+IDS = [job.text.stem for job in EXERCISES]
+
+
+def cells(path) -> list:
+    return nbformat.read(path, as_version=4).cells
+
+
+def kind(cell) -> str:
+    """solution, test or manual; nothing for prose and given code."""
+    return next((t.split(":")[0] for t in build.tagged(cell.metadata).get("tags", []) if ":" in t), "")
+
+
+def test_every_exercise_has_its_files_and_a_lesson():
+    lessons = {text.stem for text, _ in build.lessons(build.ROOT, [])}
+    for tree in ("solutions", "exercises"):
+        found = {p.parent.name for p in (build.ROOT / tree).glob("*/*.ipynb") if p.stem == p.parent.name}
+        assert found == set(IDS) <= lessons
+
+
+@pytest.mark.parametrize("job", EXERCISES, ids=IDS)
+class TestExercise:
+    def test_its_files_are_current(self, job):
+        found = build.job_state(job)
+        if found == "worked in" and not os.environ.get("CI"):
+            pytest.skip(f"somebody works in exercises/{job.text.stem}, as they should")
+        assert found == "current", f"run: make exercises NB={job.text.stem[:2]}"
+
+    def test_it_is_clean(self, job):
+        """No error, no warning, no path of a machine in the solution; no answer and no output in the student's file."""
+        outputs = [o for c in cells(job.notebook) if c.cell_type == "code" for o in c.outputs]
+        assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+        assert not re.search(r"/home/\w|/Users/\w|/tmp/\w", str([o.get("text") for o in outputs]))
+        blank = build.for_students(nbformat.read(job.notebook, as_version=4))
+        assert not [c for c in blank.cells if c.get("outputs") or c.get("execution_count")]
+        for word in ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "Rubric"):
+            assert not [c for c in blank.cells if word in c.source]
+
+    def test_it_has_four_to_six_tasks_of_four_kinds(self, job):
+        found = cells(job.notebook)
+        headings = [line for c in found if c.cell_type == "markdown" for line in c.source.splitlines()]
+        assert sum(h.startswith("# ") for h in headings) == 1
+        assert 4 <= sum(h.startswith("## ") for h in headings) <= 6
+        kinds = [kind(c) for c in found]
+        assert kinds.count("test") >= 3 and kinds.count("manual") >= 2
+        assert kind(found[-1]) == "manual"                                            # the open question ends it
+        text = "\n".join(c.source for c in found)
+        for words in ("Given", "Asked", "Checked", "find the bug", "measure", "explain"):
+            assert re.search(words, text, flags=re.IGNORECASE), words
+
+    def test_points_and_rubrics(self, job):
+        for cell in cells(job.notebook):
+            if kind(cell) == "manual":
+                rubric = re.search(r"\*\*Rubric\.\*\*(.*)", cell.source, flags=re.DOTALL)
+                assert rubric, f"no **Rubric.** in {cell.metadata.nbgrader.grade_id}"
+                points = re.findall(r"(\d) points?:", rubric[1])
+                assert sum(map(int, points)) == cell.metadata.nbgrader.points
+            if kind(cell) == "test":
+                assert cell.source.startswith("check.") and "### BEGIN HIDDEN TESTS" in cell.source
+                hidden = cell.source.split("### BEGIN HIDDEN TESTS")[1]
+                assert "check." not in hidden                                         # another way to the answer
+
+
+# --- in nbgrader's hands
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course of nbgrader with all exercises, the solution handed in by `solved` and the blank file by `blank`."""
+    root = tmp_path_factory.mktemp("course")
+    config = Config()
+    config.CourseDirectory.root = str(root)
+    config.CourseDirectory.db_url = f"sqlite:///{root}/gradebook.db"
+    config.NbGrader.logfile = str(root / "log")
+    config.Exchange.root = str(root / "exchange")
+    (root / "exchange").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (build.KERNEL_ENV | {"IPYTHONDIR": str(root / "profile")}).items():
+            patch.setenv(name, value)
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)    # nbgrader calls alembic by name
+        api = NbGraderAPI(config=config)
+        api.root = root
+        for job in EXERCISES:
+            name = job.text.stem
+            for step, path in (("source/.", job.notebook), ("submitted/solved", job.notebook)):
+                (root / step / name).mkdir(parents=True)
+                (root / step / name / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        yield api
+        api.gradebook.close()
+
+
+@pytest.mark.filterwarnings("ignore")              # nbgrader and what it stands on warn of their own past
+@pytest.mark.parametrize("job", EXERCISES, ids=IDS)
+class TestInNbgrader:
+    def test_the_students_file_is_what_nbgrader_would_make(self, job, course):
+        name = job.text.stem
+        assert course.generate_assignment(name, force=True)["success"]
+        released = course.root / "release" / name / f"{name}.ipynb"
+        assert nbformat.read(released, as_version=4) == build.for_students(nbformat.read(job.notebook, as_version=4))
+        submitted = course.root / "submitted" / "blank" / name / released.name
+        submitted.parent.mkdir(parents=True)
+        submitted.write_text(released.read_text(encoding="utf-8"), encoding="utf-8")
+
+    def graded(self, job, course, student) -> tuple[dict, list]:
+        """{grade_id: (automatic score, points, needs a person)} and the cells of the autograded notebook."""
+        name = job.text.stem
+        answer = course.autograde(name, student, force=True)
+        assert answer["success"], answer
+        with Gradebook(course.config.CourseDirectory.db_url) as book:
+            notebook = book.find_submission_notebook(name, name, student)
+            scores = {g.cell.name: (g.auto_score, g.max_score, g.needs_manual_grade) for g in notebook.grades}
+        return scores, cells(course.root / "autograded" / student / name / f"{name}.ipynb")
+
+    def test_the_solution_earns_full_marks(self, job, course):
+        scores, _ = self.graded(job, course, "solved")
+        automatic = {k for c in cells(job.notebook) if kind(c) == "test" for k in [c.metadata.nbgrader.grade_id]}
+        assert {k for k, (score, points, _) in scores.items() if score == points} == automatic
+        assert {k for k, (*_, person) in scores.items() if person} == set(scores) - automatic
+
+    def test_the_blank_file_earns_nothing_and_hears_friendly_words(self, job, course):
+        scores, found = self.graded(job, course, "blank")
+        assert scores and all(score == 0 for score, *_ in scores.values())
+        for cell in found:
+            errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
+            if kind(cell) == "test":
+                error, = errors
+                assert error.ename == "Mistake" and len(error.traceback) == 1 and "course_lib" not in error.traceback[0]
+                assert re.search("is not written yet|has no value yet", error.evalue)
+            elif errors:                           # nothing that is given breaks because answers are missing
+                assert kind(cell) == "solution" and errors[0].ename == "NotImplementedError"
