@@ -120,6 +120,16 @@ BUGS = [
         "00_start_here.ipynb"),
     Bug("mlp.py", "log_sum = logits.exp().sum(dim=1).log()", "log_sum = logits.exp().mean(dim=1).log()",
         "11_softmax_and_mlp.ipynb"),
+    Bug("checks/__init__.py", "    different |= not all(", "    different = not all(",
+        "test_checks.py::test_a_slip_must_explain_every_case"),
+    Bug("checks/__init__.py", "return failed == set(slip.only)", "return bool(failed)",
+        "test_checks.py::test_a_slip_must_explain_every_case"),
+    Bug("checks/__init__.py", "return [f\"Mistake: {self}\"]", "raise AttributeError",
+        "test_checks.py::test_a_notebook_shows_the_sentence_alone"),
+    Bug("checks/start_here.py", "(x[:, None] - y).square().sum(-1).sqrt()", "(x[:, None] - y).abs().sum(-1).sqrt()",
+        "test_checks.py::test_a_notebook_shows_the_sentence_alone"),
+    Bug("checks/start_here.py", 'gradient=("z",), ', "",
+        "test_checks.py::test_a_lost_graph_is_named_where_one_is_needed"),
 ]
 
 

@@ -338,6 +338,8 @@ def test_a_slip_must_explain_every_case():
     assert "forgot the 2" in str(mistake_of(task, lambda x: x))
     assert "a batch of one" in str(mistake_of(task, lambda x: x if len(x) == 1 else 2 * x))
     assert "should be" in str(mistake_of(task, lambda x: x if len(x) == 3 else 2 * x))
+    task = double(slips=[Slip(lambda x: x if x.dim() == 1 else 2 * x, "wrong in the first case alone", "h")])
+    assert "the first case alone" in str(mistake_of(task, lambda x: x if x.dim() == 1 else x + x))
 
 
 def test_a_failure_in_one_case_does_not_hide_the_slip():

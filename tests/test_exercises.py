@@ -143,3 +143,112 @@ class TestInNbgrader:
                 assert re.search("is not written yet|has no value yet", error.evalue)
             elif errors:                           # nothing that is given breaks because answers are missing
                 assert kind(cell) == "solution" and errors[0].ename == "NotImplementedError"
+
+
+# --- the builder's part of it, on a tiny exercise and without a kernel
+
+DEMO = '''# %% [markdown]
+# # Square
+
+# %% tags=["solution:sq", "nbval-ignore-figure"]
+def sq(x):
+    ### BEGIN SOLUTION
+    return x * x
+    ### END SOLUTION
+
+# %% tags=["test:check_sq:2"]
+assert sq(3) == 9
+### BEGIN HIDDEN TESTS
+assert sq(-2) == 4
+### END HIDDEN TESTS
+
+# %% [markdown] tags=["manual:why:3"]
+# Because.
+'''
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """An empty course with one exercise, where cells are not run but numbered."""
+    def numbered(cells, folder, timeout=300):
+        nb = nbformat.v4.new_notebook(cells=cells, metadata={"course": {"fingerprint": build.fingerprint(cells)}})
+        for n, cell in enumerate([c for c in nb.cells if c.cell_type == "code"], start=1):
+            cell.execution_count, cell.outputs = n, [nbformat.v4.new_output("stream", text="secret")]
+        return nb, [0.0]
+
+    monkeypatch.setattr(build, "execute", numbered)
+    for folder in ("authoring/lessons", "authoring/exercises", "notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "authoring/lessons/07_square.py").write_text("# %%\nx = 1\n")
+    (tmp_path / "authoring/exercises/07_square.py").write_text(DEMO)
+    job, = build.exercises(tmp_path, [])
+    return job, lambda *arguments: build.main(["--root", str(tmp_path), *arguments])
+
+
+def test_tags_become_nbgraders_metadata_and_back():
+    cells_of_demo = build.cells_of(DEMO)
+    wanted = build.fingerprint(cells_of_demo)
+    build.expand(cells_of_demo)
+    _, solution, test, manual = (c.metadata for c in cells_of_demo)
+    assert solution == {"tags": ["nbval-ignore-figure"], "nbgrader": {
+        "schema_version": 3, "grade_id": "sq", "task": False, "grade": False, "solution": True, "locked": False}}
+    assert test["nbgrader"] | {"grade": True, "solution": False, "locked": True, "points": 2} == test["nbgrader"]
+    assert manual["nbgrader"] | {"grade": True, "solution": True, "points": 3} == manual["nbgrader"]
+    assert build.fingerprint(cells_of_demo) == wanted and build.text_of(build.clean(cells_of_demo)) == DEMO
+
+
+@pytest.mark.parametrize("old, new", [("test:check_sq:2", "test:check_sq"), ("test:check_sq:2", "test:sq:2"),
+                                      ("manual:why:3", "manual:why:many"), ("solution:sq", "solution:sq:2"),
+                                      ('"manual:why:3"', '"manual:why:3", "solution:why2"')])
+def test_a_wrong_tag_is_refused_before_anything_runs(demo, capsys, old, new):
+    job, main = demo
+    job.text.write_text(DEMO.replace(old, new))
+    assert main("--exercises") == 1 and not job.notebook.exists()
+    assert new.split('"')[-2 if '"' in new else 0] in capsys.readouterr().err
+
+
+def test_an_exercise_is_built_and_checked(demo, capsys):
+    job, main = demo
+    assert main("--check") == 1 and "07_square: stale\nexercises/07_square: stale" in capsys.readouterr().out
+    assert main("--exercises", "07") == 0 and main("--exercises", "08") == 1
+    assert "no exercise 08: there are 07_square" in capsys.readouterr().err
+    student = job.student.read_text()
+    assert "raise NotImplementedError()" in student and "sq(3) == 9" in student and "YOUR ANSWER HERE" in student
+    assert not re.search("x \\* x|-2|Because|secret", student)
+    assert build.job_state(job) == "current" and main("--exercises") == 0
+    job.student.write_text(student.replace("sq(3) == 9", "True"))
+    assert build.job_state(job) == "worked in"
+
+
+def test_somebodys_work_is_not_overwritten(demo, capsys):
+    job, main = demo
+    main("--exercises")
+    nb = nbformat.read(job.student, as_version=4)
+    nb.cells[1].source = "def sq(x):\n    return x ** 2"
+    nbformat.write(nb, job.student)
+    work = job.student.read_text()
+    job.text.write_text(DEMO.replace("Because.", "Since."))
+    assert main("--exercises") == 1 and "somebody has worked in exercises/07_square" in capsys.readouterr().err
+    assert job.student.read_text() == work and build.state(*job[:2]) == "current"
+    assert main("--exercises", "--force") == 0 and build.job_state(job) == "current"
+
+
+def test_running_a_blank_file_is_no_work(demo):
+    job, main = demo
+    main("--exercises")
+    nb = nbformat.read(job.student, as_version=4)
+    nb.cells[1].execution_count = 1
+    nbformat.write(nb, job.student)
+    assert build.job_state(job) == "stale" and main("--exercises") == 0 and build.job_state(job) == "current"
+
+
+def test_a_solution_edited_in_jupyterlab_is_adopted(demo):
+    job, main = demo
+    main("--exercises")
+    nb = nbformat.read(job.notebook, as_version=4)
+    nb.cells[1].source = nb.cells[1].source.replace("x * x", "x ** 2")
+    nb.cells[2].metadata.nbgrader.points = 5
+    nbformat.write(nb, job.notebook)
+    assert main("--exercises") == 1 and main("--adopt", "07") == 0
+    assert job.text.read_text() == DEMO.replace("x * x", "x ** 2").replace("check_sq:2", "check_sq:5")
+    assert main("--exercises") == 0 and build.job_state(job) == "current"

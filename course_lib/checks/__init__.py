@@ -22,6 +22,7 @@ A recipe for authors, for lesson NN:
 3. In authoring/exercises/NN_name.py a cell tagged solution:ID, below it one tagged test:ID:POINTS that calls the check.
    Hidden tests there use plain torch, no check. `make exercises NB=NN` builds; look at exercises/NN_name as a student.
 4. In tests/wrong_answers/NN_name.py write answers as learners would (see 00_start_here.py); run tests/test_checks.py.
+   Plant a bug in your checks in tests/teeth.py.
 """
 
 import contextlib
