@@ -20,6 +20,7 @@
 import inspect
 
 import matplotlib.pyplot as plt
+import numpy
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -57,8 +58,8 @@ claim("response at the first place", response[0, 0], "==", 3.0, digits=1)
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(6.4, 2.5), width_ratios=[5, 3, 3])
 for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w$", "response $y$"]):
-    ax.pcolormesh(table, cmap=plots.DIVERGING, vmin=-3, vmax=3, edgecolor="0.6", lw=0.5)
-    for (i, j), value in zip(torch.cartesian_prod(*map(torch.arange, table.shape)).tolist(), table.flatten().tolist()):
+    ax.pcolormesh(table, cmap=plots.DIVERGING, vmin=-3, vmax=3, ec="0.6", lw=0.5, clip_on=False)
+    for (i, j), value in numpy.ndenumerate(table):
         ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center")
     ax.set(title=name, aspect="equal")
     ax.invert_yaxis()
@@ -91,11 +92,11 @@ def conv2d_loops(x, w, b):
 
 # %%
 def conv2d(x, w, b, stride=1, padding=0):
-    """x (B, C, H, W), w (O, C, k, k), b (O,) -> (B, O, H', W') with H' = (H + 2 padding - k) // stride + 1"""
+    """x (B, C, H, W), w (O, C, k, k), b (O,) -> (B, O, H', W'), H' = (H + 2 padding - k) // stride + 1"""
     k = w.shape[-1]
     x = F.pad(x, [padding] * 4)
     windows = x.unfold(2, k, stride).unfold(3, k, stride)         # (B, C, H', W', k, k)
-    windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(3)        # (B, H', W', C k k)  one row for each place
+    windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(3)  # (B, H', W', C k k)  one row for each place
     return (windows @ w.flatten(1).T + b).permute(0, 3, 1, 2)     # (B, O, H', W')
 
 # %% [markdown]
@@ -136,7 +137,7 @@ for options in [{}, {"padding": 1}, {"stride": 2}, {"stride": 2, "padding": 2}]:
 # %%
 def gradients(f):
     y = f(x, w, b)
-    weights = torch.randn(y.shape, dtype=y.dtype, generator=seeded(3))         # any weighted sum of all outputs
+    weights = torch.randn(y.shape, dtype=y.dtype, generator=seeded(3))  # any weighted sum of all outputs
     return torch.autograd.grad((y * weights).sum(), (x, w, b))
 
 for mine in (conv2d_loops, conv2d):
@@ -154,7 +155,7 @@ for mine in (conv2d_loops, conv2d):
 
 # %%
 pixels = torch.eye(25).view(25, 1, 5, 5)                          # 25 images with one inked pixel each
-matrix = conv2d(pixels, edge.view(1, 1, 3, 3), torch.zeros(1)).view(25, 9).T                     # (9, 25)
+matrix = conv2d(pixels, edge.view(1, 1, 3, 3), torch.zeros(1)).view(25, 9).T  # (9, 25)
 torch.testing.assert_close(matrix @ toy.flatten(), response.flatten())
 
 _, ax = plt.subplots(figsize=(6.4, 2.7))
@@ -164,7 +165,7 @@ ax.set(xlabel="pixel of the flattened image", ylabel="place in the response", yt
 # %%
 conv = nn.Conv2d(1, 12, kernel_size=5, stride=2, padding=2)
 n_conv = sum(p.numel() for p in conv.parameters())
-n_full = (28 * 28 + 1) * conv(digit).numel()                      # a weight for each pixel and a bias, for each output
+n_full = (28 * 28 + 1) * conv(digit).numel()  # a weight for each pixel and a bias, for each output
 print(f"convolution: {n_conv:,} parameters    fully connected, same output: {n_full:,}")
 claim("times more parameters", n_full / n_conv, ">", 5_000, digits=0)
 
@@ -220,12 +221,14 @@ def receptive_field(*layers):
 
 # %%
 stacks = {f"{n} layer" + "s" * (n > 1): [averaging(3)] * n for n in (1, 2, 3)}
-stacks["3 layers, 2 halvings"] = [averaging(3), nn.AvgPool2d(2), averaging(3), nn.AvgPool2d(2), averaging(3)]
+half = nn.AvgPool2d(2)
+stacks["3 layers, 2 halvings"] = [averaging(3), half, averaging(3), half, averaging(3)]
 fields = {name: receptive_field(*layers) for name, layers in stacks.items()}
 fig, axes = plt.subplots(1, 4, figsize=(7.5, 2.2))
 for ax, (name, field) in zip(axes, fields.items()):
     ax.imshow(field, cmap="Blues")
-    ax.set(title=f"{name}:\n{(field > 0).any(0).sum()} pixels wide", xticks=[0, 14, 27], yticks=[0, 14, 27])
+    width = (field > 0).any(0).sum()
+    ax.set(title=f"{name}:\n{width} pixels wide", xticks=[0, 14, 27], yticks=[0, 14, 27])
 
 # %%
 def field_width(*layers):
@@ -265,7 +268,8 @@ print(f"{'features':12}{tuple(net.features(three).shape)}")
 first = net.convs[0][0]
 mine = conv2d(three, first.weight, torch.zeros(12), stride=2, padding=2)
 torch.testing.assert_close(mine, first(three), atol=1e-5, rtol=1e-4)
-claim("pixels that the last unit sees, in width", field_width((5, 2), (3, 1), (2, 2), (3, 1), (3, 1), (2, 2)), ">=", 28)
+width = field_width((5, 2), (3, 1), (2, 2), (3, 1), (3, 1), (2, 2))
+claim("pixels that the last unit sees, in width", width, ">=", 28)
 
 # %% [markdown]
 # ## Train: 200 digits
@@ -306,7 +310,7 @@ claim("the CNN is better by", accuracy(cnn, test, test_y) - accuracy(mlp, test, 
 # %%
 from course_lib.augment import augment
 
-versions = augment(few[:6].repeat_interleave(9, 0), seeded(0)).view(6, 9, 1, 28, 28)              # nine of each
+versions = augment(few[:6].repeat_interleave(9, 0), seeded(0)).view(6, 9, 1, 28, 28)  # nine of each
 plots.grid(torch.cat([few[:6, None], versions], dim=1).flatten(0, 1), n_col=10);
 
 # %%
@@ -322,7 +326,7 @@ history_augmented = train(cnn_augmented, loss_fn=augmented_loss)
 gain = accuracy(cnn_augmented, test, test_y) - accuracy(cnn, test, test_y)
 claim("test accuracy with augmentation", accuracy(cnn_augmented, test, test_y), ">", 0.93)
 claim("gained by augmentation", gain, ">", 0.03)
-claim("late training loss, augmented / plain", late(history_augmented) / late(history_cnn), ">", 10, digits=0)
+claim("late loss, augmented / plain", late(history_augmented) / late(history_cnn), ">", 10, digits=0)
 
 # %% [markdown]
 # The network with the *highest* training loss is the best on new digits. A low one only tells you what has been memorised.
@@ -371,17 +375,21 @@ def plausible(errors, n=1000):
 
 reference = binomtest(errors, 1000).proportion_ci()
 torch.testing.assert_close(plausible(errors), (reference.low, reference.high), atol=2e-5, rtol=0)
-claim("highest plausible error rate / lowest", plausible(errors)[1] / plausible(errors)[0], ">", 2, digits=1)
+low, high = plausible(errors)
+claim("highest plausible error rate / lowest", high / low, ">", 2, digits=1)
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: three of the four networks were trained here
-models = {"MLP, 200 digits": mlp, "CNN, 200 digits": cnn, "CNN, 200, augmented": cnn_augmented, "judge, 4,000": judge}
+models = {"MLP, 200 digits": mlp, "CNN, 200 digits": cnn,
+          "CNN, 200, augmented": cnn_augmented, "judge, 4,000": judge}
 _, ax = plt.subplots(figsize=(6.4, 2.2))
 for row, model in enumerate(models.values()):
     wrong = round(1000 * (1 - accuracy(model, test, test_y)))
     low, high = plausible(wrong)
-    ax.errorbar(100 - wrong / 10, row, xerr=[[100 * high - wrong / 10], [wrong / 10 - 100 * low]], fmt="o", capsize=3)
-ax.set(xlabel="test accuracy (%)", xlim=(76, 100.5), yticks=range(4), yticklabels=models, ylim=(3.5, -0.5));
+    reach = [[100 * high - wrong / 10], [wrong / 10 - 100 * low]]
+    ax.errorbar(100 - wrong / 10, row, xerr=reach, fmt="o", capsize=3)
+ax.set(xlabel="test accuracy (%)", xlim=(76, 100.5), ylim=(3.5, -0.5))
+ax.set_yticks(range(4), models);
 
 # %% [markdown]
 # What does it confuse, and which digits does it find hardest? Some would make a person hesitate too.
@@ -403,7 +411,8 @@ for n, i in enumerate(hardest):
     picture.imshow(test[i, 0])
     picture.set_title(f"a {test_y[i]}; read as {probs[i].argmax()}")
     picture.set_axis_off()
-    bars.bar(range(10), probs[i], color=[plots.COLOURS[2] if k == test_y[i] else plots.COLOURS[9] for k in range(10)])
+    colours = [plots.COLOURS[2 if k == test_y[i] else 9] for k in range(10)]
+    bars.bar(range(10), probs[i], color=colours)
     bars.set(xticks=range(10), ylim=(0, 1), yticks=[0, 1], ylabel="probability" if n % 4 == 0 else "")
 
 # %% [markdown]
@@ -414,12 +423,13 @@ for n, i in enumerate(hardest):
 # each to the 3, after batch norm and ReLU: each map draws other parts of the stroke.*
 
 # %%
-def framed(x):                                                    # (n, h, w) -> one picture, each scaled to its maximum
+def framed(x):  # (n, h, w) -> one picture, each scaled to its maximum
     x = x / x.abs().amax((1, 2), keepdim=True).clamp(min=1e-6)
     return plots.tile(F.pad(x, [1] * 4)[:, None] / 2 + 0.5, n_col=16, pad=0)
 
 fig, axes = plt.subplots(2, 1, figsize=(7.5, 2.9))
-for ax, x, name in zip(axes, [judge.convs[0][0].weight[:, 0], judge.convs[0](digit)[0]], ["filters", "responses"]):
+shown = {"filters": judge.convs[0][0].weight[:, 0], "responses": judge.convs[0](digit)[0]}
+for ax, (name, x) in zip(axes, shown.items()):
     ax.imshow(framed(x.detach()), cmap=plots.DIVERGING, vmin=0, vmax=1)
     ax.set(ylabel=name, xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
@@ -451,7 +461,8 @@ gap = 0.0
 for k in range(15):
     here = (confidence > k / 15) & (confidence <= (k + 1) / 15)   # the answers of this bin
     if here.any():
-        gap += here.float().mean() * (confidence[here].mean() - (answer[here] == test_y[here]).float().mean()).abs()
+        right = (answer[here] == test_y[here]).float().mean()
+        gap += here.float().mean() * (confidence[here].mean() - right).abs()
 claim("distance from the library's ECE", abs(gap.item() - ece(p_long, test_y)), "<", 1e-3, digits=6)
 claim("ECE of the MLP", gap, ">", 0.08)
 claim("ECE of the judge", ece(probs, test_y), "<", 0.015)
@@ -479,9 +490,10 @@ claim("ECE with temperature", ece(p_cooled, test_y), "<", 0.06)
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.2), sharey=True)
 for ax, p, name in zip(axes, [p_long, p_cooled], ["trained on and on", f"the same, $T$ = {T:.1f}"]):
     bins = reliability(p, test_y, n_bins=10)
-    ax.bar(bins.edges[:-1], bins.accuracy.nan_to_num(), width=0.1, align="edge", color=plots.COLOURS[5], edgecolor="white")
+    ax.bar(bins.edges[:-1], bins.accuracy.nan_to_num(), 0.1, align="edge", fc=plots.COLOURS[5], ec="white")
     ax.plot([0, 1], [0, 1], color="k", lw=1, ls=":")
-    ax.set(title=f"{name}\nECE {ece(p, test_y):.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set(xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set_title(f"{name}\nECE {ece(p, test_y):.3f}")
 axes[0].set_ylabel("share of right answers");
 
 # %% [markdown]
@@ -492,7 +504,7 @@ axes[0].set_ylabel("share of right answers");
 
 # %%
 def moved(x, d):
-    return F.pad(x, (d, -d, 0, 0))                                # zeros come in at the left, d columns leave at the right
+    return F.pad(x, (d, -d, 0, 0))  # zeros come in at the left, d columns leave at the right
 
 shifts = range(0, 9)
 curves = {name: [accuracy(m, moved(test, d), test_y) for d in shifts] for name, m in models.items()}
@@ -536,7 +548,8 @@ cnn_shuffled = ConvNet(ConvNetConfig(n_channel=12))
 train(cnn_shuffled, shuffled(few))
 a_shuffled = accuracy(cnn_shuffled, shuffled(test), test_y)
 claim("accuracy lost by shuffling", accuracy(cnn, test, test_y) - a_shuffled, ">", 0.07)
-claim("CNN minus MLP on shuffled pixels", a_shuffled - accuracy(twin, shuffled(test), test_y), "<", -0.01)
+a_twin = accuracy(twin, shuffled(test), test_y)
+claim("CNN minus MLP on shuffled pixels", a_shuffled - a_twin, "<", -0.01)
 
 # %% [markdown]
 # Its advantage is gone, and augmentation, which distorts *pictures*, cannot help. Can this be repaired if nobody tells us the
@@ -553,9 +566,10 @@ from sklearn.manifold import Isomap
 
 scrambled = shuffled(digits.train.x).flatten(1)                   # (4000, 784)
 inked = (scrambled.std(0) > 0.15).nonzero().squeeze(1)            # the n pixels that vary
-far = (1 - torch.corrcoef(scrambled[:, inked].T)).clamp(min=0).sqrt()                             # (n, n)
-town = Isomap(n_neighbors=5, metric="precomputed", eigen_solver="dense").fit_transform(far.double().numpy())
-town = torch.from_numpy(town)                                     # (n, 2) a place in the plane for each of these pixels
+far = (1 - torch.corrcoef(scrambled[:, inked].T)).clamp(min=0).sqrt()  # (n, n)
+isomap = Isomap(n_neighbors=5, metric="precomputed", eigen_solver="dense")
+town = isomap.fit_transform(far.double().numpy())
+town = torch.from_numpy(town)  # (n, 2) a place in the plane for each of these pixels
 
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 2.7))
 for ax, truth, name in zip(axes, [order[inked] // 28, order[inked] % 28], ["row", "column"]):
@@ -574,8 +588,8 @@ for ax, truth, name in zip(axes, [order[inked] // 28, order[inked] % 28], ["row"
 from scipy.optimize import linear_sum_assignment
 
 low, high = town.min(0).values, town.max(0).values
-place = (town - (low + high) / 2) / (high - low).max() * 23 + 13.5                                # 24 cells wide, centred
-raster = torch.cartesian_prod(torch.arange(28.), torch.arange(28.)).double()                      # (784, 2)
+place = (town - (low + high) / 2) / (high - low).max() * 23 + 13.5  # 24 cells wide, centred
+raster = torch.cartesian_prod(torch.arange(28.), torch.arange(28.)).double()  # (784, 2)
 cell = torch.from_numpy(linear_sum_assignment(torch.cdist(place, raster) ** 2)[1])                # (n,)
 
 def restored(x):
@@ -613,10 +627,10 @@ from course_lib.metrics import judge_features
 
 def flat_map(f):                                                  # (n, d) -> (n, 2)
     f = f - f.mean(0)
-    axes = torch.linalg.svd(f, full_matrices=False).Vh[:2]        # (2, d) the directions of largest variance
+    axes = torch.linalg.svd(f, full_matrices=False).Vh[:2]  # (2, d) the directions of largest variance
     return f @ (axes * axes.sum(1, keepdim=True).sign()).T        # a direction has no sign: choose one
 
-features, features_train = judge_features(test), judge_features(digits.train.x)                   # (1000, 64), (4000, 64)
+features, features_train = judge_features(test), judge_features(digits.train.x)  # (1000, 64), (4000, 64)
 fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.9))
 for ax, f, name in zip(axes, [test.flatten(1), features], ["784 pixels", "64 features of the judge"]):
     points = flat_map(f)
@@ -624,11 +638,12 @@ for ax, f, name in zip(axes, [test.flatten(1), features], ["784 pixels", "64 fea
     for k in range(10):
         ax.text(*points[test_y == k].median(0).values, str(k), weight="bold", ha="center", va="center",
                 bbox=dict(boxstyle="circle,pad=0.15", fc="white", ec="none", alpha=0.8))
-    ax.set(title=name, xlabel="first direction", ylabel="second direction", aspect="auto", xticks=[], yticks=[])
+    ax.set(title=name, xlabel="first direction", ylabel="second direction", aspect="auto")
+    ax.set(xticks=[], yticks=[])
 
 # %%
 def nearest_mean(f_train, f_test):
-    means = torch.stack([f_train[digits.train.y == k].mean(0) for k in range(10)])                # (10, d)
+    means = torch.stack([f_train[digits.train.y == k].mean(0) for k in range(10)])  # (10, d)
     return (torch.cdist(f_test, means).argmin(1) == test_y).float().mean()
 
 claim("nearest class mean, pixels", nearest_mean(digits.train.x.flatten(1), test.flatten(1)), "<", 0.85)
@@ -669,7 +684,8 @@ claim("by pixels, blurred digits", pixel["blurred"], "<", 0.95)
 claim("by pixels, moved digits / ghosts", pixel["moved"] / pixel["ghosts"], ">", 1.1)
 claim("by features, blurred digits", feature["blurred"], ">", 1.15)
 claim("by features, moved digits / ghosts", feature["moved"] / feature["ghosts"], "<", 0.8)
-claim("mean confidence of the judge on noise", predict(judge, clouds["noise"]).softmax(1).max(1).values.mean(), ">", 0.8)
+sure = predict(judge, clouds["noise"]).softmax(1).amax(1).mean()
+claim("mean confidence of the judge on noise", sure, ">", 0.8)
 
 # %% [markdown]
 # A judge who counts pixels would reward a model that blurs, and punish one that writes two pixels further to the right. The
@@ -679,13 +695,16 @@ claim("mean confidence of the judge on noise", predict(judge, clouds["noise"]).s
 #
 # ## What we left out
 #
-# - **Residual connections**, which make networks of a hundred layers trainable (He et al., 2015). Our generators use them.
-# - **Other symmetries.** A network can be made equivariant to rotations too (Cohen & Welling, 2016).
+# - **Residual connections**, which make networks of a hundred layers trainable (He, Zhang, Ren & Sun, "Deep residual learning for image recognition", 2016). Our generators use them.
+# - **Other symmetries.** A network can be made equivariant to rotations too (Cohen & Welling,
+#   "Group equivariant convolutional networks", 2016).
 #
-# **Try it.** (1) Show that the gradient with respect to a filter is a convolution too, of the image with the gradient of the
+# **Exercises:** [12_convnet](../exercises/12_convnet/12_convnet.ipynb), and three to try right here: (1) Show that the gradient with respect to a filter is a convolution too, of the image with the gradient of the
 # response. (2) How does the gain from augmentation change with 100, 1,000 and 4,000 digits? (3) Augment *shuffled* digits.
 #
-# **Read on.** LeCun et al. (1998), section II, the network that read cheques. Dumoulin & Visin (2016), all about shapes. Guo et
-# al. (2017), calibration and temperature. In the library: `convnet.py`, `augment.py`, `calibration.py`.
+# **Read on.** LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition" (1998), section II: the
+# network that read cheques. Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016): all about shapes.
+# Simard, Steinkraus & Platt, "Best practices for convolutional neural networks applied to visual document analysis" (2003):
+# elastic distortion. Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks" (2017). In the library: `convnet.py`, `augment.py`, `calibration.py`.
 #
-# Next, lesson 13: a classifier answers "which digit is this?". What would it take to answer "draw me one"?
+# **Next**, lesson 13: a classifier answers "which digit is this?". What would it take to answer "draw me one"?
