@@ -35,6 +35,7 @@ import linecache
 import random
 import signal
 import sysconfig
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable
@@ -58,7 +59,7 @@ class Mistake(AssertionError):
         self.hint = hint
 
     def _render_traceback_(self) -> list[str]:     # IPython asks for it
-        return [f"Mistake: {self}"]
+        return [wrapped(f"Mistake: {self}")]
 
 
 class Slip(NamedTuple):
@@ -79,7 +80,12 @@ def hint() -> None:
     if _last is None:
         print("No check has found a mistake yet. Run the check below your answer first.")
     else:
-        print(_last.hint or "There is no further hint for this one: read the sentence of the check once more.")
+        print(wrapped(_last.hint or "There is no further hint for this one: read the sentence of the check once more."))
+
+
+def wrapped(text: str) -> str:
+    """JupyterLab would break long lines in the middle of a word."""
+    return textwrap.fill(text, 96, break_long_words=False, break_on_hyphens=False)
 
 
 # --- running what a learner wrote -----------------------------------------------------------------------------------
@@ -290,7 +296,9 @@ def _report(name: str, general: str, work: Callable[[], None]) -> None:
 def task(name: str, general: str):
     """A decorator for a check of one's own, which raises Mistake or returns: @task("name", "the stronger hint")."""
     def decorate(check: Callable) -> Callable[..., None]:
-        return functools.wraps(check)(lambda *answers: _report(name, general, lambda: check(*answers)))
+        checked = functools.wraps(check)(lambda *answers: _report(name, general, lambda: check(*answers)))
+        checked.name = name
+        return checked
     return decorate
 
 
@@ -328,7 +336,7 @@ class Implementation:
         values = [(g, w) for g, w in zip(got, wanted) if g is not None]
         if not failed and all(self.same(g, w) for g, w in values):
             return
-        for slip in self.slips:
+        for slip in self.slips * bool(values):
             if self.explains(slip, cases, wanted, got):
                 raise Mistake(slip.sentence, slip.hint)
         for case, g, w in zip(cases, got, wanted):
@@ -434,8 +442,8 @@ class Measurement:
         for slip in self.slips:
             if near(float(slip.wrong(*given))):
                 raise Mistake(slip.sentence, slip.hint)
-        raise Mistake(f"{self.name} = {value:.4g} is too {'large' if value > true else 'small'}: measured with care, "
-                      f"it is within {self.tolerance:.0%} of ours")
+        raise Mistake(f"{self.name} = {value:.4g} is too {'large' if value > true else 'small'}: a careful "
+                      f"measurement comes within {self.tolerance:.0%} of ours")
 
 
 def number(name: str, answer) -> float:
