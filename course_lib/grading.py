@@ -25,9 +25,11 @@ from pathlib import Path
 
 import mistune
 import nbformat
+import psutil
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader import preprocessors
 from nbgrader.api import Gradebook
+from nbgrader.utils import determine_grade
 from sqlalchemy.exc import SAWarning
 from tqdm.auto import tqdm
 from traitlets.config import Config
@@ -166,7 +168,7 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
             source = wanted.source
         else:
             kind, source, entry = cells[last[name]]
-            if wanted is complete and source.strip() != released.source.strip():
+            if wanted is complete and source.strip() not in (released.source.strip(), complete.source.strip()):
                 remarks.append(f"{name}: the test cell was edited; it is restored")
             if kind != wanted.cell_type or any(entry.get(k) != wanted.metadata.nbgrader.get(k) for k in ENTRY):
                 remarks.append(f"{name}: points or other metadata were changed; they are restored")
@@ -187,6 +189,18 @@ def fair(nb) -> None:
             cell.outputs = [o if o.output_type == "error" else
                             new_output("stream", name="stdout", text=o.text) if o.output_type == "stream" else
                             new_output("display_data", data=o.data) for o in cell.outputs]
+
+
+def scores(nb) -> dict[str, tuple[float | None, float, str]]:
+    """Task -> (score, or None if a person must grade it; points; its error) of an executed notebook."""
+    fair(nb)
+    found = {}
+    for cell in nb.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade"):
+            errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
+            error = f"{errors[0].ename}: {errors[0].evalue}".splitlines()[0] if errors else ""
+            found[cell.metadata.nbgrader.grade_id] = (*determine_grade(cell), error)
+    return found
 
 
 def harmless(nb, trusted: set[str]) -> None:
@@ -266,6 +280,12 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
 
 
 # --- the class ------------------------------------------------------------------------------------------------------
+
+def jobs_that_fit(limits: Limits) -> int:
+    """One submission per core, but no more than memory holds if all of them use what they may."""
+    fit = psutil.virtual_memory().available // (limits.memory_mb << 20)
+    return max(1, min(os.cpu_count() or 1, fit))
+
 
 class Class:
     """The folder of a class, with nbgrader's gradebook. All writing into it goes through one lock."""
