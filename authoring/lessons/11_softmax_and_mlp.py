@@ -566,6 +566,8 @@ with torch.no_grad():
 
 for model in (lowered, revived, fresh):
     fit(model, classifier_loss, Batches(*few, batch_size=64), steps=300, lr=3e-3, decay=0.6)
+
+# %%
 claim("lower rate only: held-out accuracy", accuracy(lowered, *held_out), "<", 0.5)
 claim("dead units re-drawn: held-out accuracy", accuracy(revived, *held_out), ">", 0.85)
 claim("dead units re-drawn: share still dead", silent(revived).float().mean(), "<", 0.3)

@@ -549,6 +549,8 @@ train(cnn_shuffled, shuffled(few))
 a_shuffled = accuracy(cnn_shuffled, shuffled(test), test_y)
 claim("accuracy lost by shuffling", accuracy(cnn, test, test_y) - a_shuffled, ">", 0.07)
 a_twin = accuracy(twin, shuffled(test), test_y)
+
+# %%
 claim("CNN minus MLP on shuffled pixels", a_shuffled - a_twin, "<", -0.01)
 
 # %% [markdown]
@@ -685,6 +687,8 @@ claim("by pixels, moved digits / ghosts", pixel["moved"] / pixel["ghosts"], ">",
 claim("by features, blurred digits", feature["blurred"], ">", 1.15)
 claim("by features, moved digits / ghosts", feature["moved"] / feature["ghosts"], "<", 0.8)
 sure = predict(judge, clouds["noise"]).softmax(1).amax(1).mean()
+
+# %%
 claim("mean confidence of the judge on noise", sure, ">", 0.8)
 
 # %% [markdown]
