@@ -216,12 +216,12 @@ mlp_logits = Implementation(
 
 
 def _batches(g: torch.Generator) -> list[tuple]:
-    """Half of the hidden units are silent for a half of the examples; the third case is square."""
+    """In the third case all sizes but N are equal, so that a matrix fits the wrong way round too."""
     return [(rand(g, n, d), torch.randint(k, (n,), generator=g), rand(g, m, d), rand(g, m), rand(g, k, m), rand(g, k))
             for n, d, m, k in ((1, 2, 3, 2), (3, 4, 7, 3), (6, 4, 4, 4), (5, 2, 6, 4))]
 
 
-def _backward(error=lambda a, Y: a.softmax(1) - Y, slope=lambda h, d: d * (h > 0), scale1=1.0, scale2=1.0,
+def _backward(error=lambda a, Y: a.softmax(1) - Y, slope=lambda h, d: d * (h > 0),
               hidden=lambda h: h.relu(), forward=None, use=(1, 1)):
     """Both gradients by hand, with one step replaced. h is the hidden units before their ReLU, d what arrives there."""
     def gradients(x, y, W1, b1, W2, b2):
@@ -229,7 +229,7 @@ def _backward(error=lambda a, Y: a.softmax(1) - Y, slope=lambda h, d: d * (h > 0
         logits = (forward or F.relu)(h) @ W2.T + use[1] * b2      # (N, K)
         e = error(logits, F.one_hot(y, len(W2)).to(x.dtype)) / len(x)  # (N, K)
         into_hidden = slope(h, e @ W2)                            # (N, M)
-        return scale1 * into_hidden.T @ x, scale2 * e.T @ hidden(h)
+        return into_hidden.T @ x, e.T @ hidden(h)
     return gradients
 
 
