@@ -6,14 +6,20 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, rand
+from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, kind, rand
 
 LOG_2PI = math.log(2 * math.pi)
 
 
+def _near(g: torch.Generator, limit: float, *shape: int) -> Tensor:
+    """Normal numbers without the rare large ones, for which a product of densities would be rounded to 0 early."""
+    return rand(g, *shape).clamp(-limit, limit)
+
+
 def _densities(g: torch.Generator) -> list[tuple]:
     """Small ones, and 2,000 coordinates, where a product of densities is rounded to 0."""
-    return [(rand(g, n, d), rand(g, d), rand(g, d).exp()) for n, d in ((1, 2), (3, 1), (2, 2), (4, 5), (3, 2000))]
+    sizes = ((1, 2, 1.0), (3, 1, 1.0), (2, 2, 1.0), (4, 5, 1.0), (3, 2000, 0.1))
+    return [(_near(g, 2, n, d), _near(g, 1, d), scale * _near(g, 1, d).exp()) for n, d, scale in sizes]
 
 
 def _log_normal(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
@@ -68,6 +74,12 @@ log_normal = Implementation(
         Slip(lambda x, mu, var: -0.5 * ((x - mu) ** 2 / var.sqrt() + var.log() + LOG_2PI).sum(1),
              "you divide the square by the standard deviation: it must be divided by the variance",
              "(x - mu)**2 / var; or ((x - mu) / std)**2, where the division comes before the square."),
+        Slip(lambda x, mu, var: -0.5 * ((x - mu) ** 2 * var + var.log() + LOG_2PI).sum(1),
+             "you multiply the square by var and must divide by it: a / 2 * var is (a / 2) times var",
+             "Write the brackets: (x - mu)**2 / (2 * var)."),
+        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + var.sum().log() + len(mu) * LOG_2PI),
+             "you took the logarithm of the sum of the variances: the sum of their logarithms is needed",
+             "var.log().sum()"),
         Slip(lambda x, mu, var: -0.5 * ((x - mu) ** 2 / var**2 + var.log() + LOG_2PI).sum(1),
              "you divide the square by var squared: var is the square of the standard deviation already",
              "The exponent is -0.5 * (x - mu)**2 / var."),
@@ -160,6 +172,13 @@ posterior = Implementation(
              "the prior came after the division, so the rows no longer sum to 1: the prior belongs into the numerator "
              "and into the sum below it",
              "First add log_prior, then normalise."),
+        Slip(lambda ll, lp: ll.softmax(1) * lp,
+             "you multiplied the probabilities by the logarithm of the prior: it belongs to the logarithms, before you "
+             "normalise",
+             "(log_likelihood + log_prior), then normalise."),
+        Slip(lambda ll, lp: ll.exp() * lp / (ll.exp() * lp).sum(1, keepdim=True),
+             "you multiplied the densities by the logarithm of the prior: add log_prior to the logarithms instead",
+             "joint = log_likelihood + log_prior, then normalise."),
         Slip(lambda ll, lp: ll.softmax(1) + lp,
              "you added the log-prior to the probabilities: it belongs to the logarithms, before you normalise",
              "(log_likelihood + log_prior), then normalise."),
@@ -172,9 +191,15 @@ posterior = Implementation(
         Slip(lambda ll, lp: (ll + lp).flatten().softmax(0).view(ll.shape),
              "you divided by the sum over all points and classes: each row must sum to 1 on its own",
              "Sum over axis 1 with keepdim=True."),
+        Slip(lambda ll, lp: (ll + lp).exp() / (ll + lp).exp().sum(),
+             "you divided by the sum over all points and classes: each row must sum to 1 on its own",
+             "Sum over axis 1 with keepdim=True; and subtract the maximum of each row before exp."),
         Slip(lambda ll, lp: (ll + lp).log_softmax(1),
              "you return log p(y | x): the task asks for the probabilities",
              "End with .exp()."),
+        Slip(lambda ll, lp: ll + lp - (ll + lp).exp().sum(1, keepdim=True).log(),
+             "you return log p(y | x): the task asks for the probabilities",
+             "End with .exp(); and use logsumexp in place of .exp().sum().log(), which large logarithms break."),
         Slip(lambda ll, lp: ll + lp,
              "this is log p(x, y), the numerator of Bayes' rule: it is not yet divided by p(x), nor taken out of the "
              "logarithm",
@@ -183,6 +208,9 @@ posterior = Implementation(
              "this is p(x, y), the numerator of Bayes' rule: divide by p(x), its sum over the classes",
              "Subtract the logsumexp over the classes (axis 1, keepdim=True) before .exp()."),
         Slip(lambda ll, lp: (ll + lp - (ll + lp).amax(1, keepdim=True)).exp(),
+             "you subtracted the maximum and then did not divide by the sum: the rows do not sum to 1",
+             "Divide by .sum(1, keepdim=True)."),
+        Slip(lambda ll, lp: (ll - ll.amax(1, keepdim=True)).exp() * lp.exp(),
              "you subtracted the maximum and then did not divide by the sum: the rows do not sum to 1",
              "Divide by .sum(1, keepdim=True)."),
         Slip(lambda ll, lp: _plain(ll + lp - (ll + lp).amax(0), 1),
@@ -213,7 +241,7 @@ posterior = Implementation(
 
 
 def _mixtures(g: torch.Generator) -> list[tuple]:
-    return [(2 * rand(g, n, d), rand(g, k).softmax(0), rand(g, k, d), (rand(g, k, d) / 2).exp())
+    return [(2 * _near(g, 2, n, d), rand(g, k).softmax(0), _near(g, 1, k, d), _near(g, 0.5, k, d).exp())
             for n, d, k in ((3, 1, 2), (6, 2, 3), (1, 2, 2), (9, 3, 2), (5, 3, 1))]
 
 
@@ -251,9 +279,22 @@ def _after(x, weights, mu, var):
     return *new, _right_joint(x, *new).logsumexp(1).mean()
 
 
+PARTS = ("weights", "means", "variances", "log-likelihood")
+
+
+def _named(fn, *case):
+    out = fn(*case)
+    if out is None or out is ...:
+        return out
+    if not isinstance(out, tuple | list) or len(out) != len(PARTS):
+        raise Mistake(f"em_step returns {kind(out)}: return weights, mu, var, log_likelihood, in this order")
+    return dict(zip(PARTS, out))
+
+
 em_step = Implementation(
     "em_step",
     right=_em(),
+    run=_named,
     cases=_mixtures,
     slips=[
         Slip(_em(_bug),
@@ -272,6 +313,16 @@ em_step = Implementation(
              "log p(x, k) = log w_k + log N(x; mu_k, var_k)"),
         Slip(_em(lambda x, w, m, v: w * _log_each(x, m, v)),
              "you multiply a logarithm by the weight: to multiply the density by w, add log w to its logarithm",
+             "weights.log() + log_density"),
+        Slip(_em(lambda x, w, m, v: _log_each(x, m, v), seen=_right_joint),
+             "r comes from the densities alone, without the weights: a frequent Gaussian must get more of a point that "
+             "could come from either",
+             "r = joint.softmax(1), with the joint that the log-likelihood uses."),
+        Slip(_em(lambda x, w, m, v: w.log() * _log_each(x, m, v)),
+             "you multiply two logarithms: the product of two densities has the sum of their logarithms",
+             "weights.log() + log_density"),
+        Slip(_em(lambda x, w, m, v: w * _log_each(x, m, v).exp()),
+             "joint is p(x, k) itself now, and logsumexp and softmax need its logarithm",
              "weights.log() + log_density"),
         Slip(_em(lambda x, w, m, v: _log_each(x, m, v) - w.log()),
              "you subtract the logarithm of the weights: it must be added",
@@ -292,6 +343,9 @@ em_step = Implementation(
         Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, v * r.sum(0)[:, None] / len(x))),
              "the variance is divided by N: each Gaussian has n_k points, the sum of its column of r",
              "Divide by n[:, None], as it was."),
+        Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, v * (r.sum(0) / (r.sum(0) - 1))[:, None])),
+             "the variance is divided by n_k - 1 now: EM takes the weighted average of the squares, divided by n_k",
+             "Divide by n[:, None], as it was."),
         Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, v.clamp(min=0).sqrt())),
              "you return the standard deviation: the variance is asked for",
              "Leave out the root."),
@@ -309,6 +363,9 @@ em_step = Implementation(
              "Keep .mean()."),
         Slip(_em(likelihood=lambda joint: joint.sum(1).mean()),
              "the log-likelihood adds up logarithms of the K Gaussians: p(x) is the sum of their densities",
+             "joint.logsumexp(1).mean(), as it was."),
+        Slip(_em(likelihood=lambda joint: joint.logsumexp(0).mean()),
+             "the log-likelihood is summed over the wrong axis: p(x) is a sum over the K Gaussians, for each point",
              "joint.logsumexp(1).mean(), as it was."),
         Slip(_em(likelihood=lambda joint: -joint.logsumexp(1).mean()),
              "the log-likelihood has the wrong sign",
@@ -351,8 +408,10 @@ def _law(fn, mu: Tensor, cov: Tensor, eps: Tensor) -> dict[str, Tensor]:
         raise Mistake("two calls with the same eps give different samples: you draw noise of your own; use eps instead")
     shift = samples(torch.zeros_like(eps))                                    # (N, D)
     matrix = samples(torch.eye(len(mu))) - shift[:1]                          # (D, D)
-    return {"mean": shift, "covariance": matrix.T @ matrix,
-            "samples less mean and mixed noise": first - shift - eps @ matrix}
+    if not torch.allclose(first, shift + eps @ matrix, 1e-3, 1e-3, equal_nan=True):
+        raise Mistake("each sample must be mu and a mixture of the numbers in its own row of eps, and nothing else: "
+                      "do you clamp, rescale or square something, or use other rows?")
+    return {"mean": shift, "covariance": matrix.T @ matrix}
 
 
 def _eigen(cov: Tensor) -> tuple[Tensor, Tensor]:
@@ -411,6 +470,9 @@ sample_normal = Implementation(
         Slip(lambda mu, cov, eps: mu + eps * _eigen(cov)[0],
              "you scaled the noise by the roots of the eigenvalues, but have not turned it to the eigenvectors",
              "(eps * variance.sqrt()) @ vectors.T, since eigenvectors are columns."),
+        Slip(lambda mu, cov, eps: mu + eps * _eigen(cov)[0].flip(0),
+             "you scaled the noise by the roots of the eigenvalues, but have not turned it to the eigenvectors",
+             "(eps * variance.sqrt()) @ vectors.T, since eigenvectors are columns."),
         Slip(lambda mu, cov, eps: mu + (eps * _eigen(cov)[0]) @ _eigen(cov)[1],
              "the eigenvectors are the wrong way round: torch.linalg.eigh has them in columns",
              "(eps * variance.sqrt()) @ vectors.T"),
@@ -463,6 +525,12 @@ error_ratio = Measurement(
              "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
         Slip(lambda: (1 - _few()) / (1 - _all()),
              "this is an accuracy, or a ratio of two: the task asks for the ratio of the errors, 1 - accuracy",
+             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
+        Slip(lambda: 1 - _all(),
+             "this is an accuracy, or a ratio of two: the task asks for the ratio of the errors, 1 - accuracy",
+             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
+        Slip(_few,
+             "this is the share of errors with 10 labels: divide it by the share of errors with 400",
              "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
         Slip(lambda: _few() - _all(),
              "this is the difference of the two accuracies: the task asks for the ratio of the errors",

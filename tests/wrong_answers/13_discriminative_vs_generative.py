@@ -62,6 +62,17 @@ def _(x, mu, var):
     return (-0.5 * ((x - mu) / var) ** 2 - 0.5 * torch.log(2 * torch.pi * var)).sum(1)
 
 
+@wrong(check.log_normal, "a / 2 * var is")
+def _(x, mu, var):
+    return (-((x - mu) ** 2) / 2 * var - 0.5 * torch.log(2 * torch.pi * var)).sum(1)
+
+
+@wrong(check.log_normal, "the logarithm of the sum of the variances")
+def _(x, mu, var):
+    D = len(mu)
+    return -0.5 * ((x - mu) ** 2 / var).sum(1) - 0.5 * (D * math.log(2 * math.pi) + torch.log(var.sum()))
+
+
 @wrong(check.log_normal, "left out the 2 pi")
 def _(x, mu, var):
     return -0.5 * ((x - mu) ** 2 / var).sum(1) - var.sqrt().log().sum()
@@ -133,6 +144,16 @@ def _(x, mu, var):
 def _(x, mu, var):
     D = len(mu)
     return -0.5 * (((x - mu) ** 2 / var).sum(1) + torch.log((2 * torch.pi) ** D * torch.det(torch.diag(var))))
+
+
+@wrong(check.log_normal, "wrong for 2,000")
+def _(x, mu, var):
+    return -0.5 * (((x - mu) ** 2 / var).sum(1) + len(mu) * math.log(2 * math.pi) + var.prod().log())
+
+
+@wrong(check.log_normal, "(1, 1), and (1,) is asked for")
+def _(x, mu, var):
+    return Normal(mu, var.sqrt()).log_prob(x).sum(1, keepdim=True)
 
 
 @wrong(check.log_normal, "is a NumPy array")
@@ -212,6 +233,17 @@ def _(log_likelihood, log_prior):
     return log_likelihood.softmax(1) * log_prior.exp()
 
 
+@wrong(check.posterior, "multiplied the probabilities by the logarithm")
+def _(log_likelihood, log_prior):
+    return torch.softmax(log_likelihood, 1) * log_prior
+
+
+@wrong(check.posterior, "multiplied the densities by the logarithm")
+def _(log_likelihood, log_prior):
+    p = torch.exp(log_likelihood) * log_prior
+    return p / p.sum(dim=1, keepdim=True)
+
+
 @wrong(check.posterior, "added the log-prior to the probabilities")
 def _(log_likelihood, log_prior):
     return torch.softmax(log_likelihood, 1) + log_prior
@@ -236,6 +268,18 @@ def _(log_likelihood, log_prior):
     return joint / joint.sum()
 
 
+@wrong(check.posterior, "over all points and classes")
+def _(log_likelihood, log_prior):
+    joint = log_likelihood.exp() * log_prior.exp()
+    return joint / joint.sum()
+
+
+@wrong(check.posterior, "you return log p(y | x)")
+def _(log_likelihood, log_prior):
+    joint = log_likelihood + log_prior
+    return joint - joint.exp().sum(1)[:, None].log()
+
+
 @wrong(check.posterior, "you return log p(y | x)")
 def _(log_likelihood, log_prior):
     joint = log_likelihood + log_prior
@@ -256,6 +300,12 @@ def _(log_likelihood, log_prior):
 def _(log_likelihood, log_prior):
     joint = log_likelihood + log_prior
     return torch.exp(joint - joint.max(dim=1, keepdim=True).values)
+
+
+@wrong(check.posterior, "did not divide by the sum")
+def _(log_likelihood, log_prior):
+    top = log_likelihood.max(1, keepdim=True)[0]
+    return torch.exp(log_likelihood - top) * torch.exp(log_prior)
 
 
 @wrong(check.posterior, "the maximum of each column")
@@ -378,6 +428,9 @@ wrong(check.em_step, "the log-likelihood is right now")(em(
     joint="weights + log_density", log_likelihood="(weights.log() + log_density).logsumexp(1).mean()"))
 wrong(check.em_step, "removed the weights from the E-step")(em(joint="log_density"))
 wrong(check.em_step, "multiply a logarithm by the weight")(em(joint="weights * log_density"))
+wrong(check.em_step, "r comes from the densities alone")(em(r="log_density.softmax(1)"))
+wrong(check.em_step, "you multiply two logarithms")(em(joint="weights.log() * log_density"))
+wrong(check.em_step, "joint is p(x, k) itself now")(em(joint="weights * log_density.exp()"))
 wrong(check.em_step, "subtract the logarithm of the weights")(em(joint="log_density - weights.log()"))
 wrong(check.em_step, "has lost its log-determinant")(em(
     joint="weights.log() - 0.5 * (square + torch.log(2 * torch.pi * torch.ones_like(var))).sum(2)"))
@@ -386,6 +439,8 @@ wrong(check.em_step, "r is not normalised")(em(r="joint.exp()"))
 wrong(check.em_step, "around the old mean")(em(
     var="(r[:, :, None] * (x[:, None] - old_mu) ** 2).sum(0) / n[:, None]"))
 wrong(check.em_step, "divided by N")(em(var="(r[:, :, None] * (x[:, None] - mu) ** 2).mean(0)"))
+wrong(check.em_step, "divided by n_k - 1")(em(
+    var="(r[:, :, None] * (x[:, None] - mu) ** 2).sum(0) / (n[:, None] - 1)"))
 wrong(check.em_step, "return the standard deviation")(em(
     var="((r[:, :, None] * (x[:, None] - mu) ** 2).sum(0) / n[:, None]).sqrt()"))
 wrong(check.em_step, "how many points each Gaussian has")(em(weights="n"))
@@ -393,8 +448,9 @@ wrong(check.em_step, "the weights are all equal")(em(weights="torch.ones(len(n))
 wrong(check.em_step, "return the logarithm of the weights")(em(returned="weights.log()"))
 wrong(check.em_step, "is a sum over the points")(em(log_likelihood="joint.logsumexp(1).sum()"))
 wrong(check.em_step, "adds up logarithms of the K Gaussians")(em(log_likelihood="joint.sum(1).mean()"))
+wrong(check.em_step, "summed over the wrong axis")(em(log_likelihood="joint.logsumexp(0).mean()"))
 wrong(check.em_step, "the log-likelihood has the wrong sign")(em(log_likelihood="-joint.logsumexp(1).mean()"))
-wrong(check.em_step, "is a tuple of 3, and a tuple of 4")(lambda *args: em()(*args)[:3])
+wrong(check.em_step, "returns a tuple of 3")(lambda *args: em()(*args)[:3])
 
 
 @wrong(check.em_step, "the one before it was asked for")
@@ -404,6 +460,8 @@ def _(x, weights, mu, var):
 
 
 right(check.em_step)(em())
+right(check.em_step)(em(joint="weights * log_density.exp()", log_likelihood="joint.sum(1).log().mean()",
+                        r="joint / joint.sum(1, keepdim=True)"))
 right(check.em_step)(em(var="r.T @ x**2 / n[:, None] - mu**2"))
 
 
@@ -494,6 +552,12 @@ def _(mu, cov, eps):
     return mu + eps * torch.linalg.eigvalsh(cov).sqrt()
 
 
+@wrong(check.sample_normal, "have not turned it to the eigenvectors")
+def _(mu, cov, eps):
+    U, s, _ = torch.linalg.svd(cov)
+    return mu + eps @ U @ torch.diag(s.sqrt())
+
+
 @wrong(check.sample_normal, "the eigenvectors are the wrong way round")
 def _(mu, cov, eps):
     variance, vectors = torch.linalg.eigh(cov)
@@ -514,6 +578,11 @@ def _(mu, cov, eps):
 @wrong(check.sample_normal, "you draw noise of your own")
 def _(mu, cov, eps):
     return MultivariateNormal(mu, cov).sample((len(eps),))
+
+
+@wrong(check.sample_normal, "do you clamp")
+def _(mu, cov, eps):
+    return mu + eps**2 @ torch.linalg.cholesky(cov).T
 
 
 @wrong(check.sample_normal, "a column for each sample")
@@ -558,6 +627,8 @@ def _(mu, cov, eps):
 wrong(check.error_ratio, "upside down")(1 / 6.9)
 wrong(check.error_ratio, "the ratio of the accuracies")(0.969 / 0.785)
 wrong(check.error_ratio, "an accuracy, or a ratio of two")(0.785)
+wrong(check.error_ratio, "an accuracy, or a ratio of two")(0.969)
+wrong(check.error_ratio, "the share of errors with 10 labels")(0.215)
 wrong(check.error_ratio, "an accuracy, or a ratio of two")(torch.tensor(0.785 / 0.969))
 wrong(check.error_ratio, "the difference of the two accuracies:")(0.969 - 0.785)
 wrong(check.error_ratio, "the difference of the two accuracies in points")(18.4)
