@@ -7,7 +7,7 @@
 # - Write your answer **in place of** `raise NotImplementedError()`, then run the cell and the check below it.
 # - A check prints `ok:` and the name of the task, or one sentence about what is wrong. It tries your function on
 #   several random inputs, also on a single example. It looks at what your function returns, never at how it is written.
-# - `hint()` says more about the last mistake that a check has found. Call it in a cell of its own.
+# - `hint()` says more about the last mistake that a check has found. Call it in a cell of its own, as below.
 # - You may add cells of your own anywhere. Change neither the checks nor the first line of a function.
 # - Points stand beside each task. Tasks 1 to 4a and 5 are graded by a program, which also runs your functions on
 #   inputs that you do not see here; 4b and 6 are read by a person.
@@ -254,7 +254,7 @@ claim("accuracy of the full covariance", (full.predict(x_test) == y_test).double
 # the mean image, without any stroke. To classify, the model need not be a good description; it is enough that the right
 # class gets a higher density than the nine others. The mean images of the classes differ in hundreds of pixels, and
 # each adds a little evidence in the right direction. But neighbouring pixels repeat the same evidence, and the model counts it
-# as if each were news; so it is far too sure, right or wrong.
+# as if each were news; so it is far too sure: nearly all its answers have a probability close to 1, and a fifth are wrong.
 #
 # **Rubric.** 1 point: the mean and variance of each pixel are right, but the dependence between pixels (strokes, neighbours)
 # is lost; "the samples are noisy" alone is not enough. 1 point: classification only needs the right class to be ahead of the
