@@ -443,7 +443,7 @@ class Measurement:
             if near(float(slip.wrong(*given))):
                 raise Mistake(slip.sentence, slip.hint)
         raise Mistake(f"{self.name} = {value:.4g} is too {'large' if value > true else 'small'}: a careful "
-                      f"measurement comes within {self.tolerance:.0%} of ours")
+                      f"measurement comes within {100 * self.tolerance:g} percent of ours")
 
 
 def number(name: str, answer) -> float:

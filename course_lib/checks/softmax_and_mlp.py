@@ -55,6 +55,14 @@ cross_entropy = Implementation(
         Slip(lambda a, y: a.exp().sum().log() - _true(a, y),
              "your sum of exponentials runs over all images together: each image has a sum of its own, dim=1",
              "logits.exp().sum(dim=1) has shape (B,)."),
+        Slip(lambda a, y: -_true((a.exp() / a.exp().sum(1)).log(), y),
+             "you divide by sums of shape (B,), which broadcasting lays along the classes, not the images: keep "
+             "the axis",
+             "logits.exp().sum(dim=1, keepdim=True) has shape (B, 1): one sum for each row."),
+        Slip(lambda a, y: (a - a.amax(1)).logsumexp(1) - _true(a - a.amax(1), y),
+             "you subtract largest logits of shape (B,), which broadcasting lays along the classes: keep the axis, "
+             "so that each row loses its own",
+             "logits.max(dim=1, keepdim=True).values has shape (B, 1)."),
         Slip(lambda a, y: (a - a.amax(1, keepdim=True)).exp().sum(1).log() - _true(a, y),
              "you subtracted the largest logit inside the exponential, and not from the logit of the true class: the "
              "shift cancels only if it is in both",
@@ -127,7 +135,7 @@ large_logits = Implementation(
 def _images(g: torch.Generator) -> list[tuple]:
     """The last case has as many pixels as hidden units as classes, so that a matrix fits the wrong way round too."""
     return [(rand(g, b, 1, h, w), rand(g, m, h * w), rand(g, m), rand(g, k, m), rand(g, k))
-            for b, h, w, m, k in ((1, 1, 2, 3, 2), (3, 2, 3, 5, 4), (5, 2, 2, 4, 4), (4, 3, 3, 9, 9))]
+            for b, h, w, m, k in ((1, 2, 2, 3, 2), (3, 1, 4, 5, 3), (3, 2, 3, 5, 4), (4, 3, 3, 9, 9))]
 
 
 def _network(bend=F.relu, end=lambda logits: logits):
@@ -141,6 +149,10 @@ mlp_logits = Implementation(
     right=_network(),
     cases=_images,
     slips=[
+        Slip(None,
+             "right for several images, and wrong for a single one, B = 1: does a .squeeze() take away the axis of the "
+             "batch too?",
+             "x.flatten(1) needs no squeeze, whatever the batch size.", only=(0,)),
         Slip(_network(lambda h: h),
              "the ReLU is missing: without it two matrices are one, and the network is a straight line again",
              "h.clamp(min=0), h.relu() or torch.where(h > 0, h, 0), between the two matrices."),
@@ -216,8 +228,10 @@ mlp_logits = Implementation(
 
 
 def _batches(g: torch.Generator) -> list[tuple]:
-    """In the third case all sizes but N are equal, so that a matrix fits the wrong way round too."""
-    return [(rand(g, n, d), torch.randint(k, (n,), generator=g), rand(g, m, d), rand(g, m), rand(g, k, m), rand(g, k))
+    """The first label is 0, so that one_hot without K finds one class. In the third case a matrix fits
+    the wrong way round too."""
+    return [(rand(g, n, d), torch.randint(min(k, n), (n,), generator=g), rand(g, m, d), rand(g, m), rand(g, k, m),
+             rand(g, k))
             for n, d, m, k in ((1, 2, 3, 2), (3, 4, 7, 3), (6, 4, 4, 4), (5, 2, 6, 4))]
 
 
@@ -300,6 +314,10 @@ mlp_gradients = Implementation(
         Slip(_backward(forward=lambda h: h, hidden=lambda h: h, slope=lambda h, d: d),
              "your network has no ReLU at all, neither forward nor backward",
              "h = (x @ W1.T + b1).relu()"),
+        Slip(lambda x, y, W1, b1, W2, b2: _backward(lambda a, Y: a.softmax(1) - F.one_hot(y))(x, y, W1, b1, W2, b2),
+             "F.one_hot(y) makes as many columns as the largest label in the batch asks for, which may be too few: say "
+             "how many classes there are",
+             "F.one_hot(y, len(W2))"),
         Slip(_backward(error=lambda a, Y: a.softmax(1)),
              "you have left out the labels: the gradient for the logits is P - Y",
              "Subtract F.one_hot(y, K) from the probabilities."),

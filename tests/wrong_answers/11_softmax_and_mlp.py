@@ -76,6 +76,18 @@ def _(logits, y):
     return -p[torch.arange(len(y)), y].log()
 
 
+@wrong(check.cross_entropy, "you divide by sums of shape (B,)")
+def _(logits, y):
+    p = logits.exp() / logits.exp().sum(dim=1)
+    return torch.stack([-row[k].log() for row, k in zip(p, y)])
+
+
+@wrong(check.cross_entropy, "you subtract largest logits of shape (B,)")
+def _(logits, y):
+    logits = logits - logits.max(dim=1).values
+    return logits.exp().sum(1).log() - logits[torch.arange(len(y)), y]
+
+
 @wrong(check.cross_entropy, "the shift cancels only if it is in both")
 def _(logits, y):
     highest = logits.max(dim=1, keepdim=True).values
@@ -337,6 +349,16 @@ def _(x, W1, b1, W2, b2):
     return (x @ W1.T + b1).clamp(min=0) @ W2.T + b2
 
 
+@wrong(check.mlp_logits, "wrong for a single one")
+def _(x, W1, b1, W2, b2):
+    return (x.squeeze().flatten(1) @ W1.T + b1).clamp(min=0) @ W2.T + b2
+
+
+@wrong(check.mlp_logits, "wrong for a single one")
+def _(x, W1, b1, W2, b2):
+    return ((x.flatten(1) @ W1.T + b1).clamp(min=0) @ W2.T + b2).squeeze()
+
+
 @wrong(check.mlp_logits, "both matrices are the wrong way round")
 def _(x, W1, b1, W2, b2):
     return (x.flatten(1) @ W1 + b1).clamp(min=0) @ W2 + b2
@@ -524,6 +546,12 @@ def _(x, y, W1, b1, W2, b2):
 def _(x, y, W1, b1, W2, b2):
     h, P, Y = forward(x, y, W1, b1, W2, b2)
     return backward(x, h, P / len(x), W2)
+
+
+@wrong(check.mlp_gradients, "which may be too few")
+def _(x, y, W1, b1, W2, b2):
+    h, P, _ = forward(x, y, W1, b1, W2, b2)
+    return backward(x, h, (P - F.one_hot(y)) / len(x), W2)
 
 
 @wrong(check.mlp_gradients, "the softmax is missing")
