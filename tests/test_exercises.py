@@ -1,6 +1,7 @@
 """The exercises: what is handed out is what nbgrader would make of the source, a solved file gets all points from
 nbgrader's own autograder, and a blank one none, in friendly words."""
 
+import ast
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ import pytest
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
+from wrong_answers import read_all
 
 from authoring import build
 
@@ -75,6 +77,58 @@ class TestExercise:
                 assert cell.source.startswith("check.") and "### BEGIN HIDDEN TESTS" in cell.source
                 hidden = cell.source.split("### BEGIN HIDDEN TESTS")[1]
                 assert "check." not in hidden                                         # another way to the answer
+
+
+# --- hidden tests
+
+def defined(cell) -> set[str]:
+    """The names that a cell gives a value to."""
+    names = set()
+    for node in ast.parse(cell.source.replace("%", "#%") if cell.source.startswith("%") else cell.source).body:
+        names |= {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else set()
+        names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        names |= {a.asname or a.name for a in getattr(node, "names", []) if isinstance(a, ast.alias)}
+    return names
+
+
+def run_with(names: dict, source: str, given: list) -> None:
+    """Execute a cell; where it lacks a name, execute the given cell that defines it first, and so on."""
+    for _ in range(20):
+        try:
+            return exec(compile(source, "<cell>", "exec"), names)
+        except NameError as e:
+            cell = next((c for c in given if e.name in defined(c)), None)
+            if cell is None:
+                raise
+            run_with(names, cell.source, given)
+    raise RuntimeError("the cells depend on each other")
+
+
+def hidden_tests(job) -> list[tuple]:
+    """(job, right answer, the name it goes by, source of the hidden tests) for each check of an exercise."""
+    tests = [c.source for c in cells(job.notebook) if kind(c) == "test"]
+    found = [(re.match(r"check\.(\w+)\((\w+)", source), source.split("### BEGIN HIDDEN TESTS")[1]) for source in tests]
+    return [(job, a, match[2], hidden) for match, hidden in found for a in read_all()
+            if a.check.name == match[1] and not a.words and callable(a.answer)]
+
+
+HIDDEN = [case for job in EXERCISES for case in hidden_tests(job)]
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """The names that the given cells of each exercise define, as far as they were needed."""
+    return {job.text.stem: {"__name__": "cell"} for job in EXERCISES}
+
+
+@pytest.mark.parametrize("job, answer, name, hidden", HIDDEN, ids=[f"{job.text.stem}-{a}" for job, a, *_ in HIDDEN])
+def test_a_right_answer_passes_the_hidden_tests_too(job, answer, name, hidden, kernels):
+    names = kernels[job.text.stem]
+    names[name] = answer.answer
+    try:
+        run_with(names, hidden, [c for c in cells(job.notebook) if c.cell_type == "code" and kind(c) != "test"])
+    finally:
+        names.pop(name, None)
 
 
 # --- in nbgrader's hands

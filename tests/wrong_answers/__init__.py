@@ -11,6 +11,7 @@ A file NN_name.py here holds those of one exercise, each written as a learner wo
 test_checks.py runs them all. Two answers with the same words are the same mistake; others must be told apart.
 """
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,7 @@ def right(check: Callable, *given) -> Callable:
     return lambda answer: ANSWERS.append(Answer(check, answer, None, given))
 
 
+@functools.cache
 def read_all() -> list[Answer]:
     for path in sorted(Path(__file__).parent.glob("[0-9][0-9]_*.py")):
         spec = importlib.util.spec_from_file_location(f"wrong_answers_{path.stem}", path)
