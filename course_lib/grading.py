@@ -198,7 +198,7 @@ def scores(nb) -> dict[str, tuple[float | None, float, str]]:
     for cell in nb.cells:
         if cell.metadata.get("nbgrader", {}).get("grade"):
             errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
-            error = f"{errors[0].ename}: {errors[0].evalue}".splitlines()[0] if errors else ""
+            error = f"{errors[0].ename}: {errors[0].evalue}".splitlines()[0].rstrip(": ") if errors else ""
             found[cell.metadata.nbgrader.grade_id] = (*determine_grade(cell), error)
     return found
 
@@ -416,6 +416,7 @@ class Class:
                     raise GradingError(f"{secret} lies in {inside[0]}, which submissions can read: move it elsewhere")
         self.create()
         sandbox.stopping.clear()
+        sandbox.sweep()
         failed = {}
         with self.alone(), ThreadPoolExecutor(jobs) as pool:
             self.open_assignment(task)

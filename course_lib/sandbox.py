@@ -27,6 +27,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 import course_lib
 
+TMP = "/tmp" if os.name == "posix" else None
 HOME = "/home/student"                               # in the sandbox: home and working directory, in memory
 
 
@@ -38,6 +39,14 @@ class Limits:
     processes: int = 32
     file_mb: int = 64                                # one file; and each of the three places that can be written to
     output_mb: float = 4                             # what one cell prints and draws
+
+
+def sweep() -> None:
+    """Remove the folders of sockets that a killed program left behind."""
+    for path in Path(TMP or tempfile.gettempdir()).glob("course-*-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class Stopped(Exception):
@@ -137,7 +146,7 @@ class Kernel:
         self.deadline = time.monotonic() + limits.seconds
         self.watched = 0.0
         posix = os.name == "posix"
-        self.folder = Path(tempfile.mkdtemp(prefix="course-", dir="/tmp" if posix else None))  # short, for sockets
+        self.folder = Path(tempfile.mkdtemp(prefix=f"course-{os.getpid()}-", dir=TMP))             # short, for sockets
         where = dict(transport="ipc", ip=str(self.folder / "k")) if posix else {}
         connection, _ = write_connection_file(str(self.folder / "connection.json"), key=os.urandom(16).hex().encode(),
                                               **where)

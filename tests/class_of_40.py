@@ -1,4 +1,4 @@
-"""A small assignment without torch, and a class of 40 that hands it in: right, partly right, blank, hostile and broken."""
+"""A small assignment without torch, and a class of 40 that hands it in: right, half right, blank, hostile, broken."""
 
 import copy
 import json
@@ -22,7 +22,8 @@ def write_course(root: Path) -> Path:
     """A course with one assignment of 2 + 3 points for code and 5 for an answer that a person grades."""
     solved = {name: code.replace("\n    ", "\n    ### BEGIN SOLUTION\n    ") + "\n    ### END SOLUTION"
               for name, code in RIGHT.items()}
-    nb = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}, cells=[
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nb = new_notebook(metadata={"kernelspec": kernelspec}, cells=[
         new_markdown_cell("# Tiny", id="title"),
         new_code_cell(solved["sq"], id="sq", metadata=entry("sq")),
         new_code_cell("assert sq(3) == 9, 'the square of 3 is 9'\n### BEGIN HIDDEN TESTS\nassert sq(-2) == 4\n"
@@ -51,8 +52,9 @@ def answered(root: Path, sq=None, add=None, why=None):
 
 def leak(*paths):
     """An answer to `sq` that is right only if one of these files can be read."""
-    return (f"leaked = 0\nfor path in {[str(p) for p in paths]}:\n    try:\n        leaked += len(open(path, 'rb').read())\n"
-            "    except OSError:\n        pass\ndef sq(x):\n    return x * x if leaked else None")
+    return (f"leaked = 0\nfor path in {[str(p) for p in paths]}:\n    try:\n"
+            "        leaked += len(open(path, 'rb').read())\n    except OSError:\n        pass\n"
+            "def sq(x):\n    return x * x if leaked else None")
 
 
 FORKS = ("import os, time\nfor _ in range(300):\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"

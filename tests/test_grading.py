@@ -1,0 +1,266 @@
+"""A class of 40, half of it hostile or broken, is graded by one command, which is killed half-way and started again."""
+
+import csv
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import psutil
+import pytest
+from class_of_40 import NAME, RIGHT, answered, entry, odd_files, write_class, write_course
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbgrader.api import Gradebook
+
+import course_lib
+from course_lib import grading, sandbox
+from course_lib.cli import app
+
+LIMITS = grading.Limits(seconds=14, memory_mb=600, processes=16)
+
+
+@pytest.fixture
+def course(tmp_path):
+    write_course(tmp_path)
+    task = grading.assignment(tmp_path / "solutions" / NAME / f"{NAME}.ipynb", tmp_path / "exercises" / NAME)
+    (tmp_path / "in").mkdir()
+    return SimpleNamespace(root=tmp_path, task=task, folder=tmp_path / "in", group=grading.Class(tmp_path / "grading"))
+
+
+def hashes(*folders: Path) -> dict[str, str]:
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for folder in folders for path in folder.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts and path.stat().st_size < 1e7}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """The class, graded by `course grade`, which is killed after a few submissions and started again."""
+    if reason := sandbox.unavailable():
+        pytest.skip(reason)
+    root = tmp_path_factory.mktemp("course")
+    write_course(root)
+    into, folder = root / "grading", root / "in"
+    door = socket.create_server(("127.0.0.1", 0))
+    expected = write_class(root, folder, into / "gradebook.db", door.getsockname()[1])
+    outside = [root / "solutions", root / "exercises", folder, Path(course_lib.__file__).parent]
+    before = hashes(*outside)
+
+    command = ["grade", NAME, str(folder), "--course", str(root), "--into", str(into), "--jobs", "2",
+               "--seconds", "14", "--memory", "600", "--processes", "16"]
+    first = subprocess.Popen([sys.executable, "-m", "course_lib.cli", *command], stdout=subprocess.DEVNULL)
+    records = into / "records" / NAME
+    end = time.monotonic() + 120
+    while len(list(records.glob("*.json"))) < 8 and first.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    family = psutil.Process(first.pid).children(recursive=True)
+    first.kill()
+    first.wait()
+    _, orphans = psutil.wait_procs(family, timeout=5)
+    kept = {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
+
+    start = time.monotonic()
+    code = app(command)
+    seconds = time.monotonic() - start
+    kept_as_they_were = sum(path.stat().st_mtime_ns == then for path, then in kept.items())
+    door.setblocking(False)
+    with door:
+        try:
+            visited = bool(door.accept())
+        except BlockingIOError:
+            visited = False
+    with (into / f"{NAME}.csv").open(newline="") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    return SimpleNamespace(expected=expected, rows=rows, code=code, first=first.returncode, orphans=orphans, into=into,
+                           kept=kept, kept_as_they_were=kept_as_they_were, visited=visited, before=before,
+                           after=hashes(*outside), seconds=seconds, command=command)
+
+
+def test_every_submission_of_40_has_the_expected_score(graded):
+    assert graded.code == 0
+    assert {s: float(row["score"]) for s, row in graded.rows.items()} == {s: e[0] for s, e in graded.expected.items()}
+
+
+def test_every_trouble_is_stated(graded):
+    assert {s: e[1] for s, e in graded.expected.items() if e[1] not in graded.rows[s]["remarks"]} == {}
+
+
+def test_what_can_be_seen_of_deception_is_shown_to_the_teacher(graded):
+    look = {s for s, row in graded.rows.items() if row["look at"]}
+    assert look == {"cheats", "edits tests", "changes points"}
+    assert "ast_transformers" in graded.rows["cheats"]["look at"]
+
+
+def test_nothing_outside_the_sandbox_changed(graded):
+    assert graded.before == graded.after
+    assert not graded.visited
+
+
+def test_a_killed_run_leaves_no_process_and_loses_nothing(graded):
+    assert graded.first == -signal.SIGKILL               # it was killed, and did not end by itself
+    assert graded.orphans == []
+    assert 8 <= len(graded.kept) < 40
+    assert graded.kept_as_they_were == len(graded.kept)
+
+
+def test_a_third_run_grades_nothing_and_is_quick(graded):
+    start = time.monotonic()
+    assert app(graded.command) == 0
+    assert time.monotonic() - start < max(5, graded.seconds / 4)
+
+
+def test_a_submission_takes_at_most_ten_seconds_and_core(graded, record_property):
+    each = 2 * graded.seconds / (40 - len(graded.kept))
+    record_property("seconds per submission and core", f"{each:.1f}")
+    assert each < 10
+
+
+class Live(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag in ("script", "iframe", "object", "embed", "svg", "form", "link", "base"):
+            self.found.append(tag)
+        self.found += [k for k, v in attrs if k.startswith("on") or "javascript" in (v or "").lower()]
+
+
+def test_the_detector_of_live_script_detects():
+    assert Live("<p onclick=a()><script>1</script><a href='javascript:b()'>").found == ["onclick", "script", "href"]
+
+
+def test_feedback_holds_no_live_script(graded):
+    pages = list(graded.into.glob(f"feedback/*/{NAME}/{NAME}.html"))
+    assert len(pages) == 40
+    assert {str(p): found for p in pages if (found := Live(p.read_text()).found)} == {}
+    assert all("default-src 'none'" in p.read_text() for p in pages)
+    assert "alert(1)" in (graded.into / "feedback" / "live script" / NAME / f"{NAME}.html").read_text()  # as text
+    assert "BEGIN HIDDEN" not in pages[0].read_text()
+
+
+def test_the_notebook_that_the_teacher_opens_holds_no_live_script(graded):
+    from nbconvert import HTMLExporter
+    path = graded.into / "autograded" / "live script" / NAME / f"{NAME}.ipynb"
+    body = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_filename(str(path))[0]
+    plain = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_notebook_node(
+        new_notebook(cells=[new_markdown_cell("x")]))[0]
+    assert Live(body).found == Live(plain).found          # only what every page of nbconvert has
+
+
+# --- what needs no sandbox ------------------------------------------------------------------------------------------
+
+def test_without_bubblewrap_it_refuses_unless_told_otherwise(course, monkeypatch):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    (course.folder / "ada.ipynb").write_text(nbformat.writes(answered(course.root, **RIGHT)))
+    with pytest.raises(grading.GradingError, match="bubblewrap is missing.*--trust-submissions"):
+        course.group.grade(course.task, course.folder, LIMITS, jobs=1)
+    assert not course.group.folder.exists()
+    assert course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True) == {}
+    assert course.group.table(course.task)[0]["score"] == 5
+
+
+def test_odd_files_end_with_a_reason_and_no_points(course):
+    expected = odd_files(course.root / "odd")
+    assert course.group.grade(course.task, course.root / "odd", LIMITS, jobs=2, trusted=True) == {}
+    rows = {row["student"]: row for row in course.group.table(course.task)}
+    assert {s: row["score"] for s, row in rows.items()} == dict.fromkeys(expected, 0)
+    assert {s: rows[s]["remarks"] for s, words in expected.items() if words not in rows[s]["remarks"]} == {}
+
+
+def test_grades_given_by_hand_stay_when_a_new_file_is_handed_in(course):
+    path = course.folder / "ada.ipynb"
+    path.write_text(nbformat.writes(answered(course.root, **RIGHT, why="Because <b>I</b> say so.")))
+    course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True)
+    assert course.group.table(course.task)[0]["to grade by hand"] == 1
+    with Gradebook(course.group.db_url) as gradebook:
+        gradebook.find_grade("why", NAME, NAME, "ada").manual_score = 4
+        gradebook.find_grade("why", NAME, NAME, "ada").needs_manual_grade = False
+        gradebook.find_comment("why", NAME, NAME, "ada").manual_comment = "Nearly."
+        gradebook.db.commit()
+    file, rows = course.group.write_grades(course.task)
+    assert rows[0]["score"] == 9 and "9.0" in file.read_text()
+    feedback = course.group.path("feedback", "ada", course.task, ".html").read_text()
+    assert "Nearly." in feedback and "<b>I</b>" not in feedback and "9 of 10" in feedback
+    path.write_text(nbformat.writes(answered(course.root, sq=RIGHT["sq"], why="Because.")))
+    course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True)
+    assert course.group.table(course.task)[0]["score"] == 2 + 4
+
+
+def test_a_number_and_noise_in_a_test_cell_change_no_score():
+    cell = new_code_cell("0.5", metadata=entry("t", 2))
+    cell.outputs = [new_output("stream", name="stderr", text="careful"),
+                    new_output("execute_result", data={"text/plain": "0.5"})]
+    nb = new_notebook(cells=[cell])
+    assert grading.scores(nb)["t"][0] == 2
+    cell.outputs.append(new_output("error", ename="E", evalue="x", traceback=[]))
+    assert grading.scores(nb)["t"] == (0, 2, "E: x")
+
+
+def test_restoring_an_untouched_file_finds_nothing_to_put_right(course):
+    cells = grading.cells_in(nbformat.writes(answered(course.root)).encode())
+    nb, remarks = grading.restore(cells, course.task)
+    assert remarks == []
+    assert [c.source for c in nb.cells] == [c.source for c in course.task.complete.cells]
+
+
+def test_cells_of_the_students_own_stay_where_they_were(course):
+    given = answered(course.root, **RIGHT)
+    given.cells.insert(3, new_code_cell("mine = 1"))
+    given.cells[1], given.cells[5] = given.cells[5], given.cells[1]
+    given.cells.append(nbformat.from_dict({**given.cells[2], "id": "again"}))
+    nb, remarks = grading.restore(grading.cells_in(nbformat.writes(given).encode()), course.task)
+    ids = [c.metadata.get("nbgrader", {}).get("grade_id") for c in nb.cells]
+    assert [i for i in ids if i] == ["sq", "test_sq", "add", "test_add", "why"]
+    assert "mine = 1" in [c.source for c in nb.cells]
+    assert any("moved" in r for r in remarks) and any("more than once" in r for r in remarks)
+
+
+def test_a_changed_submission_is_graded_again_and_an_unchanged_one_is_not(course, monkeypatch):
+    runs = []
+    monkeypatch.setattr(sandbox, "execute", lambda nb, *rest: runs.append(1) or ([], []))
+    path = course.folder / "ada.ipynb"
+    for text in ("a", "a", "b"):
+        path.write_text(nbformat.writes(answered(course.root, why=text)))
+        course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True)
+    assert len(runs) == 2
+
+
+def test_two_runs_into_one_folder_are_refused(course):
+    (course.folder / "ada.ipynb").write_text(nbformat.writes(answered(course.root)))
+    course.group.create()
+    with course.group.alone(), pytest.raises(grading.GradingError, match="another `course grade`"):
+        course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True)
+
+
+def test_a_class_inside_what_submissions_can_read_is_refused(course, monkeypatch):
+    monkeypatch.setattr(sandbox, "unavailable", lambda: None)
+    monkeypatch.setattr(sandbox, "visible", lambda: [course.root])
+    (course.folder / "ada.ipynb").write_text("{}")
+    with pytest.raises(grading.GradingError, match="which submissions can read"):
+        course.group.grade(course.task, course.folder, LIMITS, jobs=1)
+
+
+def test_the_summary_counts_everybody_once():
+    rows = [{"student": str(i), "score": s, "points": 10, "to grade by hand": 0, "look at": ""}
+            for i, s in enumerate([0, 0.9, 1, 5, 10])]
+    text = grading.summary(rows)
+    assert "mean 3.4, median 1," in text
+    assert [int(line.split()[-1]) for line in text.splitlines()[1:]] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 1]
+
+
+def test_environment_secrets_do_not_enter_the_sandbox(monkeypatch):
+    if reason := sandbox.unavailable():
+        pytest.skip(reason)
+    monkeypatch.setenv("SECRET_TOKEN", "abc123")
+    with sandbox.Kernel(LIMITS) as kernel:
+        outputs, _ = kernel.run("import glob\nfor p in glob.glob('/proc/*/environ'):\n    print(open(p).read())")
+    assert "HOME" in outputs[0].text and "abc123" not in "".join(o.get("text", "") for o in outputs)
+    assert not os.path.exists(kernel.folder)
