@@ -114,7 +114,8 @@ def em_step_broken(x, weights, mu, var):
 # Right, the log-likelihood by step: it jumps from −1.1 to −0.54, then slowly falls.*
 
 # %%
-points = torch.cat([torch.randn(1800, 1, generator=seeded(0)), 4 + torch.randn(200, 1, generator=seeded(1))]).double()
+many, few = torch.randn(1800, 1, generator=seeded(0)), torch.randn(200, 1, generator=seeded(1))
+points = torch.cat([many, 4 + few]).double()                      # (2000, 1)
 
 def run_em(step, steps=60):
     weights, mu, var = torch.tensor([0.5, 0.5]), torch.tensor([[-1.0], [4.0]]), torch.tensor([[2.0], [2.0]])
@@ -131,7 +132,7 @@ for k in range(2):
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.6))
 t = torch.linspace(-4, 7, 200).double()
-curves = weights * torch.exp(-((t[:, None] - mu[:, 0]) ** 2) / (2 * var[:, 0])) / (2 * torch.pi * var[:, 0]).sqrt()
+curves = weights * torch.distributions.Normal(mu[:, 0], var[:, 0].sqrt()).log_prob(t[:, None]).exp()
 left.hist(points[:, 0], bins=60, density=True, color="0.85")
 left.plot(t, curves, label=["Gaussian 1", "Gaussian 2"])
 left.plot(t, curves.sum(1), "k--", lw=1, label="sum")
@@ -161,7 +162,7 @@ claim("its largest loss in a step", min(b - a for a, b in zip(history, history[1
 
 # %% tags=["solution:em_step"]
 def em_step(x, weights, mu, var):
-    """(N, D), (K,), (K, D), (K, D) -> weights (K,), mu (K, D), var (K, D), log-likelihood before the step ()"""
+    """(N, D), (K,), (K, D), (K, D) -> weights (K,), mu (K, D), var (K, D), log-likelihood ()"""
     ### BEGIN SOLUTION
     square = (x[:, None] - mu) ** 2 / var                                     # (N, K, D)
     log_density = -0.5 * (square + torch.log(2 * torch.pi * var)).sum(2)      # (N, K) log p(x | k)
