@@ -126,6 +126,8 @@ BUGS = [
         "test_checks.py::test_a_slip_must_explain_every_case"),
     Bug("checks/__init__.py", "def _render_traceback_(self)", "def _render_trace_(self)",
         "test_checks.py::test_a_notebook_shows_the_sentence_alone"),
+    Bug("checks/convnet.py", "_convolve(x, w.flip(1, 2), s)", "_convolve(x, w.flip(1), s)",
+        "test_checks.py::test_a_wrong_answer_is_told_its_own_mistake_and_no_other"),
     Bug("checks/start_here.py", "(x[:, None] - y).square().sum(-1).sqrt()", "(x[:, None] - y).abs().sum(-1).sqrt()",
         "test_checks.py::test_a_notebook_shows_the_sentence_alone"),
     Bug("checks/start_here.py", 'gradient=("z",), ', "",
