@@ -242,7 +242,7 @@ img {{ max-width: 100% }} table {{ border-collapse: collapse }} td, th {{ paddin
 {body}
 </body></html>
 """
-markdown = mistune.create_markdown(escape=True, plugins=["table"])                    # HTML in it becomes text
+markdown = mistune.create_markdown(escape=True, plugins=["table", "math"])            # HTML in it becomes text
 
 
 def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remarks: list[str]) -> str:
