@@ -20,8 +20,10 @@ A recipe for authors, for lesson NN:
 2. Order the slips from the special to the general; test_checks.py demands that each is told from all others. Say in a
    slip what the learner did and what is right, in their words, and nothing that is only perhaps true.
 3. In authoring/exercises/NN_name.py a cell tagged solution:ID, below it one tagged test:ID:POINTS that calls the check.
-   Hidden tests there use plain torch, no check. `make exercises NB=NN` builds; look at exercises/NN_name as a student.
+   Hidden tests there use plain torch, no check, and accept what the check accepts. A cell tagged manual:ID:POINTS ends
+   with **Rubric.** and sentences `1 point: ...`. `make exercises NB=NN` builds; work through it as a student.
 4. In tests/wrong_answers/NN_name.py write answers as learners would (see 00_start_here.py); run tests/test_checks.py.
+   Run each some hundred times: a case must show its mistake in every draw (a lucky label or a dead unit hides it).
    Plant a bug in your checks in tests/teeth.py.
 """
 

@@ -228,11 +228,15 @@ mlp_logits = Implementation(
 
 
 def _batches(g: torch.Generator) -> list[tuple]:
-    """The first label is 0, so that one_hot without K finds one class. In the third case a matrix fits
-    the wrong way round too."""
-    return [(rand(g, n, d), torch.randint(min(k, n), (n,), generator=g), rand(g, m, d), rand(g, m), rand(g, k, m),
-             rand(g, k))
-            for n, d, m, k in ((1, 2, 3, 2), (3, 4, 7, 3), (6, 4, 4, 4), (5, 2, 6, 4))]
+    """In the first case the label is 0, so that one_hot without K finds one class, and the units are active, so that it
+    matters; elsewhere the largest label occurs. In the third case a matrix fits the wrong way round too."""
+    cases = []
+    for n, d, m, k in ((1, 2, 3, 2), (3, 4, 7, 3), (6, 4, 4, 4), (5, 2, 6, 4)):
+        y = torch.randint(k, (n,), generator=g)
+        y[-1] = 0 if n == 1 else k - 1
+        b1 = rand(g, m) + 5 * (n == 1)
+        cases.append((rand(g, n, d), y, rand(g, m, d), b1, rand(g, k, m), rand(g, k)))
+    return cases
 
 
 def _backward(error=lambda a, Y: a.softmax(1) - Y, slope=lambda h, d: d * (h > 0),
