@@ -8,7 +8,11 @@ from course_lib.checks import Implementation, Measurement, Slip, rand
 
 
 def _labelled(g: torch.Generator, *sizes: tuple[int, int]) -> list[tuple]:
-    return [(2 * rand(g, n, k), torch.randint(k, (n,), generator=g)) for n, k in sizes]
+    cases = [(2 * rand(g, n, k), torch.randint(k, (n,), generator=g)) for n, k in sizes]
+    for logits, y in cases:
+        if len(y) == logits.shape[1]:              # labels 0, 1, 2, ... would hide that rows and columns are mixed up
+            y[0] = len(y) - 1
+    return cases
 
 
 def _surprise(logits: Tensor, y: Tensor) -> Tensor:
