@@ -112,9 +112,9 @@ def ece(probs, y, n_bins):
 # %% tags=["test:check_ece:3"]
 check.ece(ece)
 ### BEGIN HIDDEN TESTS
-_probs = torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [1.0, 0.0]])
-_error = float(ece(_probs, torch.tensor([0, 1, 0, 0]), 5))        # bins: 0.7 and 0.8, half right; 0.9 and 1, both right
-assert abs(_error - (0.5 * 0.25 + 0.5 * 0.05)) < 1e-4, "the calibration error of a small example is wrong"
+_probs = torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.25, 0.75], [1.0, 0.0]])
+_error = float(ece(_probs, torch.tensor([0, 1, 0, 0]), 5))        # bins: 0.7 and 0.75, half right; 0.9 and 1, both right
+assert abs(_error - (0.5 * 0.225 + 0.5 * 0.05)) < 1e-4, "the calibration error of a small example is wrong"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -241,8 +241,8 @@ assert abs(float(accuracy_moved) - _share) < 0.01 * _share, "not the accuracy on
 # lose about 15 percent of their ink, to the right about 5 percent: a 7 without its foot cannot be told from other digits.
 # No equivariance brings back what has left the picture.
 #
-# **Rubric.** 1 point for (i): the same weights at every place, hence the same numbers at a moved place. 1 point for (ii): two of
-# stride or pooling, frame, linear layer. 1 point for (iii): more ink leaves at the bottom, with a measured number. An answer
+# **Rubric.** 1 point: (i) the same weights at every place, hence the same numbers at a moved place. 1 point: (ii) two of
+# stride or pooling, frame, linear layer. 1 point: (iii) more ink leaves at the bottom, with a measured number. An answer
 # that the judge "was not trained on such digits" is true and earns half a point in place of a missing one.
 
 # %% [markdown]

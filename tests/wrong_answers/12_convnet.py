@@ -148,7 +148,8 @@ def pile_up(x, distort):
 
 right(check.train_augmented)(train())
 right(check.train_augmented)(train(lambda x, distort: (x, x), each=True))
-right(check.train_augmented)(lambda *given: torch.tensor(train()(*given)))
+right(check.train_augmented)(
+    lambda model, x, y, distort, epochs, eta: torch.tensor(train()(model, x, y, distort, epochs, eta)))
 wrong(check.train_augmented, "the bug is still there: on what")(train(pile_up))
 wrong(check.train_augmented, "cleared either")(train(pile_up, clear=False))
 wrong(check.train_augmented, "once for all epochs")(
