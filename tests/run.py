@@ -40,8 +40,11 @@ def with_times(text: str, seconds: dict[str, float]) -> str:
     """The text with a table of the lessons' seconds between its two marks. Raises ValueError if it lacks them."""
     if not all(text.count(mark) == 1 for mark in MARKS):
         raise ValueError(f"the file must hold each of {MARKS[0]} and {MARKS[1]} once")
-    rows = [f"| {Path(name).stem} | {s:.0f} |" for name, s in seconds.items()]
-    table = "\n".join([MARKS[0], "| lesson | seconds |", "|---|---:|", *rows, MARKS[1]])
+    table: dict[str, list[str]] = defaultdict(lambda: ["", ""])
+    for name, s in seconds.items():
+        table[Path(name).stem][name.startswith("solutions/")] = f"{s:.0f}"
+    rows = [f"| {stem} | {lesson} | {exercise} |" for stem, (lesson, exercise) in table.items()]
+    table = "\n".join([MARKS[0], "| | lesson | exercise |", "|---|---:|---:|", *rows, MARKS[1]])
     return re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: table, text, flags=re.DOTALL)
 
 

@@ -39,9 +39,9 @@ def test_the_map_lists_all_lessons_in_order():
 
 def test_the_table_of_times_is_filled_in_for_all_lessons():
     table = README.split("<!-- times -->")[1].split("<!-- /times -->")[0]
-    times = dict(re.findall(r"^\| (\w+) \| (\d+) \|", table, re.M))
-    assert list(times) == [p.stem for p in LESSONS]
-    assert all(0 < int(s) <= 90 for s in times.values()), times
+    times = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", table, re.M)
+    assert [name for name, *_ in times] == [p.stem for p in LESSONS]
+    assert all(0 < int(lesson) <= 60 and 0 < int(exercise) <= 20 for _, lesson, exercise in times), times
 
 
 def test_the_index_has_entries():

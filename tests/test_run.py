@@ -19,10 +19,11 @@ def test_seconds_are_added_up_by_file():
 
 def test_only_the_table_between_the_marks_is_replaced():
     before = "# Title\n<!-- times -->\nold\n\nold \\1\n<!-- /times -->\nthe rest\n"
-    after = with_times(before, {"notebooks/00_a.ipynb": 2.4, "notebooks/12_b.ipynb": 41.6})
-    assert after == ("# Title\n<!-- times -->\n| lesson | seconds |\n|---|---:|\n| 00_a | 2 |\n| 12_b | 42 |\n"
-                     "<!-- /times -->\nthe rest\n")
-    assert with_times(after, {"notebooks/00_a.ipynb": 2.4, "notebooks/12_b.ipynb": 41.6}) == after
+    times = {"notebooks/00_a.ipynb": 2.4, "notebooks/12_b.ipynb": 41.6, "solutions/12_b/12_b.ipynb": 9.5}
+    after = with_times(before, times)
+    assert after == ("# Title\n<!-- times -->\n| | lesson | exercise |\n|---|---:|---:|\n| 00_a | 2 |  |\n"
+                     "| 12_b | 42 | 10 |\n<!-- /times -->\nthe rest\n")
+    assert with_times(after, times) == after
 
 
 @pytest.mark.parametrize("text", ["nothing", "<!-- times --> only", "<!-- times --><!-- times --><!-- /times -->"])
