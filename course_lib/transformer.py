@@ -1,0 +1,250 @@
+"""Transformers (Vaswani et al., 2017): every token looks at the others and takes a weighted average of what it finds.
+`attention` is that average; `Block` is multi-head attention plus an MLP; `Transformer` is embedding, blocks, logits."""
+
+import difflib
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+POSITIONS = ("none", "learned", "sinusoidal", "alibi")
+
+
+@dataclass
+class TransformerConfig:
+    vocab_size: int = 256
+    block_size: int = 128                      # the longest sequence
+    n_layer: int = 4
+    n_head: int = 4                            # must divide n_embd
+    n_embd: int = 128
+    causal: bool = True                        # may a token look only at itself and what came before?
+    positions: str = "learned"                 # one of POSITIONS
+    dropout: float = 0.0                       # on the embedding and on what each branch adds, in training only
+    bias: bool = True                          # in the linear layers and norms of the blocks
+
+
+# ------------------------------------------------------------------------------------------------------- attention
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """How much of its attention each query gives to each key: softmax(q k^T / sqrt(D)).  Vaswani et al. (2017), eq. 1.
+
+    q (..., T, D), k (..., S, D) -> (..., T, S), every row sums to 1.  mask, broadcast to (..., T, S): boolean, True =
+    may look; or float, added to the scores before the softmax. A query that may look nowhere gets nan.
+    Raises ValueError for a query and a key of different lengths, or a mask of whole numbers.
+    """
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"queries of {q.shape[-1]} numbers cannot be compared with keys of {k.shape[-1]}")
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])                  # (..., T, S) of variance 1
+    if mask is not None:
+        scores = scores + _additive(mask, scores.dtype)
+    return scores.softmax(-1)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The weighted average of the values: equals F.scaled_dot_product_attention.
+
+    q (..., T, D), k (..., S, D), v (..., S, E) -> (..., T, E);  mask as in `attention_weights`."""
+    return attention_weights(q, k, mask) @ v                                   # (..., T, S) @ (..., S, E)
+
+
+def causal_mask(T: int, device: torch.device | str | None = None) -> Tensor:
+    """Who may look where, if nobody may look ahead: row t is True up to and including column t.  (T, T) bool"""
+    if T < 1:
+        raise ValueError(f"T={T} must be at least 1")
+    return torch.ones(T, T, dtype=torch.bool, device=device).tril()
+
+
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask as a number to add to the scores: 0 where one may look, -inf where not."""
+    if mask.dtype == torch.bool:
+        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -math.inf)
+    if not mask.is_floating_point():
+        raise ValueError(f"a mask of {mask.dtype} is ambiguous: make it boolean (True = may look), or float (added to "
+                         f"the scores)")
+    return mask
+
+
+# ------------------------------------------------------------------------------------------------------- positions
+
+def sinusoidal_positions(T: int, C: int, device: torch.device | str | None = None) -> Tensor:
+    """Position t as sines and cosines of t / 10000^(2i/C): hands of clocks, from fast to slow.  -> (T, C), C even
+
+    Columns 2i and 2i+1 are the sine and the cosine of one clock.  Vaswani et al. (2017), section 3.5.
+    """
+    if T < 1 or C < 2 or C % 2:
+        raise ValueError(f"T={T} must be at least 1 and C={C} even: each frequency has a sine and a cosine")
+    speed = 10_000 ** (-torch.arange(0, C, 2, device=device) / C)              # (C/2,) radians a step
+    angle = torch.arange(T, device=device)[:, None] * speed                    # (T, C/2)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)          # (T, C)
+
+
+def alibi(n_head: int, T: int, device: torch.device | str | None = None) -> Tensor:
+    """A penalty on distance, to be added to the scores: -slope |t - s|.  -> (n_head, T, T) float, 0 on the diagonal
+
+    Head h = 1 ... n_head has the slope 2^(-8h / n_head): some heads see only what is near, others nearly all.
+    Press, Smith & Lewis (2022), "Train short, test long", section 3. Combine it with `causal_mask` where one is needed.
+    """
+    if n_head < 1 or T < 1:
+        raise ValueError(f"n_head={n_head} and T={T} must be at least 1")
+    slope = 2 ** (-8 / n_head * torch.arange(1, n_head + 1, device=device))    # (n_head,)
+    t = torch.arange(T, device=device)
+    return -slope[:, None, None] * (t[:, None] - t).abs()                      # (n_head, T, T)
+
+
+# --------------------------------------------------------------------------------------------------------- modules
+
+class MultiHeadAttention(nn.Module):
+    """n_head attentions side by side, each on its own n_embd / n_head numbers.  (B, T, C) -> (B, T, C)
+
+    In three steps, so that others (a cache, a picture of the weights) can stand between them: `heads`, `attention`,
+    `merge`.
+    """
+
+    def __init__(self, n_embd: int, n_head: int, bias: bool = True):
+        super().__init__()
+        if n_head < 1 or n_embd % n_head:
+            raise ValueError(f"n_head={n_head} must divide n_embd={n_embd}")
+        self.n_head = n_head
+        self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias)
+        self.proj = nn.Linear(n_embd, n_embd, bias=bias)
+
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of every head.  (B, T, C) -> 3 x (B, n_head, T, C / n_head)"""
+        _check_sequence(x, self.proj.in_features)
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)         # (B, T, 3, n_head, C/n_head)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)                                   # 3 x (B, n_head, T, C/n_head)
+        return q, k, v
+
+    def merge(self, y: Tensor) -> Tensor:
+        """What the heads found, side by side, and projected.  (B, n_head, T, C / n_head) -> (B, T, C)"""
+        return self.proj(y.transpose(1, 2).flatten(2))                         # (B, T, C)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:        # (B, T, C)
+        q, k, v = self.heads(x)                                                # 3 x (B, n_head, T, C/n_head)
+        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))     # == attention(q, k, v, mask)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between, on each token alone.  (B, T, C) -> (B, T, C)"""
+
+    def __init__(self, n_embd: int, bias: bool = True):
+        super().__init__()
+        self.fc = nn.Linear(n_embd, 4 * n_embd, bias=bias)
+        self.proj = nn.Linear(4 * n_embd, n_embd, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(F.gelu(self.fc(x)))
+
+
+class Block(nn.Module):
+    """Tokens talk to each other (attention), then each thinks alone (MLP); both are added to what was there.
+
+    Layer norm stands before each branch (pre-norm; Xiong et al., 2020).  (B, T, C) -> (B, T, C)
+    """
+
+    def __init__(self, n_embd: int, n_head: int, dropout: float = 0.0, bias: bool = True):
+        super().__init__()
+        self.norm1, self.attn = nn.LayerNorm(n_embd, bias=bias), MultiHeadAttention(n_embd, n_head, bias)
+        self.norm2, self.mlp = nn.LayerNorm(n_embd, bias=bias), FeedForward(n_embd, bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:        # (B, T, C)
+        x = x + self.dropout(self.attn(self.norm1(x), mask))
+        return x + self.dropout(self.mlp(self.norm2(x)))                       # (B, T, C)
+
+
+class Transformer(nn.Module):
+    """Tokens in, logits of a token at every place out.  idx (B, T) whole numbers -> (B, T, vocab_size)
+
+    Whether it looks ahead, and how it knows positions, are two buffers and nothing else: what is added to the
+    embedding, `positions` (block_size, n_embd), and what is added to the scores, `mask` (1 or n_head, block_size,
+    block_size).
+    """
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.config, c = config, config
+        self.tok_emb = nn.Embedding(c.vocab_size, c.n_embd)
+        positions, mask = _positions_and_mask(c)
+        if c.positions == "learned":
+            self.positions = nn.Parameter(positions)
+        else:
+            self.register_buffer("positions", positions, persistent=False)
+        self.register_buffer("mask", mask, persistent=False)
+        self.dropout = nn.Dropout(c.dropout)
+        self.blocks = nn.ModuleList(Block(c.n_embd, c.n_head, c.dropout, c.bias) for _ in range(c.n_layer))
+        self.norm = nn.LayerNorm(c.n_embd, bias=c.bias)
+        self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
+        initialise(self)
+
+    def embed(self, idx: Tensor) -> Tensor:
+        """What each token is, plus where it stands.  (B, T) -> (B, T, C)"""
+        if idx.ndim != 2 or idx.is_floating_point():
+            raise ValueError(f"tokens are whole numbers of shape (B, T), got {idx.dtype} of {tuple(idx.shape)}")
+        if idx.shape[1] > self.config.block_size:
+            raise ValueError(f"{idx.shape[1]} tokens are more than block_size={self.config.block_size}")
+        return self.dropout(self.tok_emb(idx) + self.positions[:idx.shape[1]])
+
+    def forward(self, idx: Tensor) -> Tensor:                                  # (B, T)
+        T = idx.shape[-1]
+        x = self.embed(idx)                                                    # (B, T, C)
+        for block in self.blocks:
+            x = block(x, self.mask[:, :T, :T])
+        return self.head(self.norm(x))                                         # (B, T, vocab_size)
+
+
+def initialise(model: nn.Module, std: float = 0.02) -> None:
+    """Normal weights of size `std` and zero biases in place; the last layer of every branch starts at zero, so that
+    every block starts as the identity (compare GPT-2, which scales it down; Radford et al., 2019, section 2.3)."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            last = name.split(".")[-1] == "proj"
+            nn.init.normal_(module.weight, std=0.0 if last else std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def attention_maps(model: nn.Module, idx: Tensor) -> Tensor:
+    """Who looks where in every layer and head.  idx (B, T) -> (n_layer, B, n_head, T, T), each row sums to 1
+
+    model: a Transformer, or anything with its `embed`, `mask` and `blocks`."""
+    T, maps = idx.shape[-1], []
+    x = model.embed(idx)                                                       # (B, T, C)
+    mask = model.mask[:, :T, :T]
+    for block in model.blocks:
+        q, k, _ = block.attn.heads(block.norm1(x))
+        maps.append(attention_weights(q, k, mask))                             # (B, n_head, T, T)
+        x = block(x, mask)
+    return torch.stack(maps)
+
+
+# ---------------------------------------------------------------------------------------------------------- the parts
+
+def _check_sequence(x: Tensor, C: int) -> None:
+    if x.ndim != 3 or x.shape[-1] != C:
+        raise ValueError(f"attention needs sequences of shape (B, T, {C}), got {tuple(x.shape)}")
+
+
+def _positions_and_mask(c: TransformerConfig) -> tuple[Tensor, Tensor]:
+    """(block_size, n_embd), and (1 or n_head, block_size, block_size)"""
+    if c.positions not in POSITIONS:
+        near = difflib.get_close_matches(str(c.positions), POSITIONS, n=1, cutoff=0.3)
+        raise ValueError(f"unknown positions {c.positions!r}: " +
+                         (f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(POSITIONS)}"))
+    if min(c.vocab_size, c.block_size) < 1 or c.n_layer < 0:
+        raise ValueError(f"vocab_size={c.vocab_size} and block_size={c.block_size} must be at least 1, and "
+                         f"n_layer={c.n_layer} at least 0")
+    T = c.block_size
+    positions = torch.zeros(T, c.n_embd)
+    if c.positions == "sinusoidal":
+        positions = sinusoidal_positions(T, c.n_embd)
+    if c.positions == "learned":
+        positions = 0.02 * torch.randn(T, c.n_embd)
+    mask = alibi(c.n_head, T) if c.positions == "alibi" else torch.zeros(1, T, T)
+    if c.causal:
+        mask = mask + _additive(causal_mask(T), mask.dtype)
+    return positions, mask
