@@ -75,7 +75,7 @@ def elbo(model: "VAE", x: Tensor, generator: torch.Generator | None = None) -> T
 
 
 def bits_per_dimension(nats: Tensor | float, n: int) -> Tensor | float:
-    """log p(x) in nats -> the code length in bits for each of the n numbers of x: -nats / (n log 2). Lower is better."""
+    """log p(x) in nats -> code length in bits for each of the n numbers of x: -nats / (n log 2). Lower is better."""
     if n < 1:
         raise ValueError(f"n={n} dimensions: an image has at least 1")
     return -nats / (n * math.log(2))
@@ -102,8 +102,9 @@ def vae_loss(model: "VAE", x: Tensor, beta: float = 1.0, free_bits: float = 0.0)
 
 
 def annealed(steps: int, **settings):
-    """`vae_loss` with beta rising from 0 to 1 over its first `steps` calls (Bowman et al., 2016). The loss function that
-    it returns counts its calls: make a new one for each training."""
+    """`vae_loss` with beta rising from 0 to 1 over its first `steps` calls (Bowman et al., 2016).
+
+    The loss function that it returns counts its calls: make a new one for each training."""
     if steps < 1:
         raise ValueError(f"beta cannot rise within steps={steps}: give at least 1")
     calls = itertools.count()
@@ -170,8 +171,8 @@ class MixtureVAE(VAE):
         mu, logvar = (torch.cat(part).cpu().double() for part in zip(*(vae.encode(b) for b in x.split(500))))
         z = reparameterize(mu, logvar, generator)                 # (N, n_latent) float64
         weight, mu, cov, _ = em(z, spread_out(z, n_gaussian, generator), steps, pool=pool)
-        for buffer, value in ((model.log_weight, weight.log()), (model.mu, mu), (model.scale, torch.linalg.cholesky(cov))):
-            buffer.copy_(value)
+        for name, value in dict(log_weight=weight.log(), mu=mu, scale=torch.linalg.cholesky(cov)).items():
+            getattr(model, name).copy_(value)
         return model.eval()
 
     def log_prior(self, z: Tensor) -> Tensor:
