@@ -26,8 +26,11 @@ KINDS = {
     "convnet": ("course_lib.convnet", "ConvNet", "ConvNetConfig"),
     "class_gaussians": ("course_lib.gaussians", "ClassGaussians", "ClassGaussiansConfig"),
     "gaussian_mixture": ("course_lib.gaussians", "GaussianMixture", "GaussianMixtureConfig"),
+    "vae": ("course_lib.vae", "VAE", "VAEConfig"),
+    "mixture_vae": ("course_lib.vae", "MixtureVAE", "MixtureVAEConfig"),
     "training_digits": ("course_lib.baselines", "TrainingDigits", "TrainingDigitsConfig"),
     "noise": ("course_lib.baselines", "Noise", "NoiseConfig"),
+    "gan": ("course_lib.dcgan", "Generator", "GANConfig"),
 }
 
 
