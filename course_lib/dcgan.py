@@ -1,0 +1,99 @@
+"""Convolutional generator and discriminator for 28x28 digits (DCGAN: Radford, Metz & Chintala, 2016), with or without
+labels. They do most of their work at 14x14 and 7x7: `PixelShuffle(2)` makes four channels of one pixel a 2x2 square."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass
+class GANConfig:
+    n_latent: int = 64                         # length of z
+    n_class: int = 0                           # 0: unconditional, no labels
+    n_channel: int = 64                        # width of the generator at 7x7; the discriminator ends as wide
+
+
+def conv_bn(c_in: int, c_out: int) -> nn.Sequential:
+    """Convolution, batch norm, ReLU.  (B, c_in, H, W) -> (B, c_out, H, W)"""
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU())
+
+
+class Generator(nn.Module):
+    """Noise -> digits in [0, 1].  z (B, n_latent), with labels y (B,) if n_class > 0 -> (B, 1, 28, 28)"""
+
+    def __init__(self, config: GANConfig):
+        super().__init__()
+        self.config, c = config, config.n_channel
+        self.layers = nn.Sequential(
+            nn.Linear(config.n_latent + config.n_class, c * 49, bias=False), nn.Unflatten(1, (c, 7, 7)),
+            nn.BatchNorm2d(c), nn.ReLU(),                                                         # (B, c, 7, 7)
+            conv_bn(c, 2 * c), nn.PixelShuffle(2),                                                # (B, c/2, 14, 14)
+            conv_bn(c // 2, c // 2), nn.Conv2d(c // 2, 4, 3, padding=1), nn.PixelShuffle(2),      # (B, 1, 28, 28)
+        )
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:                              # (B, n_latent)
+        if self.config.n_class:
+            z = torch.cat([z, 3 * _one_hot(y, len(z), self.config.n_class).to(z)], 1)             # (B, n_latent + 10)
+        return (self.layers(z).tanh() + 1) / 2                                                    # (B, 1, 28, 28)
+
+    @torch.no_grad()
+    def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """n images in [0, 1] -> (n, 1, 28, 28).  y: the class asked for, one for all or (n,); None draws it evenly.
+
+        The statistics of batch norm are the stored ones, whatever mode the module is in. Raises ValueError for n < 1
+        and for a class that does not exist."""
+        if n < 1:
+            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
+        device, K = next(self.parameters()).device, self.config.n_class
+        if y is not None and not K:
+            raise ValueError("this generator was trained with no labels and cannot be asked for a class: leave y out")
+        if y is not None:
+            y = torch.as_tensor(y, device=device).expand(n)
+            if y.is_floating_point() or y.min() < 0 or y.max() >= K:
+                raise ValueError(f"y must hold whole numbers from 0 to {K - 1}, got {y}")
+        elif K:
+            y = torch.randint(K, (n,), generator=generator, device=device)
+        z = torch.randn(n, self.config.n_latent, generator=generator, device=device)              # (n, n_latent)
+        was_training = self.training
+        self.eval()
+        labels = [None] * n if y is None else y.split(500)
+        x = torch.cat([self(*zy) for zy in zip(z.split(500), labels)])                            # bounds the memory
+        self.train(was_training)
+        return x
+
+
+class Discriminator(nn.Module):
+    """Digits in [0, 1] -> logits, positive for "real".  x (B, 1, 28, 28), with labels y (B,) if n_class > 0 -> (B,)
+
+    No batch norm: it would let one image of a batch be judged by the others. A label adds the product of its own vector
+    with the features (projection: Miyato & Koyama, 2018, eq. 4)."""
+
+    def __init__(self, config: GANConfig):
+        super().__init__()
+        self.config, c = config, config.n_channel
+        self.features = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(4, c // 4, 3, padding=1), nn.LeakyReLU(0.2),          # (B, c/4, 14, 14)
+            nn.Conv2d(c // 4, c // 2, 3, stride=2, padding=1), nn.LeakyReLU(0.2),                 # (B, c/2, 7, 7)
+            nn.Conv2d(c // 2, c, 3, padding=1), nn.LeakyReLU(0.2),                                # (B, c, 7, 7)
+            nn.Flatten(), nn.Linear(c * 49, 2 * c), nn.LeakyReLU(0.2),                            # (B, 2c)
+        )
+        self.head = nn.Linear(2 * c, 1)
+        self.embedding = nn.Embedding(config.n_class, 2 * c) if config.n_class else None
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if x.shape[1:] != (1, 28, 28):
+            raise ValueError(f"the discriminator needs images of shape (B, 1, 28, 28), got {tuple(x.shape)}")
+        h = self.features(2 * x - 1)                                                              # (B, 2c)
+        logits = self.head(h).squeeze(1)                                                          # (B,)
+        if self.config.n_class:
+            logits = logits + (_one_hot(y, len(x), self.config.n_class).to(h) @ self.embedding.weight * h).sum(1)
+        return logits                                                                             # (B,)
+
+
+def _one_hot(y: Tensor | None, n: int, n_class: int) -> Tensor:
+    if y is None or y.shape != (n,) or y.is_floating_point():
+        raise ValueError(f"{n} examples need labels of shape ({n},), whole numbers from 0 to {n_class - 1}; got "
+                         f"{None if y is None else (y.dtype, tuple(y.shape))}")
+    return F.one_hot(y, n_class)

@@ -1,0 +1,209 @@
+"""Generative adversarial networks: the game. A generator turns noise into samples, a discriminator tells them from real
+ones, each is trained against the other (Goodfellow et al., 2014).
+
+    history = fit_gan(generator, discriminator, Batches(x), steps=2_000)
+
+The game knows no network: any  generator(z, *y) -> x  and  discriminator(x, *y) -> logits (B,)  can play it. A logit is
+positive for "real"; the probability D(x) is its sigmoid. The networks that draw digits are in dcgan.py.
+"""
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.auto import tqdm
+
+from course_lib.train import History, learning_rate
+
+# ----------------------------------------------------------------------------------------------------------- the losses
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-E log D(real) - E log(1 - D(fake)), in nats; 2 log 2 for a coin toss.  (B,), (B,) -> ()
+
+    Goodfellow et al. (2014), eq. 1, to be minimised. softplus(-s) = -log sigmoid(s), without overflow."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """-E log D(fake): the loss that is used, called non-saturating, in nats.  (B,) -> ()
+
+    Its gradient at a logit is -(1 - D): largest where the fake is recognised.  Goodfellow et al. (2014), section 3."""
+    return F.softplus(-fake_logits).mean()
+
+
+def saturating_loss(fake_logits: Tensor) -> Tensor:
+    """E log(1 - D(fake)): minus the discriminator's loss, the game of the theory, in nats.  (B,) -> ()
+
+    Its gradient at a logit is -D: it vanishes where the fake is recognised.  Goodfellow et al. (2014), eq. 1."""
+    return -F.softplus(fake_logits).mean()
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor | None = None) -> Tensor:
+    """E |gradient of the logit in the image|^2 at real images: a discriminator that is flat there cannot run away.
+
+    real (B, ...) -> (), differentiable.  For logits w.x it is |w|^2. `fake` is not used: `fit_gan` hands it to every
+    penalty.  Mescheder, Geiger & Nowozin (2018), eq. 9, without its factor gamma / 2."""
+    x = real.detach().requires_grad_()
+    slope, = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)                  # (B, ...)
+    return slope.flatten(1).square().sum(1).mean()
+
+
+# ------------------------------------------------------------------------------------------------- what the theory says
+
+def optimal_discriminator(p: Tensor, q: Tensor) -> Tensor:
+    """p / (p + q): the best D(x) where real data have density p(x) and fakes q(x).  Same shapes -> in [0, 1]
+
+    Where both are 0, nothing is known, and the answer is 1/2.  Raises ValueError for a negative density.
+    Goodfellow et al. (2014), proposition 1."""
+    if (p < 0).any() or (q < 0).any():
+        raise ValueError(f"densities cannot be negative, and the smallest are {p.min().item():.3g} and "
+                         f"{q.min().item():.3g}")
+    total = p + q
+    return torch.where(total > 0, p / total.where(total > 0, torch.ones_like(total)), torch.full_like(total, 0.5))
+
+
+# ------------------------------------------------------------------------------------------------------------- the loop
+
+def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, steps: int, *, n_latent: int = 64,
+            d_loss: Callable[[Tensor, Tensor], Tensor] = discriminator_loss,
+            g_loss: Callable[[Tensor], Tensor] = generator_loss,
+            penalty: Callable[..., Tensor] | None = None, penalty_weight: float = 0.1, penalty_every: int = 8,
+            lr: float = 2e-3, betas: tuple[float, float] = (0.0, 0.99), decay: float = 0.5, ema: float | None = 0.995,
+            evaluate: Callable[[nn.Module], dict[str, float]] | None = None, eval_every: int | None = None,
+            autocast: bool | None = None, progress: bool = True, label: str = "") -> History:
+    """Train both players in place, one step of Adam each per batch (x,) or (x, y) of `loader`. At the end `generator`
+    holds the moving average of its weights.
+
+    n_latent    how many standard normal numbers the generator starts from
+    d_loss      minimised by the discriminator: d_loss(real_logits, fake_logits)
+    g_loss      minimised by the generator: g_loss(fake_logits)
+    penalty     `r1_penalty`, or None: penalty(f, real, fake), with f(x) the discriminator of these labels, is added to
+                d_loss every `penalty_every` steps, times `penalty_weight`
+    decay       fraction of the steps over which lr falls to zero
+    ema         decay of the moving average of the generator's weights; the statistics of batch norm are copied
+    evaluate    called with the averaged generator in eval mode every `eval_every` steps and at the end; draws of random
+                numbers inside it do not change the training
+    autocast    bfloat16 where it is safe; None means on CUDA only, so that CPU numbers can be compared
+
+    The history has "discriminator" and "generator" (losses, nats), and "D(real)" and "D(fake)": the mean probability
+    of "real" before the discriminator's step. Raises ValueError for impossible settings and FloatingPointError, naming
+    the step, when a loss is no longer finite.
+    """
+    _check(steps, n_latent, ema, decay, eval_every, penalty_every)
+    device = next(generator.parameters()).device
+    d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=betas)
+    g_optimizer = torch.optim.Adam(generator.parameters(), lr=lr, betas=betas)
+    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None   # buffers are copied
+    use_bf16 = device.type == "cuda" if autocast is None else autocast
+    history, start, batches = History(), time.perf_counter(), _endless(loader)
+    quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    generator.train()
+    discriminator.train()
+    for step in tqdm(range(steps), desc=label or "the game", leave=False, disable=quiet):
+        for group in d_optimizer.param_groups + g_optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, lr, decay=decay)
+        real, *y = (t.to(device) for t in next(batches))                                        # (B, ...), maybe (B,)
+        z = torch.randn(len(real), n_latent, device=device)                                     # (B, n_latent)
+        with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
+            fake = generator(z, *y)                                                             # as real
+
+            # The discriminator's move. Fakes are detached: it must not change the generator.
+            real_logits, fake_logits = discriminator(real, *y), discriminator(fake.detach(), *y)   # (B,)
+            terms = {"discriminator": d_loss(real_logits, fake_logits)}
+        cost = terms["discriminator"]
+        if penalty and step % penalty_every == 0:                                               # dear, and may be rare
+            cost = cost + penalty_weight * penalty(lambda x, y=y: discriminator(x, *y), real, fake.detach())
+        d_optimizer.zero_grad(set_to_none=True)
+        cost.backward()
+        d_optimizer.step()
+
+        # The generator's move, against the new discriminator, whose weights need no gradient now.
+        discriminator.requires_grad_(False)
+        with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
+            terms["generator"] = g_loss(discriminator(fake, *y))
+        g_optimizer.zero_grad(set_to_none=True)
+        terms["generator"].backward()
+        g_optimizer.step()
+        discriminator.requires_grad_(True)
+
+        if average is not None:
+            average.update_parameters(generator)
+        terms |= {"D(real)": real_logits.sigmoid().mean(), "D(fake)": fake_logits.sigmoid().mean()}
+        _record(history, step + 1, steps, terms, lr)
+        if evaluate and (step + 1 == steps or (eval_every and (step + 1) % eval_every == 0)):
+            _evaluate(history, step + 1, evaluate, generator if average is None else average.module)
+            generator.train()
+    if average is not None:
+        generator.load_state_dict(average.module.state_dict())
+    generator.eval()
+    discriminator.eval()
+    history.seconds = time.perf_counter() - start
+    return history
+
+
+def _check(steps, n_latent, ema, decay, eval_every, penalty_every) -> None:
+    if steps < 1 or n_latent < 1:
+        raise ValueError(f"steps={steps} and n_latent={n_latent} must be at least 1")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema={ema} must lie between 0 and 1, for example 0.995")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay={decay} is the fraction of steps over which lr falls: between 0 and 1")
+    if (eval_every is not None and eval_every < 1) or penalty_every < 1:
+        raise ValueError(f"eval_every={eval_every} and penalty_every={penalty_every} must be at least 1")
+
+
+def _endless(loader: Iterable):
+    for _ in itertools.count():
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError("the loader gave no batch: its data set is empty, or smaller than one batch")
+
+
+def _record(history: History, step: int, steps: int, terms: dict[str, Tensor], lr: float) -> None:
+    values = torch.stack([t.detach().float().reshape(()) for t in terms.values()]).tolist()      # wait for it once
+    for name, value in zip(terms, values):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"step {step} of {steps}: the term {name!r} is {value}. Lower lr={lr:g}, or add a "
+                                     f"penalty such as r1_penalty")
+        history.terms.setdefault(name, []).append(value)
+
+
+def _evaluate(history: History, step: int, evaluate, generator: nn.Module) -> None:
+    generator.eval()
+    with torch.no_grad(), torch.random.fork_rng():
+        values = evaluate(generator)
+    history.eval_steps.append(step)
+    for name, value in values.items():
+        history.evals.setdefault(name, []).append(float(value))
+
+
+# -------------------------------------------------------------------------------------------------------- mode collapse
+
+def modes_hit(x: Tensor, centres: Tensor, radius: float, at_least: int = 1) -> int:
+    """How many centres have `at_least` points within `radius`: for the ring of Gaussians, how many modes are drawn.
+
+    x (n, D), centres (K, D) -> 0 ... K.  A point may lie near several centres."""
+    if not radius > 0 or at_least < 1:
+        raise ValueError(f"radius={radius} must be greater than 0 and at_least={at_least} at least 1")
+    near = (x[:, None] - centres[None]).square().sum(2) <= radius**2                            # (n, K)
+    return int((near.sum(0) >= at_least).sum())
+
+
+def class_entropy(probs: Tensor) -> Tensor:
+    """Entropy of the classes in a set of samples, in nats: log K if all are as frequent, 0 if there is only one.
+
+    probs (n, K): a classifier's p(y | x), rows sum to 1 -> ().  exp of it is the number of classes in use; a rare class
+    counts for less than 1."""
+    if probs.ndim != 2 or len(probs) == 0:
+        raise ValueError(f"probabilities have shape (n, K) with n >= 1, got {tuple(probs.shape)}")
+    share = probs.mean(0)                                                                       # (K,)
+    return -torch.special.xlogy(share, share).sum()
