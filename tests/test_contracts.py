@@ -32,7 +32,9 @@ from course_lib import (
     classify,
     convnet,
     data,
+    dcgan,
     device,
+    gan,
     gaussians,
     leaderboard,
     metrics,
@@ -183,6 +185,19 @@ def short_training(n, **settings):
     return train.fit(model, classify.classifier_loss, data.Batches(x, y, batch_size=n), steps=2, **settings)
 
 
+def drawer(n_class=0):
+    return there(lambda: dcgan.Generator(dcgan.GANConfig(n_latent=5, n_class=n_class, n_channel=4)).eval())
+
+
+def critic(n_class=0):
+    return there(lambda: dcgan.Discriminator(dcgan.GANConfig(n_class=n_class, n_channel=4)))
+
+
+def short_game(n, **settings):
+    players = drawer(), critic()
+    return gan.fit_gan(*players, data.Batches(images(2 * n), batch_size=n), steps=2, n_latent=5, **settings)
+
+
 def row():
     return dict(name="vae", seconds=9.0, metrics=dict(frechet=3.2, frechet_error=0.1, kernel=0.4))
 
@@ -311,6 +326,20 @@ REGISTRY = {
     "data.toys.checkerboard": Entry(
         lambda n: there(lambda: toys.checkerboard(n)).corners, None, lambda: toys.checkerboard(0), "n=0"),
 
+    "dcgan.GANConfig": Entry(lambda n: dcgan.GANConfig(), harmless=CONFIG),
+    "dcgan.conv_bn": Entry(
+        lambda n: there(lambda: dcgan.conv_bn(1, 4))(images(n)), (N, 4, 28, 28),
+        harmless="PyTorch's own layers check their sizes"),
+    "dcgan.Generator": Entry(lambda n: drawer(), harmless=INHERITED),
+    "dcgan.Generator.forward": Entry(
+        lambda n: drawer(10)(randn(n, 5), labels(n)), (N, 1, 28, 28),
+        lambda: drawer(10)(torch.randn(3, 5)), "labels of shape (3,)"),
+    "dcgan.Generator.sample": Entry(
+        lambda n: drawer(10).sample(n), (N, 1, 28, 28), lambda: drawer().sample(0), "n=0"),
+    "dcgan.Discriminator": Entry(lambda n: critic(), harmless=INHERITED),
+    "dcgan.Discriminator.forward": Entry(
+        lambda n: critic(10)(images(n), labels(n)), (N,), lambda: critic()(torch.rand(3, 784)), "(3, 784)"),
+
     "device.device": Entry(
         lambda n: device.device(), None, lambda: with_variable("COURSE_DEVICE", "abacus", device.device), "'abacus'"),
     "device.profile": Entry(
@@ -322,6 +351,25 @@ REGISTRY = {
     "device.seeded": Entry(
         lambda n: torch.rand(n, generator=device.seeded(n)), (N,), harmless="every whole number is a seed",
         cpu_only="a CUDA generator needs a GPU"),
+
+    "gan.discriminator_loss": Entry(
+        lambda n: gan.discriminator_loss(randn(n), randn(n)), (), harmless="takes any two sets of numbers"),
+    "gan.generator_loss": Entry(lambda n: gan.generator_loss(randn(n)), (), harmless="takes any numbers"),
+    "gan.saturating_loss": Entry(lambda n: gan.saturating_loss(randn(n)), (), harmless="takes any numbers"),
+    "gan.r1_penalty": Entry(
+        lambda n: gan.r1_penalty(critic(), images(n)), (), lambda: gan.r1_penalty(critic(), torch.rand(3, 784)),
+        "(3, 784)", cpu_only="fake CUDA tensors know no backward pass"),
+    "gan.optimal_discriminator": Entry(
+        lambda n: gan.optimal_discriminator(rand(n), rand(n)), (N,),
+        lambda: gan.optimal_discriminator(rand(3), -rand(3)), "cannot be negative", cpu_only=READS),
+    "gan.fit_gan": Entry(
+        lambda n: exactly(len(short_game(n, penalty=gan.r1_penalty)), 2), None, lambda: short_game(3, ema=1.0),
+        "ema=1.0", cpu_only="fake CUDA tensors know no backward pass"),
+    "gan.modes_hit": Entry(
+        lambda n: exactly(gan.modes_hit(torch.zeros(n, 2), torch.zeros(4, 2), 0.1), 4), None,
+        lambda: gan.modes_hit(points(3), points(4), 0.0), "radius=0.0", cpu_only="returns a Python number"),
+    "gan.class_entropy": Entry(
+        lambda n: gan.class_entropy(probs(n)), (), lambda: gan.class_entropy(torch.rand(10)), "(10,)"),
 
     "gaussians.ClassGaussiansConfig": Entry(lambda n: gaussians.ClassGaussiansConfig(), harmless=CONFIG),
     "gaussians.GaussianMixtureConfig": Entry(lambda n: gaussians.GaussianMixtureConfig(), harmless=CONFIG),

@@ -13,7 +13,7 @@ FILES = {".".join(("course_lib", *p.relative_to(PACKAGE).with_suffix("").parts))
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 TOOLS = {"course_lib.device", "course_lib.claims", "course_lib.plots"}               # import nothing of ours
 MEASURES = {"course_lib.metrics", "course_lib.calibration"}                          # take callables, features, numbers
-LOOP = {"course_lib.train"}
+LOOP = {"course_lib.train", "course_lib.gan"}                                        # gan: two players, no network
 MODELS = {name for name, tree in TREES.items() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
           and {"nn.Module", "Module"} & {ast.unparse(base) for base in node.bases}} | {"course_lib.gaussians"}
 
@@ -46,7 +46,7 @@ def reached(name: str, at_import: bool = False) -> set[str]:
 
 def test_the_package_is_where_this_test_looks():
     assert {"course_lib", "course_lib.data", "course_lib.data.toys", *TOOLS, *MEASURES, *LOOP} <= set(FILES)
-    assert {"course_lib.convnet", "course_lib.mlp"} <= MODELS <= set(FILES)
+    assert {"course_lib.convnet", "course_lib.mlp", "course_lib.dcgan"} <= MODELS <= set(FILES)
     assert "course_lib.checkpoint" in imports_of("course_lib.leaderboard")
     together = reached("course_lib.checkpoints.recipes")
     assert together & LOOP and together & MODELS and "course_lib.data" in together
