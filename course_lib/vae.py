@@ -11,7 +11,7 @@ Kingma & Welling (2014).
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from course_lib.gaussians import em, gaussian_log_prob, spread_out
 class VAEConfig:
     n_latent: int = 8                          # length of a code
     n_channel: int = 16                        # width at 14x14; twice as wide at 7x7
+    sharpness: float = 1.0                     # factor on the logits of drawn images; no part of the likelihood
 
 
 @dataclass
@@ -132,8 +133,9 @@ class VAE(nn.Module):
         return mu, logvar
 
     def decode(self, z: Tensor) -> Tensor:
-        """The mean image of p(x|z), in [0, 1].  (B, n_latent) -> (B, 1, 28, 28)"""
-        return self.decoder(z).sigmoid()
+        """The image of a code, in [0, 1]: the mean of p(x|z), or with sharpness > 1 one of more contrast, since a mean
+        is grey wherever the decoder is not sure.  (B, n_latent) -> (B, 1, 28, 28)"""
+        return (self.config.sharpness * self.decoder(z)).sigmoid()
 
     def draw_code(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes from the prior p(z) = N(0, I).  -> (n, n_latent)"""
@@ -166,7 +168,7 @@ class MixtureVAE(VAE):
         """
         if not 1 <= n_gaussian <= len(x):
             raise ValueError(f"n_gaussian={n_gaussian} must be between 1 and the number of images, {len(x)}")
-        model = cls(MixtureVAEConfig(vae.config.n_latent, vae.config.n_channel, n_gaussian)).to(x.device)
+        model = cls(MixtureVAEConfig(**asdict(vae.config), n_gaussian=n_gaussian)).to(x.device)
         model.load_state_dict(vae.state_dict(), strict=False)     # all but the new prior
         mu, logvar = (torch.cat(part).cpu().double() for part in zip(*(vae.encode(b) for b in x.split(500))))
         z = reparameterize(mu, logvar, generator)                 # (N, n_latent) float64

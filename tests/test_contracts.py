@@ -41,6 +41,7 @@ from course_lib import (
     mlp,
     plots,
     train,
+    vae,
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
@@ -144,6 +145,14 @@ def mixture():
 
 def fitted(n):
     return gaussians.ClassGaussians.fit(images(9 + n), labels(9 + n) % 3, n_axis=2, n_class=3)
+
+
+def a_vae():
+    return there(lambda: vae.VAE(vae.VAEConfig(n_latent=3, n_channel=2)))
+
+
+def a_mixture_vae():
+    return there(lambda: vae.MixtureVAE(vae.MixtureVAEConfig(n_latent=3, n_channel=2, n_gaussian=4)))
 
 
 def saved():
@@ -516,6 +525,48 @@ REGISTRY = {
     "train.fit": Entry(
         lambda n: exactly(len(short_training(n)), 2), None, lambda: short_training(3, ema=1.0), "ema=1.0",
         cpu_only="fake CUDA tensors know no backward pass"),
+
+    "vae.VAEConfig": Entry(lambda n: vae.VAEConfig(), harmless=CONFIG),
+    "vae.MixtureVAEConfig": Entry(lambda n: vae.MixtureVAEConfig(), harmless=CONFIG),
+    "vae.reparameterize": Entry(
+        lambda n: vae.reparameterize(randn(n, 3), randn(n, 3)), (N, 3),
+        lambda: vae.reparameterize(randn(3, 3), randn(3, 1)), "(3, 1)"),
+    "vae.kl_per_dimension": Entry(
+        lambda n: vae.kl_per_dimension(randn(n, 3), randn(n, 3)), (N, 3),
+        lambda: vae.kl_per_dimension(randn(3), randn(3)), "(3,)"),
+    "vae.kl_to_standard_normal": Entry(
+        lambda n: vae.kl_to_standard_normal(randn(n, 3), randn(n, 3)), (N,),
+        lambda: vae.kl_to_standard_normal(randn(3, 3), randn(3)), "(3,)"),
+    "vae.bernoulli_log_prob": Entry(
+        lambda n: vae.bernoulli_log_prob(randn(n, 1, 28, 28), images(n)), (N,),
+        lambda: vae.bernoulli_log_prob(randn(3, 784), images(3)), "(3, 784)"),
+    "vae.elbo": Entry(
+        lambda n: vae.elbo(a_vae(), images(n)), (N,), lambda: vae.elbo(a_vae(), torch.rand(3, 784)), "(3, 784)"),
+    "vae.bits_per_dimension": Entry(
+        lambda n: vae.bits_per_dimension(randn(n), 784), (N,), lambda: vae.bits_per_dimension(1.0, 0), "n=0"),
+    "vae.vae_loss": Entry(
+        lambda n: vae.vae_loss(a_vae(), images(n))["loss"], (),
+        lambda: vae.vae_loss(a_vae(), images(3), beta=-1.0), "beta=-1.0"),
+    "vae.annealed": Entry(
+        lambda n: vae.annealed(n)(a_vae(), images(n))["loss"], (), lambda: vae.annealed(0), "steps=0"),
+    "vae.VAE": Entry(lambda n: a_vae(), harmless=INHERITED),
+    "vae.VAE.encode": Entry(
+        lambda n: a_vae().encode(images(n))[1], (N, 3), lambda: a_vae().encode(torch.rand(3, 784)), "(3, 784)"),
+    "vae.VAE.decode": Entry(
+        lambda n: a_vae().decode(randn(n, 3)), (N, 1, 28, 28), lambda: a_vae().decode(torch.rand(3, 4)), "(3, 4)"),
+    "vae.VAE.draw_code": Entry(
+        lambda n: a_vae().draw_code(n), (N, 3), lambda: a_vae().draw_code(0), "n=0"),
+    "vae.VAE.sample": Entry(
+        lambda n: a_vae().sample(n), (N, 1, 28, 28), lambda: a_vae().sample(-1), "n=-1"),
+    "vae.MixtureVAE": Entry(lambda n: a_mixture_vae(), harmless=INHERITED),
+    "vae.MixtureVAE.fit": Entry(
+        lambda n: vae.MixtureVAE.fit(a_vae(), images(n), n_gaussian=n).sample(n), (N, 1, 28, 28),
+        lambda: vae.MixtureVAE.fit(a_vae(), images(3), n_gaussian=4), "n_gaussian=4", cpu_only=READS),
+    "vae.MixtureVAE.log_prior": Entry(
+        lambda n: a_mixture_vae().log_prior(randn(n, 3)), (N,),
+        harmless="PyTorch checks the shapes"),
+    "vae.MixtureVAE.draw_code": Entry(
+        lambda n: a_mixture_vae().draw_code(n), (N, 3), lambda: a_mixture_vae().draw_code(0), "n=0"),
 }
 
 

@@ -304,3 +304,12 @@ def test_a_fitted_vae_travels_in_a_file(small, x, tmp_path):
 def test_decode_is_the_mean_image_of_the_decoder(small):
     z = torch.randn(2, 3, generator=seeded(0))
     torch.testing.assert_close(small.decode(z), small.decoder(z).sigmoid())
+
+
+def test_sharpness_changes_what_is_drawn_and_not_the_likelihood(small, x):
+    before, z = elbo(small, x, seeded(0)), torch.randn(2, 3, generator=seeded(0))
+    small.config.sharpness = 3.0
+    p = small.decoder(z).sigmoid()
+    torch.testing.assert_close(small.decode(z), p**3 / (p**3 + (1 - p) ** 3))
+    torch.testing.assert_close(elbo(small, x, seeded(0)), before)
+    assert MixtureVAE.fit(small, x, n_gaussian=2).config.sharpness == 3.0
