@@ -1,5 +1,9 @@
 """Autoencoders: an encoder squeezes an image into a few numbers, the code; a decoder rebuilds the image from them.
-The convolutional halves, `Encoder` and `Decoder`, serve the VAE too."""
+The best linear one is `PCA`. The convolutional halves, `Encoder` and `Decoder`, serve the VAE too.
+
+    model = Autoencoder(AutoencoderConfig());  fit(model, reconstruction_loss, Batches(x), steps=400)
+    model.codes.fit(model.encode(x));  model.sample(100)          # nothing in training says where codes lie: measure it
+"""
 
 from dataclasses import dataclass
 
@@ -7,11 +11,89 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.gaussians import principal_axes
+
 
 @dataclass
 class AutoencoderConfig:
     n_latent: int = 16                         # length of a code
     n_channel: int = 16                        # width at 14x14; twice as wide at 7x7
+
+
+@dataclass
+class PCAConfig:
+    n_latent: int = 16
+    size: int = 28                             # images are (1, size, size)
+
+
+# ---------------------------------------------------------------------------------------------------- the mathematics
+
+def reconstruction_loss(model, x: Tensor) -> dict[str, Tensor]:
+    """How far images are from their reconstructions: squared error, *summed* over the pixels of an image, mean over
+    images. So it is the same quantity as the variance that principal axes leave over.  model: x -> x, x (B, ...)"""
+    rebuilt = model(x)                                            # (B, ...)
+    if rebuilt.shape != x.shape:
+        raise ValueError(f"the model makes {tuple(rebuilt.shape)} of images {tuple(x.shape)}: the shapes must agree")
+    return {"loss": (rebuilt - x).square().flatten(1).sum(1).mean()}
+
+
+def principal_angles(A: Tensor, B: Tensor) -> Tensor:
+    """The angles between the subspaces that the columns of A and of B span, in radians, largest first.
+
+    A (D, k), B (D, m), columns independent -> (min(k, m),). All 0: one subspace holds the other, whatever the columns.
+    The cosines are the singular values of Qa^T Qb, which loses small angles to rounding; the sines, of what is left of
+    Qb outside A, keep them.  Björck & Golub (1973).
+    """
+    if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[0]:
+        raise ValueError(f"A and B need one row for each dimension, (D, k) and (D, m): got {tuple(A.shape)} and "
+                         f"{tuple(B.shape)}")
+    if A.shape[1] < B.shape[1]:
+        A, B = B, A                                               # the angle does not mind, the sines do
+    Qa, Qb = torch.linalg.qr(A)[0], torch.linalg.qr(B)[0]
+    inside = Qa.T @ Qb                                            # (k, m)
+    cosines = torch.linalg.svdvals(inside).flip(0)                # smallest first, as the sines are largest first
+    sines = torch.linalg.svdvals(Qb - Qa @ inside)
+    return torch.atan2(sines, cosines)
+
+
+def interpolate(z0: Tensor, z1: Tensor, n: int) -> Tensor:
+    """n points on the straight line from z0 to z1, both included: codes or images.  (...) and (...) -> (n, ...)"""
+    if z0.shape != z1.shape or n < 2:
+        raise ValueError(f"a line of n={n} >= 2 points needs two ends of one shape, got {tuple(z0.shape)} and "
+                         f"{tuple(z1.shape)}")
+    t = torch.linspace(0, 1, n, dtype=z0.dtype, device=z0.device).view(-1, *[1] * z0.ndim)
+    return (1 - t) * z0 + t * z1                                  # (n, ...)
+
+
+# ---------------------------------------------------------------------------------------------------------- the parts
+
+class CodeGaussian(nn.Module):
+    """Where codes lie, as a Gaussian: N(0, I) until it is fitted."""
+
+    def __init__(self, n_latent: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_latent))
+        self.register_buffer("scale", torch.eye(n_latent))                    # Cholesky factor of the covariance
+
+    @torch.no_grad()
+    def fit(self, z: Tensor) -> "CodeGaussian":
+        """Take over mean and covariance of codes z (N, n_latent); N may be small, a ridge of 1e-4 of the mean variance
+        keeps the covariance invertible."""
+        if z.ndim != 2 or z.shape[1] != len(self.mean) or len(z) < 2:
+            raise ValueError(f"a Gaussian needs at least 2 codes of {len(self.mean)} numbers, got {tuple(z.shape)}")
+        centred = z - z.mean(0)
+        cov = centred.T @ centred / len(z)                                    # (D, D)
+        ridge = 1e-4 * cov.diagonal().mean() + 1e-12
+        self.mean.copy_(z.mean(0))
+        self.scale.copy_(torch.linalg.cholesky(cov + ridge * torch.eye(len(cov), dtype=z.dtype, device=z.device)))
+        return self
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """mean + scale eps.  -> (n, n_latent)"""
+        if n < 1:
+            raise ValueError(f"n={n} codes cannot be drawn: ask for at least 1")
+        eps = torch.randn(n, len(self.mean), generator=generator, device=self.mean.device)
+        return self.mean + eps @ self.scale.T
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -53,7 +135,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes of n_in numbers -> logits of 28x28 pixels: `.sigmoid()` makes them an image.  (B, n_in) -> (B, 1, 28, 28)"""
+    """Codes of n_in numbers -> logits of 28x28 pixels; `.sigmoid()` makes an image.  (B, n_in) -> (B, 1, 28, 28)"""
 
     def __init__(self, n_in: int, n_channel: int = 16):
         super().__init__()
@@ -71,6 +153,8 @@ class Decoder(nn.Module):
         return self.layers(z)
 
 
+# ----------------------------------------------------------------------------------------------------- the two models
+
 class Autoencoder(nn.Module):
     """Image -> code -> image."""
 
@@ -79,6 +163,7 @@ class Autoencoder(nn.Module):
         self.config = config
         self.encoder = Encoder(config.n_latent, config.n_channel)
         self.decoder = Decoder(config.n_latent, config.n_channel)
+        self.codes = CodeGaussian(config.n_latent)                # not trained: `model.codes.fit(model.encode(x))`
 
     def encode(self, x: Tensor) -> Tensor:                        # (B, 1, 28, 28)
         return self.encoder(x)                                    # (B, n_latent)
@@ -88,3 +173,50 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n images in [0, 1], decoded from random codes -> (n, 1, 28, 28)"""
+        return self.decode(self.codes.sample(n, generator))
+
+
+class PCA(nn.Module):
+    """Principal component analysis as an autoencoder: no linear one has a smaller squared error on the images that it
+    was fitted to. The code is the coordinates on the principal axes."""
+
+    def __init__(self, config: PCAConfig):
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.zeros(config.size**2))
+        self.register_buffer("axes", torch.eye(config.n_latent, config.size**2))
+        self.codes = CodeGaussian(config.n_latent)
+
+    @classmethod
+    def fit(cls, x: Tensor, n_latent: int = 16) -> "PCA":
+        """The axes of images x (N, 1, S, S), N > n_latent, and the Gaussian of their codes."""
+        mean, axes = principal_axes(x, n_latent)
+        model = cls(PCAConfig(n_latent, x.shape[-1])).to(x.device)
+        model.mean.copy_(mean)
+        model.axes.copy_(axes)
+        model.codes.fit(model.encode(x))
+        return model
+
+    def encode(self, x: Tensor) -> Tensor:                        # (B, 1, S, S)
+        if x.shape[1:] != (1, self.config.size, self.config.size):
+            raise ValueError(f"PCA was fitted to images of {self.config.size}x{self.config.size} grey pixels, got "
+                             f"{tuple(x.shape)}")
+        return (x.flatten(1) - self.mean) @ self.axes.T           # (B, n_latent)
+
+    def decode(self, z: Tensor) -> Tensor:                        # (B, n_latent)
+        """Images, clamped to [0, 1], which can only bring them nearer to real ones.  (B, n_latent) -> (B, 1, S, S)"""
+        if z.ndim != 2 or z.shape[1] != self.config.n_latent:
+            raise ValueError(f"codes of shape (B, {self.config.n_latent}) are needed, got {tuple(z.shape)}")
+        size = self.config.size
+        return (self.mean + z @ self.axes).clamp(0, 1).view(-1, 1, size, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n images in [0, 1], decoded from random codes -> (n, 1, S, S)"""
+        return self.decode(self.codes.sample(n, generator))

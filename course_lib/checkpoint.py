@@ -28,6 +28,8 @@ KINDS = {
     "gaussian_mixture": ("course_lib.gaussians", "GaussianMixture", "GaussianMixtureConfig"),
     "vae": ("course_lib.vae", "VAE", "VAEConfig"),
     "mixture_vae": ("course_lib.vae", "MixtureVAE", "MixtureVAEConfig"),
+    "pca": ("course_lib.autoencoder", "PCA", "PCAConfig"),
+    "autoencoder": ("course_lib.autoencoder", "Autoencoder", "AutoencoderConfig"),
     "training_digits": ("course_lib.baselines", "TrainingDigits", "TrainingDigitsConfig"),
     "noise": ("course_lib.baselines", "Noise", "NoiseConfig"),
     "gan": ("course_lib.dcgan", "Generator", "GANConfig"),

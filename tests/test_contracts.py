@@ -26,6 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import course_lib
 from course_lib import (
+    autoencoder,
     baselines,
     calibration,
     checkpoint,
@@ -131,6 +132,14 @@ def a_mlp(**config):
     return there(lambda: mlp.MLP(mlp.MLPConfig(**config)))
 
 
+def an_autoencoder():
+    return there(lambda: autoencoder.Autoencoder(autoencoder.AutoencoderConfig(n_latent=3, n_channel=2)))
+
+
+def pca():
+    return there(lambda: autoencoder.PCA(autoencoder.PCAConfig(n_latent=3)))
+
+
 def noise():
     return there(lambda: baselines.Noise(baselines.NoiseConfig()))
 
@@ -218,6 +227,67 @@ def exactly(found, expected):
 REGISTRY = {
     "augment.augment": Entry(
         lambda n: augment(images(n)), (N, 1, 28, 28), lambda: augment(torch.zeros(28, 28)), "(28, 28)"),
+
+    "autoencoder.AutoencoderConfig": Entry(lambda n: autoencoder.AutoencoderConfig(), harmless=CONFIG),
+    "autoencoder.PCAConfig": Entry(lambda n: autoencoder.PCAConfig(), harmless=CONFIG),
+    "autoencoder.reconstruction_loss": Entry(
+        lambda n: autoencoder.reconstruction_loss(an_autoencoder(), images(n))["loss"], (),
+        lambda: autoencoder.reconstruction_loss(linear(), images(3)), "(3, 10)"),
+    "autoencoder.principal_angles": Entry(
+        lambda n: autoencoder.principal_angles(randn(7, n), randn(7, 4)), (N,),
+        lambda: autoencoder.principal_angles(randn(7, 2), randn(6, 2)), "(6, 2)"),
+    "autoencoder.interpolate": Entry(
+        lambda n: autoencoder.interpolate(images(n), images(n), 4), (4, N, 1, 28, 28),
+        lambda: autoencoder.interpolate(randn(3), randn(4), 5), "(4,)"),
+    "autoencoder.CodeGaussian": Entry(lambda n: there(lambda: autoencoder.CodeGaussian(n)).mean, (N,),
+                                      harmless=INHERITED),
+    "autoencoder.CodeGaussian.fit": Entry(
+        lambda n: there(lambda: autoencoder.CodeGaussian(n)).fit(randn(9, n)).scale, (N, N),
+        lambda: autoencoder.CodeGaussian(4).fit(randn(9, 3)), "(9, 3)"),
+    "autoencoder.CodeGaussian.sample": Entry(
+        lambda n: there(lambda: autoencoder.CodeGaussian(4)).sample(n), (N, 4),
+        lambda: autoencoder.CodeGaussian(4).sample(0), "n=0"),
+    "autoencoder.ChannelNorm": Entry(
+        lambda n: there(lambda: autoencoder.ChannelNorm(4))(randn(n, 4, 5, 5)), (N, 4, 5, 5), harmless=INHERITED),
+    "autoencoder.ChannelNorm.forward": Entry(
+        lambda n: there(lambda: autoencoder.ChannelNorm(4))(randn(n, 4, 5, 5)), (N, 4, 5, 5),
+        harmless="PyTorch's own layers check their sizes"),
+    "autoencoder.ResidualBlock": Entry(
+        lambda n: there(lambda: autoencoder.ResidualBlock(4))(randn(n, 4, 5, 5)), (N, 4, 5, 5), harmless=INHERITED),
+    "autoencoder.ResidualBlock.forward": Entry(
+        lambda n: there(lambda: autoencoder.ResidualBlock(4))(randn(n, 4, 5, 5)), (N, 4, 5, 5),
+        harmless="PyTorch's own layers check their sizes"),
+    "autoencoder.Encoder": Entry(lambda n: there(lambda: autoencoder.Encoder(3, 2)), harmless=INHERITED),
+    "autoencoder.Encoder.forward": Entry(
+        lambda n: there(lambda: autoencoder.Encoder(3, 2))(images(n)), (N, 3),
+        lambda: autoencoder.Encoder(3, 2)(torch.rand(3, 784)), "(3, 784)"),
+    "autoencoder.Decoder": Entry(lambda n: there(lambda: autoencoder.Decoder(3, 2)), harmless=INHERITED),
+    "autoencoder.Decoder.forward": Entry(
+        lambda n: there(lambda: autoencoder.Decoder(3, 2))(randn(n, 3)), (N, 1, 28, 28),
+        lambda: autoencoder.Decoder(3, 2)(torch.rand(3, 4)), "(3, 4)"),
+    "autoencoder.Autoencoder": Entry(lambda n: an_autoencoder(), harmless=INHERITED),
+    "autoencoder.Autoencoder.encode": Entry(
+        lambda n: an_autoencoder().encode(images(n)), (N, 3),
+        lambda: an_autoencoder().encode(torch.rand(3, 1, 14, 14)), "(3, 1, 14, 14)"),
+    "autoencoder.Autoencoder.decode": Entry(
+        lambda n: an_autoencoder().decode(randn(n, 3)), (N, 1, 28, 28),
+        lambda: an_autoencoder().decode(torch.rand(3, 5)), "(3, 5)"),
+    "autoencoder.Autoencoder.forward": Entry(
+        lambda n: an_autoencoder()(images(n)), (N, 1, 28, 28), lambda: an_autoencoder()(torch.rand(784)), "(784,)"),
+    "autoencoder.Autoencoder.sample": Entry(
+        lambda n: an_autoencoder().sample(n), (N, 1, 28, 28), lambda: an_autoencoder().sample(-1), "n=-1"),
+    "autoencoder.PCA": Entry(lambda n: pca(), harmless=INHERITED),
+    "autoencoder.PCA.fit": Entry(
+        lambda n: autoencoder.PCA.fit(images(n + 1), n).axes, (N, 784),
+        lambda: autoencoder.PCA.fit(images(3), 4), "n_axis=4", cpu_only=READS),
+    "autoencoder.PCA.encode": Entry(
+        lambda n: pca().encode(images(n)), (N, 3), lambda: pca().encode(torch.rand(3, 784)), "(3, 784)"),
+    "autoencoder.PCA.decode": Entry(
+        lambda n: pca().decode(randn(n, 3)), (N, 1, 28, 28), lambda: pca().decode(torch.rand(3, 4)), "(3, 4)"),
+    "autoencoder.PCA.forward": Entry(
+        lambda n: pca()(images(n)), (N, 1, 28, 28), lambda: pca()(torch.rand(3, 1, 8, 8)), "(3, 1, 8, 8)"),
+    "autoencoder.PCA.sample": Entry(
+        lambda n: pca().sample(n), (N, 1, 28, 28), lambda: pca().sample(0), "n=0"),
 
     "baselines.TrainingDigitsConfig": Entry(lambda n: baselines.TrainingDigitsConfig(), harmless=CONFIG),
     "baselines.NoiseConfig": Entry(lambda n: baselines.NoiseConfig(), harmless=CONFIG),
