@@ -1,0 +1,174 @@
+"""DDPM and DDIM. The whole schedule is one tensor, alphas_cumprod (T,): the share of the image's variance that is left
+after each of T steps of noise. The network is any callable model(x, t) with whole numbers t (B,) from 0 to T-1; nothing
+here knows a U-Net. It predicts one of three things, each of which gives the others: the noise eps, the image x0, or
+v = sqrt(a) eps - sqrt(1 - a) x0. To see the states on the way, wrap the model in a function that keeps its x."""
+
+import math
+
+import torch
+from torch import Tensor
+
+TARGETS = ("eps", "x0", "v")
+
+
+def linear_alphas_cumprod(T: int = 1000, first: float = 1e-4, last: float = 0.02) -> Tensor:
+    """The schedule of Ho, Jain & Abbeel (2020): beta rises linearly, and alphas_cumprod is the product of 1 - beta.
+
+    `first` and `last` are meant for T = 1000; for another T they are scaled so that as much noise is added.  -> (T,)"""
+    if T < 1:
+        raise ValueError(f"T={T} steps of noise must be at least 1")
+    betas = torch.linspace(first, last, T, dtype=torch.float64) * (1000 / T)
+    if not 0 < betas.min() <= betas.max() < 1:
+        raise ValueError(f"betas from {betas.min():.3g} to {betas.max():.3g} must lie between 0 and 1: use more steps "
+                         f"than T={T}, or smaller betas")
+    return (1 - betas).cumprod(0).float()
+
+
+def cosine_alphas_cumprod(T: int = 1000, s: float = 0.008) -> Tensor:
+    """The schedule of Nichol & Dhariwal (2021, eq. 17), whose noise grows evenly to the eye; betas at most 0.999."""
+    if T < 1:
+        raise ValueError(f"T={T} steps of noise must be at least 1")
+    a = (((torch.arange(T + 1, dtype=torch.float64) / T + s) / (1 + s)) * math.pi / 2).cos() ** 2       # (T + 1,)
+    return (a[1:] / a[:-1]).clamp(min=0.001).cumprod(0).float()
+
+
+def per_sample(values: Tensor, t: Tensor, like: Tensor) -> Tensor:
+    """values[t], shaped so that it multiplies a batch.  values (T,), t (B,), like (B, ...) -> (B, 1, ...)"""
+    return values.to(like.device)[t].view(-1, *[1] * (like.ndim - 1))
+
+
+def q_sample(x0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """Draw x_t ~ q(x_t | x_0) in one step (Ho et al., 2020, eq. 4).  x0, eps (B, ...), t (B,) -> (B, ...)"""
+    a = per_sample(alphas_cumprod, t, x0)                         # (B, 1, ...)
+    return a.sqrt() * x0 + (1 - a).sqrt() * eps
+
+
+def target_of(x0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor, target: str = "eps") -> Tensor:
+    """What a network with this target should answer for x_t: eps, x0, or v (Salimans & Ho, 2022).  -> (B, ...)"""
+    if target not in TARGETS:
+        raise ValueError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
+    a = per_sample(alphas_cumprod, t, x0)
+    return {"eps": eps, "x0": x0, "v": a.sqrt() * eps - (1 - a).sqrt() * x0}[target]
+
+
+def to_eps(prediction: Tensor, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor, target: str) -> Tensor:
+    """The noise that a prediction of this kind implies: x_t = sqrt(a) x0 + sqrt(1 - a) eps, solved for eps."""
+    if target not in TARGETS:
+        raise ValueError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
+    a = per_sample(alphas_cumprod, t, x_t)
+    return {"eps": prediction, "x0": (x_t - a.sqrt() * prediction) / (1 - a).sqrt(),
+            "v": a.sqrt() * prediction + (1 - a).sqrt() * x_t}[target]
+
+
+def to_x0(eps: Tensor, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """The image that is left when this noise is taken away: x0 = (x_t - sqrt(1 - a) eps) / sqrt(a)."""
+    a = per_sample(alphas_cumprod, t, x_t)
+    return (x_t - (1 - a).sqrt() * eps) / a.sqrt()
+
+
+def predicts_eps(model, alphas_cumprod: Tensor, target: str):
+    """Wrap a model(x, t) with another target, so that every sampler accepts it: returns f(x, t) -> eps."""
+    return lambda x, t: to_eps(model(x, t), x, t, alphas_cumprod, target)
+
+
+def diffusion_loss(model, x0: Tensor, alphas_cumprod: Tensor, target: str = "eps") -> dict[str, Tensor]:
+    """L_simple (Ho et al., 2020, eq. 14): squared error of the prediction at a random time, mean over batch and pixels.
+
+    x0 (B, ...), about in [-1, 1]"""
+    t = torch.randint(len(alphas_cumprod), (len(x0),), device=x0.device)                      # (B,)
+    eps = torch.randn_like(x0)
+    prediction = model(q_sample(x0, t, eps, alphas_cumprod), t)
+    return {"loss": (prediction - target_of(x0, t, eps, alphas_cumprod, target)).square().mean()}
+
+
+def ddim_step(eps: Tensor, x_t: Tensor, t: int, t_next: int, alphas_cumprod: Tensor, eta: float = 0.0,
+              clip: float | None = None, noise: Tensor | None = None) -> Tensor:
+    """One step back in time, from x_t to x_{t_next} (Song, Meng & Ermon, 2021, eq. 12).  -> the shape of x_t
+
+    t_next = -1 is the clean image.  eta = 0: nothing random; eta = 1: as much noise as DDPM adds, from `noise`.
+    clip      the predicted image is clamped to [-clip, clip] and eps made to agree with it"""
+    if not -1 <= t_next < t < len(alphas_cumprod):
+        raise ValueError(f"a step from t={t} to t_next={t_next} does not go back in 0 ... {len(alphas_cumprod) - 1}")
+    a, a_next = float(alphas_cumprod[t]), float(alphas_cumprod[t_next]) if t_next >= 0 else 1.0
+    x0 = (x_t - math.sqrt(1 - a) * eps) / math.sqrt(a)
+    if clip is not None:
+        x0 = x0.clamp(-clip, clip)
+        eps = (x_t - math.sqrt(a) * x0) / math.sqrt(1 - a)
+    sigma = eta * math.sqrt((1 - a_next) / (1 - a) * (1 - a / a_next))
+    x = math.sqrt(a_next) * x0 + math.sqrt(max(0.0, 1 - a_next - sigma**2)) * eps
+    if sigma == 0:
+        return x
+    return x + sigma * (torch.randn_like(x) if noise is None else noise)
+
+
+def ddpm_step(eps: Tensor, x_t: Tensor, t: int, alphas_cumprod: Tensor, clip: float | None = None,
+              noise: Tensor | None = None) -> Tensor:
+    """One ancestral step from x_t to x_{t-1}: the mean and variance of q(x_{t-1} | x_t, x_0) with x_0 predicted (Ho et
+    al., 2020, eq. 6 and 7). The last step, t = 0, adds no noise.  -> the shape of x_t"""
+    if not 0 <= t < len(alphas_cumprod):
+        raise ValueError(f"t={t} is not one of the times 0 ... {len(alphas_cumprod) - 1}")
+    a, a_next = float(alphas_cumprod[t]), float(alphas_cumprod[t - 1]) if t > 0 else 1.0
+    alpha, beta = a / a_next, 1 - a / a_next
+    x0 = (x_t - math.sqrt(1 - a) * eps) / math.sqrt(a)
+    if clip is not None:
+        x0 = x0.clamp(-clip, clip)
+    mean = (math.sqrt(a_next) * beta * x0 + math.sqrt(alpha) * (1 - a_next) * x_t) / (1 - a)
+    if t == 0:
+        return mean
+    return mean + math.sqrt((1 - a_next) / (1 - a) * beta) * (torch.randn_like(x_t) if noise is None else noise)
+
+
+@torch.no_grad()
+def ddpm(model, x: Tensor, alphas_cumprod: Tensor, clip: float | None = None) -> Tensor:
+    """All T ancestral steps from noise x to an image.  x (B, ...) -> (B, ...); see ddpm_step
+
+    model(x, t) predicts eps; t (B,) int64"""
+    for t in reversed(range(len(alphas_cumprod))):
+        x = ddpm_step(model(x, _times(x, t)), x, t, alphas_cumprod, clip)
+    return x
+
+
+@torch.no_grad()
+def ddim(model, x: Tensor, alphas_cumprod: Tensor, steps: int, eta: float = 0.0, clip: float | None = None) -> Tensor:
+    """From noise x to an image in `steps` of the T times, evenly spread.  x (B, ...) -> (B, ...); see ddim_step"""
+    times = spread(len(alphas_cumprod), steps)
+    for t, t_next in zip(times, [*times[1:], -1]):
+        x = ddim_step(model(x, _times(x, t)), x, t, t_next, alphas_cumprod, eta, clip)
+    return x
+
+
+def in_steps(model, T: int):
+    """Wrap a network that takes a time in [0, 1] as one that takes the steps 0 ... T-1: returns f(x, t, ...)."""
+    return lambda x, t, *y: model(x, (t + 1) / T, *y)
+
+
+def spread(T: int, steps: int) -> list[int]:
+    """`steps` of the times T-1 ... 0, evenly spread, the noisiest always among them.  spread(10, 3) -> [9, 6, 3]"""
+    if not 1 <= steps <= T:
+        raise ValueError(f"steps={steps} must lie between 1 and T={T}")
+    return [T - 1 - i * T // steps for i in range(steps)]
+
+
+def guided(model, y: Tensor | int, null: int, scale: float):
+    """Classifier-free guidance as a wrapper (Ho & Salimans, 2022, eq. 6 with scale = 1 + w): returns f(x, t), so that
+    every sampler accepts it. Scale 1 is the conditional model, 0 the unconditional one, more than 1 exaggerates.
+
+    model(x, t, y) was trained with some of its labels replaced by `null`.  y: one label, or one for each of x (B,)"""
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        wanted = torch.as_tensor(y, device=x.device).expand(len(x))            # (B,)
+        both = model(torch.cat([x, x]), torch.cat([t, t]), torch.cat([wanted, torch.full_like(wanted, null)]))
+        with_label, without = both.chunk(2)
+        return without + scale * (with_label - without)
+
+    return predict
+
+
+def drop_labels(y: Tensor, null: int, share: float = 0.1) -> Tensor:
+    """Replace a random share of the labels by `null`, so that one network learns both models.  (B,) -> (B,)"""
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share} of the labels must lie between 0 and 1")
+    return y.masked_fill(torch.rand(len(y), device=y.device) < share, null)
+
+
+def _times(x: Tensor, t: int) -> Tensor:
+    return torch.full((len(x),), t, device=x.device)

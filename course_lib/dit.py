@@ -1,0 +1,93 @@
+"""DiT, a diffusion transformer (Peebles & Xie, 2023): the image is cut into patches, the patches are tokens, and every
+block is scaled, shifted and gated by the time and the label. It is called like the U-Net and can stand in its place."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib.unet import TimeAndLabel
+
+
+@dataclass
+class DiTConfig:
+    n_class: int = 0                           # 0: no labels. Else label n_class is the empty one, "no label"
+    patch: int = 4                             # must divide 28: 4 makes 49 tokens of 16 pixels
+    n_layer: int = 6
+    n_head: int = 4                            # must divide n_embd
+    n_embd: int = 96
+
+
+def patchify(x: Tensor, p: int) -> Tensor:
+    """Cut images into p x p patches, row by row.  (B, C, H, W) -> (B, H/p * W/p, C*p*p)"""
+    return F.pixel_unshuffle(x, p).flatten(2).transpose(1, 2)
+
+
+def unpatchify(tokens: Tensor, p: int, H: int) -> Tensor:
+    """Put the patches of square images together again.  (B, H/p * H/p, C*p*p) -> (B, C, H, H)"""
+    return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (H // p, H // p)), p)
+
+
+def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """(B, T, C), (B, C), (B, C) -> (B, T, C)"""
+    return x * (1 + scale[:, None]) + shift[:, None]
+
+
+class DiTBlock(nn.Module):
+    """A transformer block with adaLN-Zero: its norms have no weights of their own; the time and the label give them,
+    and a gate for what each half adds. The gates start at 0, the block as the identity.  (B, T, C), (B, C) -> (B, T, C)
+    """
+
+    def __init__(self, n_embd: int, n_head: int):
+        super().__init__()
+        self.n_head = n_head
+        self.norm1, self.norm2 = (nn.LayerNorm(n_embd, elementwise_affine=False) for _ in range(2))
+        self.qkv, self.proj = nn.Linear(n_embd, 3 * n_embd), nn.Linear(n_embd, n_embd)
+        self.mlp = nn.Sequential(nn.Linear(n_embd, 4 * n_embd), nn.GELU(), nn.Linear(4 * n_embd, n_embd))
+        self.modulation = nn.Linear(n_embd, 6 * n_embd)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def attend(self, x: Tensor) -> Tensor:                        # (B, T, C)
+        B, T, C = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)           # 3 x (B, n_head, T, D)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, C))
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        scale1, shift1, gate1, scale2, shift2, gate2 = self.modulation(emb).chunk(6, dim=1)   # 6 x (B, C)
+        x = x + gate1[:, None] * self.attend(modulate(self.norm1(x), scale1, shift1))         # (B, T, C)
+        return x + gate2[:, None] * self.mlp(modulate(self.norm2(x), scale2, shift2))         # (B, T, C)
+
+
+class DiT(nn.Module):
+    """model(x, t) or model(x, t, y) -> a prediction of the shape of x: see UNet.
+
+    Raises ValueError for other shapes, and for sizes that do not divide each other."""
+
+    def __init__(self, config: DiTConfig):
+        super().__init__()
+        if 28 % config.patch:
+            raise ValueError(f"patch={config.patch} must divide the image size 28")
+        if config.n_embd % config.n_head or config.n_embd % 2:
+            raise ValueError(f"n_head={config.n_head} and 2 must divide n_embd={config.n_embd}")
+        self.config, c, n = config, config.n_embd, config.patch**2
+        self.embed = TimeAndLabel(config.n_class, c)
+        self.enter = nn.Linear(n, c)
+        self.position = nn.Parameter(0.02 * torch.randn((28 // config.patch) ** 2, c))        # (T, C), learned
+        self.blocks = nn.ModuleList(DiTBlock(c, config.n_head) for _ in range(config.n_layer))
+        self.norm, self.modulation = nn.LayerNorm(c, elementwise_affine=False), nn.Linear(c, 2 * c)
+        self.leave = nn.Linear(c, n)
+        for layer in (self.modulation, self.leave):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, t: Tensor | float, y: Tensor | int | None = None) -> Tensor:
+        if x.shape[1:] != (1, 28, 28):
+            raise ValueError(f"the DiT needs images of shape (B, 1, 28, 28), got {tuple(x.shape)}")
+        emb = self.embed(torch.as_tensor(t, device=x.device).expand(len(x)), y)               # (B, C)
+        h = self.enter(patchify(x, self.config.patch)) + self.position                        # (B, T, C)
+        for block in self.blocks:
+            h = block(h, emb)                                                                 # (B, T, C)
+        h = modulate(self.norm(h), *self.modulation(emb).chunk(2, dim=1))                     # (B, T, C)
+        return unpatchify(self.leave(h), self.config.patch, 28)                               # (B, 1, 28, 28)

@@ -1,0 +1,63 @@
+"""Flow matching: a straight road from noise at t = 0 to data at t = 1, and a network that learns the velocity on it.
+Every function takes any callable model(x, t) -> velocity of the shape of x; nothing here knows a network."""
+
+import torch
+from torch import Tensor
+
+
+def interpolate(x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    """The point on the straight road (Lipman et al., 2023, eq. 22 with sigma_min = 0): x_t = (1 - t) eps + t x.
+
+    x, eps (B, ...), t (B,) -> (B, ...)"""
+    t = t.view(-1, *[1] * (x.ndim - 1))                           # (B, 1, ...)
+    return (1 - t) * eps + t * x
+
+
+def logit_normal(n: int, like: Tensor) -> Tensor:
+    """Times in (0, 1), more of them in the middle: the sigmoid of a normal number (Esser et al., 2024).  -> (n,)"""
+    return torch.randn(n, device=like.device).sigmoid()
+
+
+def uniform(n: int, like: Tensor) -> Tensor:
+    """Times in [0, 1), all equally often.  -> (n,)"""
+    return torch.rand(n, device=like.device)
+
+
+def flow_loss(model, x: Tensor, times=logit_normal) -> dict[str, Tensor]:
+    """Squared error of the velocity x - eps, mean over batch and pixels.  x (B, ...) in about [-1, 1]"""
+    eps, t = torch.randn_like(x), times(len(x), x)
+    return {"loss": (model(interpolate(x, eps, t), t) - (x - eps)).square().mean()}
+
+
+@torch.no_grad()
+def euler(model, x: Tensor, steps: int) -> Tensor:
+    """From noise x at t = 0 to data at t = 1 in `steps` equal steps, each along the velocity at its start: one
+    evaluation a step.  x (B, ...) -> (B, ...)"""
+    for i in range(steps):
+        x = x + model(x, _time(x, i / steps)) / steps
+    return x
+
+
+@torch.no_grad()
+def midpoint(model, x: Tensor, steps: int) -> Tensor:
+    """The same with the velocity at the middle of each step: two evaluations a step, an error of second order."""
+    for i in range(steps):
+        half = x + model(x, _time(x, i / steps)) / (2 * steps)
+        x = x + model(half, _time(x, (i + 0.5) / steps)) / steps
+    return x
+
+
+@torch.no_grad()
+def straightness(model, x: Tensor, steps: int) -> float:
+    """How far the roads from x are from straight ones, 0 for perfectly straight: the mean of |v - (x_1 - x_0)|^2 over
+    the road, as a share of the mean of |v|^2 (Liu, Gong & Liu, 2023, sec. 2.2, divided by the speed).  x (B, ...)"""
+    start, velocities = x, []
+    for i in range(steps):
+        velocities.append(model(x, _time(x, i / steps)))
+        x = x + velocities[-1] / steps
+    v = torch.stack(velocities)                                   # (steps, B, ...)
+    return ((v - (x - start)).square().mean() / v.square().mean()).item()
+
+
+def _time(x: Tensor, t: float) -> Tensor:
+    return torch.full((len(x),), t, device=x.device)

@@ -1,0 +1,64 @@
+"""A network and the sampler that it was trained for, together in one checkpoint: `load("flow").sample(10, y=7)`.
+Networks know no sampler and samplers no network; here is the one place where they meet."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from course_lib import diffusion, flow
+from course_lib.dit import DiT, DiTConfig
+from course_lib.unet import UNet, UNetConfig
+
+NETWORKS = {"unet": (UNet, UNetConfig), "dit": (DiT, DiTConfig)}
+PATHS = ("flow", "eps", "x0", "v")
+
+
+@dataclass
+class PipelineConfig:
+    network: str = "unet"                      # or "dit"
+    sizes: dict = field(default_factory=dict)  # what the network's own configuration shall be, where not the default
+    path: str = "flow"                         # what the network predicts: the velocity, or eps, x0 or v of diffusion
+    steps: int = 15                            # of the midpoint method for "flow", of DDIM for the others
+    guidance: float = 1.0                      # with labels; see diffusion.guided
+    T: int = 1000                              # steps of the noise schedule, where there is one
+
+
+class Pipeline(nn.Module):
+    """Noise -> images in [0, 1].  The network works on images in [-1, 1]."""
+
+    def __init__(self, config: PipelineConfig):
+        super().__init__()
+        if config.network not in NETWORKS:
+            raise ValueError(f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}")
+        if config.path not in PATHS:
+            raise ValueError(f"unknown path {config.path!r}: choose one of {', '.join(PATHS)}")
+        network, its_config = NETWORKS[config.network]
+        self.config = config
+        self.network = network(its_config(**config.sizes))
+
+    def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None, *,
+               guidance: float | None = None, steps: int | None = None, batch_size: int = 100) -> Tensor:
+        """n images -> (n, 1, 28, 28).  y: the labels, one for all or (n,); None for the unconditional model.
+
+        guidance, steps: those of the configuration, if None.  Raises ValueError for n < 1, and for labels where the
+        network has none."""
+        if n < 1:
+            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
+        device, c = next(self.parameters()).device, self.config
+        x = torch.randn(n, 1, 28, 28, generator=generator, device=device)
+        y = None if y is None else torch.as_tensor(y, device=device).expand(n)
+        parts = [self._draw(x[i], None if y is None else y[i], c.guidance if guidance is None else guidance,
+                            steps or c.steps) for i in torch.arange(n).split(batch_size)]
+        return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
+
+    def _draw(self, x: Tensor, y: Tensor | None, guidance: float, steps: int) -> Tensor:
+        model, null = self.network, self.network.config.n_class
+        if y is not None:                      # guided(..., scale=1) gives the same as partial, at twice the cost
+            model = partial(model, y=y) if guidance == 1 else diffusion.guided(model, y, null, guidance)
+        if self.config.path == "flow":
+            return flow.midpoint(model, x, steps)
+        alphas_cumprod = diffusion.linear_alphas_cumprod(self.config.T)
+        model = diffusion.predicts_eps(diffusion.in_steps(model, self.config.T), alphas_cumprod, self.config.path)
+        return diffusion.ddim(model, x, alphas_cumprod, steps, clip=1.0)

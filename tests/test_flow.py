@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from course_lib import flow
+from course_lib.device import seed, seeded
+
+
+def exact_velocity(mean: float, std: float):
+    """E[x - eps | x_t] where the data are normal, in closed form."""
+    def model(x_t, t):
+        t = t.view(-1, 1)
+        gain = (t * std**2 - (1 - t)) / (t**2 * std**2 + (1 - t) ** 2)
+        return mean + gain * (x_t - t * mean)
+    return model
+
+
+def test_the_road_leads_from_noise_to_data_at_constant_velocity():
+    x, eps = torch.randn(3, 1, 4, 4, generator=seeded()), torch.randn(3, 1, 4, 4, generator=seeded(1))
+    assert_close(flow.interpolate(x, eps, torch.zeros(3)), eps)
+    assert_close(flow.interpolate(x, eps, torch.ones(3)), x)
+    for t in (0.0, 0.7):
+        move = flow.interpolate(x, eps, torch.full((3,), t + 0.25)) - flow.interpolate(x, eps, torch.full((3,), t))
+        assert_close(move / 0.25, x - eps)
+
+
+def test_times_lie_between_zero_and_one_in_their_proportions():
+    seed(0)
+    like = torch.zeros(1)
+    t = flow.logit_normal(20_000, like).sort().values
+    normal = torch.distributions.Normal(0.0, 1.0)
+    assert_close((t < 0.3).float().mean(), normal.cdf(torch.tensor(math.log(0.3 / 0.7))), atol=0.01, rtol=0)
+    u = flow.uniform(20_000, like)
+    assert_close((u < 0.3).float().mean(), torch.tensor(0.3), atol=0.01, rtol=0)
+
+
+def test_the_loss_is_the_mean_squared_error_of_the_velocity():
+    seed(0)
+    x = torch.full((5_000, 4), 0.5)
+    assert flow.flow_loss(lambda x, t: 0 * x, x)["loss"].item() == pytest.approx(1.25, rel=0.03)      # 0.5^2 + 1
+    at_noise = flow.flow_loss(lambda x_t, t: 0.5 - x_t, x, times=lambda n, like: torch.zeros(n))      # knows eps
+    assert at_noise["loss"].item() == pytest.approx(0, abs=1e-10)
+
+
+def test_no_model_beats_the_exact_velocity():
+    seed(0)
+    x = 0.7 + 0.3 * torch.randn(4_000, 1)
+    best, other = exact_velocity(0.7, 0.3), exact_velocity(0.5, 0.4)
+    losses = []
+    for model in (best, other):
+        seed(1)
+        losses.append(flow.flow_loss(model, x)["loss"].item())
+    assert losses[0] < losses[1]
+
+
+@pytest.mark.parametrize("solve, steps", [(flow.euler, 100), (flow.midpoint, 20)])
+def test_with_the_exact_velocity_the_samplers_draw_from_the_data(solve, steps):
+    x = solve(exact_velocity(0.7, 0.3), torch.randn(8_000, 1, generator=seeded()), steps)
+    assert x.mean().item() == pytest.approx(0.7, abs=0.02) and x.std().item() == pytest.approx(0.3, abs=0.02)
+
+
+def test_the_order_of_each_method_by_halving_the_step():
+    """x' = x: the exact end is e. Euler's error halves with the step, the midpoint method's falls to a quarter."""
+    def error(solve, steps):
+        return abs(solve(lambda x, t: x, torch.ones(1, 1, dtype=torch.float64), steps).item() - math.e)
+
+    assert error(flow.euler, 200) / error(flow.euler, 400) == pytest.approx(2, rel=0.02)
+    assert error(flow.midpoint, 200) / error(flow.midpoint, 400) == pytest.approx(4, rel=0.02)
+    assert flow.euler(lambda x, t: x, torch.ones(1, 1), 2).item() == pytest.approx(2.25)
+    assert flow.midpoint(lambda x, t: t.view(-1, 1), torch.zeros(1, 1), 1).item() == pytest.approx(0.5)
+
+
+def test_straightness_is_zero_on_a_straight_road_only():
+    x = torch.randn(5, 2, generator=seeded())
+    assert flow.straightness(lambda x, t: torch.ones_like(x), x, 10) == pytest.approx(0, abs=1e-6)
+
+    def turning(x, t):                                            # a quarter of a circle of radius 1, at constant speed
+        angle = t.view(-1, 1) * math.pi / 2
+        return math.pi / 2 * torch.cat([-angle.sin(), angle.cos()], 1)
+
+    speed, chord = (math.pi / 2) ** 2, 2.0                        # mean |v|^2, |x1 - x0|^2
+    assert flow.straightness(turning, x, 400) == pytest.approx((speed - chord) / speed, abs=0.01)

@@ -1,0 +1,52 @@
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from course_lib import diffusion, flow
+from course_lib.device import seed, seeded
+from course_lib.pipeline import PATHS, Pipeline, PipelineConfig
+
+SMALL = dict(n_class=10, n_channel=4, n_embd=8)
+
+
+def build(**config) -> Pipeline:
+    seed(0)
+    model = Pipeline(PipelineConfig(sizes=SMALL, steps=3, **config))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return model.eval()
+
+
+def test_samples_are_those_of_the_sampler_that_the_configuration_names():
+    model, x = build(guidance=2.0), torch.randn(4, 1, 28, 28, generator=seeded(1))
+    y = torch.tensor([1, 2, 3, 4])
+    expected = flow.midpoint(diffusion.guided(model.network, y, 10, 2.0), x, 3)
+    assert_close(model.sample(4, y, seeded(1)), (expected / 2 + 0.5).clamp(0, 1))
+    expected = flow.midpoint(partial(model.network, y=y), x, 2)
+    assert_close(model.sample(4, y, seeded(1), guidance=1.0, steps=2), (expected / 2 + 0.5).clamp(0, 1))
+    expected = flow.midpoint(model.network, x, 3)
+    assert_close(model.sample(4, generator=seeded(1)), (expected / 2 + 0.5).clamp(0, 1))
+
+
+@pytest.mark.parametrize("path", diffusion.TARGETS)
+def test_a_diffusion_network_is_sampled_by_ddim(path):
+    model, x, a = build(path=path, T=50), torch.randn(2, 1, 28, 28, generator=seeded(1)), \
+        diffusion.linear_alphas_cumprod(50)
+
+    def eps(x, t):
+        return diffusion.to_eps(model.network(x, (t + 1) / 50), x, t, a, path)
+
+    expected = diffusion.ddim(eps, x, a, 3, clip=1.0)
+    assert_close(model.sample(2, generator=seeded(1)), (expected / 2 + 0.5).clamp(0, 1))
+
+
+def test_the_size_of_a_batch_changes_nothing():
+    model, y = build(guidance=2.0), torch.arange(7)
+    assert_close(model.sample(7, y, seeded(3), batch_size=3), model.sample(7, y, seeded(3)), atol=1e-5, rtol=1e-4)
+
+
+def test_all_paths_are_known():
+    assert set(PATHS) == {"flow", *diffusion.TARGETS}
