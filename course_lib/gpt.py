@@ -1,0 +1,367 @@
+"""GPT: a causal transformer that predicts the next token, and writes by predicting again and again.
+
+`GPTConfig()` is GPT-2 in small (Radford et al., 2019): the same weights give the same logits as Hugging Face's. `fast()`
+is the same model with five fields changed, each of which makes it learn more in a minute; lesson 54 measures them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib.transformer import alibi, causal_mask
+
+
+@dataclass
+class GPTConfig:
+    vocab_size: int = 256                      # bytes
+    block_size: int = 128                      # the most tokens it can look back at, itself included
+    n_layer: int = 4
+    n_head: int = 4                            # must divide n_embd
+    n_embd: int = 128
+    dropout: float = 0.0                       # on the embedding and on what each branch adds, in training only
+    positions: str = "learned"                 # "learned" (a vector for each place) or "alibi" (a penalty on distance)
+    bias: bool = True                          # in linear layers
+    affine: bool = True                        # has a layer norm a weight and a bias?
+    zero_init: bool = False                    # do the branches start as zero?
+    gelu: str = "tanh"                         # "tanh" (GPT-2's approximation) or "none" (exact, and faster)
+    tied: bool = True                          # is the table of the embedding also that of the logits?
+
+
+def fast(**changes) -> GPTConfig:
+    """The settings that learn most in a minute on a CPU; changes to them by name."""
+    return GPTConfig(**dict(positions="alibi", bias=False, affine=False, zero_init=True, gelu="none", tied=False) | changes)
+
+
+class Linear(nn.Linear):
+    """nn.Linear that works in the precision of its input: weights stay float32, and are cast on the fly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+
+class Attention(nn.Module):
+    """Multi-head attention of lesson 51, with queries, keys and values from one matrix.  (B, T, C) -> (B, T, C)"""
+
+    def __init__(self, c: GPTConfig):
+        super().__init__()
+        self.n_head = c.n_head
+        self.qkv = Linear(c.n_embd, 3 * c.n_embd, bias=c.bias)
+        self.proj = Linear(c.n_embd, c.n_embd, bias=c.bias)
+
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of every head.  (B, T, C) -> 3 x (B, n_head, T, C / n_head)"""
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)         # (B, T, 3, n_head, C/n_head)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)                                   # 3 x (B, n_head, T, C/n_head)
+        return q, k, v
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """mask: added to the scores, (1 or n_head, T, T), -inf where nobody may look."""
+        q, k, v = self.heads(x)
+        if x.dtype == torch.float32:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        else:                                                                  # PyTorch's is slow in bfloat16 on a CPU
+            scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)        # (B, n_head, T, T)
+            y = (scores + mask).softmax(-1) @ v
+        return self.proj(y.transpose(1, 2).flatten(2))                         # (B, T, C)
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between, on each token alone.  (B, T, C) -> (B, T, C)"""
+
+    def __init__(self, c: GPTConfig):
+        super().__init__()
+        self.fc = Linear(c.n_embd, 4 * c.n_embd, bias=c.bias)
+        self.proj = Linear(4 * c.n_embd, c.n_embd, bias=c.bias)
+        self.gelu = c.gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(F.gelu(self.fc(x), approximate=self.gelu))
+
+
+class Block(nn.Module):
+    """x + attention, then x + MLP, each after a layer norm.  (B, T, C) -> (B, T, C)"""
+
+    def __init__(self, c: GPTConfig):
+        super().__init__()
+        self.norm1, self.attn = nn.LayerNorm(c.n_embd, elementwise_affine=c.affine), Attention(c)
+        self.norm2, self.mlp = nn.LayerNorm(c.n_embd, elementwise_affine=c.affine), MLP(c)
+        self.dropout = nn.Dropout(c.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.dropout(self.attn(self.norm1(x), mask))
+        return x + self.dropout(self.mlp(self.norm2(x)))
+
+
+class GPT(nn.Module):
+    """The model.  idx (B, T) int64 -> logits (B, T, vocab_size) float32; row t predicts token t + 1.
+
+    forward(idx, dtype=torch.bfloat16) keeps the residual stream, and with it all layers, in that precision.
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config, c = config, config
+        if c.n_head < 1 or c.n_embd % c.n_head:
+            raise ValueError(f"n_head={c.n_head} must divide n_embd={c.n_embd}")
+        if c.positions not in ("learned", "alibi"):
+            raise ValueError(f"unknown positions {c.positions!r}: choose learned or alibi")
+        self.tok_emb = nn.Embedding(c.vocab_size, c.n_embd)
+        self.pos_emb = nn.Embedding(c.block_size, c.n_embd) if c.positions == "learned" else None
+        self.dropout = nn.Dropout(c.dropout)
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
+        self.norm = nn.LayerNorm(c.n_embd, elementwise_affine=c.affine)
+        self.head = None if c.tied else Linear(c.n_embd, c.vocab_size, bias=False)
+        may_look = causal_mask(c.block_size)
+        mask = alibi(c.n_head, c.block_size) if c.positions == "alibi" else torch.zeros(1, *may_look.shape)
+        self.register_buffer("mask", mask.masked_fill(~may_look, -math.inf), persistent=False)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Normal weights of size 0.02; the last matrix of each branch smaller, by the number of branches that are added
+        up (GPT-2, section 2.3), or zero."""
+        c = self.config
+        for name, p in self.named_parameters():
+            if name.endswith("proj.weight"):
+                nn.init.normal_(p, std=0.0 if c.zero_init else 0.02 / math.sqrt(2 * c.n_layer))
+            elif p.ndim == 2:
+                nn.init.normal_(p, std=0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(p)
+
+    def embed(self, idx: Tensor) -> Tensor:
+        """What each token is, plus where it stands.  (B, T) -> (B, T, C)"""
+        _check_tokens(idx, self.config)
+        x = self.tok_emb(idx)                                                  # (B, T, C)
+        if self.pos_emb is not None:
+            x = x + self.pos_emb.weight[:idx.shape[1]]
+        return self.dropout(x)
+
+    def forward(self, idx: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        T = idx.shape[-1]
+        x = self.embed(idx).to(dtype)                                          # (B, T, C)
+        mask = self.mask[:, :T, :T].to(dtype)
+        for block in self.blocks:
+            x = block(x, mask)
+        x = self.norm(x)
+        table = self.tok_emb.weight if self.head is None else self.head.weight
+        return F.linear(x, table.to(dtype)).float()                            # (B, T, vocab_size)
+
+
+def _check_tokens(idx: Tensor, c: GPTConfig) -> None:
+    if idx.ndim != 2 or idx.is_floating_point():
+        raise ValueError(f"tokens are whole numbers of shape (B, T), got {idx.dtype} of {tuple(idx.shape)}")
+    if not 1 <= idx.shape[1] <= c.block_size:
+        raise ValueError(f"{idx.shape[1]} tokens do not fit: from 1 to block_size={c.block_size}")
+
+
+def lm_loss(model: nn.Module, idx: Tensor, **kwargs) -> dict[str, Tensor]:
+    """How surprised the model is by each next token, in nats per token.  idx (B, T + 1): T inputs and their targets."""
+    logits = model(idx[:, :-1], **kwargs)                                      # (B, T, vocab_size)
+    return {"loss": F.cross_entropy(logits.flatten(0, 1), idx[:, 1:].flatten())}
+
+
+# ---------------------------------------------------------------------------------------------------------- generation
+
+def next_token(logits: Tensor, temperature: float = 1.0, top_k: int | None = None,
+               generator: torch.Generator | None = None) -> Tensor:
+    """Draw one token per row from softmax(logits / temperature), of the top_k most probable ones only, if given.
+
+    (B, vocab_size) -> (B,) int64.  temperature 0: always the most probable token."""
+    if temperature < 0 or (top_k is not None and top_k < 1):
+        raise ValueError(f"temperature={temperature} must be at least 0 and top_k={top_k} at least 1")
+    if temperature == 0:
+        return logits.argmax(-1)
+    if top_k is not None and top_k < logits.shape[-1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -math.inf)
+    return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator).squeeze(1)
+
+
+def _first_seen(length: int, first: int, block_size: int) -> int:
+    """Which tokens a model sees that are `length` tokens into a text: all from this one on, at most block_size.
+
+    When the block is full it forgets the older half. (To forget one token at each step would move every learned
+    position, and nothing that is kept in a cache would hold any longer.)"""
+    return length - block_size // 2 if length - first > block_size else first
+
+
+@torch.inference_mode()
+def generate_plainly(model: nn.Module, prompt: Tensor, n_new: int, temperature: float = 1.0, top_k: int | None = None,
+                     generator: torch.Generator | None = None) -> Tensor:
+    """Write n_new tokens after one prompt (T,), by reading everything again for each of them.  -> (n_new,) int64
+
+    Short and slow: what `generate` must equal. model: anything with `config.block_size` that returns logits."""
+    prompt, = _check_prompts([prompt], n_new)
+    block = model.config.block_size
+    idx, first = prompt.to(next(model.parameters()).device), max(0, len(prompt) - block)
+    for _ in range(n_new):
+        first = _first_seen(len(idx), first, block)
+        logits = model(idx[None, first:])[:, -1]                               # (1, vocab_size)
+        idx = torch.cat([idx, next_token(logits, temperature, top_k, generator)])
+    return idx[len(prompt):]
+
+
+@torch.inference_mode()
+def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float = 1.0, top_k: int | None = None,
+             generator: torch.Generator | None = None) -> Tensor:
+    """Write n_new tokens after each of B prompts (T_i,) of any lengths, keys and values kept.  -> (B, n_new) int64
+
+    A key and a value depend on nothing that comes later, so those of old tokens are computed once and stay in a cache.
+    Prompts end in the same column: shorter ones begin further right, and nobody looks at the columns before them.
+    Raises ValueError for an empty prompt.
+    """
+    prompts = _check_prompts(prompts, n_new)
+    where, block = next(model.parameters()).device, model.config.block_size
+    B, T = len(prompts), max(map(len, prompts))
+    idx = torch.zeros(B, T + n_new, dtype=torch.long)
+    for row, prompt in zip(idx, prompts):
+        row[T - len(prompt):T] = prompt
+    idx = idx.to(where)
+    first = [T - min(len(p), block) for p in prompts]                          # the first column that each row sees
+    done = min(first)                                                          # columns whose keys are in the cache
+    was_training = model.training
+    model.eval()
+    cache = Cache(model, B, T + n_new)
+    for t in range(T, T + n_new):
+        for i in range(B):                                                     # a full row forgets, and reads again
+            now = _first_seen(t, first[i], block)
+            if now != first[i]:
+                first[i] = now
+                if done > now:
+                    cache.read(idx[i:i + 1, now:done], now, [now], slice(i, i + 1))
+        logits = cache.read(idx[:, done:t], done, first)                       # (B, vocab_size)
+        idx[:, t] = next_token(logits, temperature, top_k, generator)
+        done = t
+    model.train(was_training)
+    return idx[:, T:]
+
+
+class Cache:
+    """Keys and values of B texts in n columns, and the weights in the layout in which one token is multiplied fastest:
+    transposed and contiguous."""
+
+    def __init__(self, model: GPT, B: int, n: int):
+        c = model.config
+        self.model, self.n_head, self.gelu = model, c.n_head, c.gelu
+        p = next(model.parameters())
+        shape = (c.n_layer, B, c.n_head, n, c.n_embd // c.n_head)
+        self.keys, self.values = p.new_zeros(shape), p.new_zeros(shape)        # (n_layer, B, n_head, n, C/n_head)
+        self.layers = [[(layer.weight.T.contiguous(), layer.bias)
+                        for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc, block.mlp.proj)]
+                       for block in model.blocks]
+        self.table = (model.tok_emb if model.head is None else model.head).weight.T.contiguous()
+        self.slope = -model.mask[:, 1:2, :1] if c.positions == "alibi" else None   # (n_head, 1, 1) penalty per token
+
+    def read(self, idx: Tensor, at: int, first: list[int], rows: slice = slice(None)) -> Tensor:
+        """Take in tokens idx (B, T) that stand in columns at, at + 1, ... of these rows, of which row i sees nothing
+        before column first[i]. Their keys and values are stored.  -> logits of the last column (B, vocab_size)"""
+        B, T = idx.shape
+        start, end = min(first), at + T
+        x = self.model.tok_emb.weight[idx]                                     # (B, T, C)
+        C = x.shape[-1]
+        if self.model.pos_emb is not None:
+            place = torch.arange(at, end, device=x.device) - torch.tensor(first, device=x.device)[:, None]  # (B, T)
+            x = x + self.model.pos_emb.weight[place.clamp(min=0)]
+        mask = self.mask(at, end, first, x)                                    # (B or 1, n_head or 1, T, end - start)
+        for i, (block, (qkv, proj, fc, back)) in enumerate(zip(self.model.blocks, self.layers)):
+            heads = _times(block.norm1(x), *qkv).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+            q, k, v = heads                                                    # 3 x (B, n_head, T, C/n_head)
+            self.keys[i, rows, :, at:end], self.values[i, rows, :, at:end] = k, v
+            k, v = self.keys[i, rows, :, start:end], self.values[i, rows, :, start:end]
+            scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])          # (B, n_head, T, end - start)
+            y = (scores if mask is None else scores + mask).softmax(-1) @ v
+            x = x + _times(y.transpose(1, 2).reshape(B, T, C), *proj)
+            x = x + _times(F.gelu(_times(block.norm2(x), *fc), approximate=self.gelu), *back)
+        return self.model.norm(x[:, -1]) @ self.table                          # (B, vocab_size)
+
+    def mask(self, at: int, end: int, first: list[int], x: Tensor) -> Tensor | None:
+        """What is added to the scores of columns at ... end - 1; None if that is nothing."""
+        start = min(first)
+        query, key = torch.arange(at, end, device=x.device)[:, None], torch.arange(start, end, device=x.device)
+        mask = None
+        if self.slope is not None:
+            mask = (self.slope * (key - query))[None]                          # (1, n_head, T, end - start)
+        if end - at > 1 or max(first) > start:
+            begin = torch.tensor(first, device=x.device)[:, None, None]        # (B, 1, 1)
+            hidden = (key > query) | ((key < begin) & (key < query))           # (B, T, end - start); a place before its
+            hidden = hidden[:, None]                                           # text sees itself: no row is empty
+            zero = x.new_zeros(1, 1, 1, 1) if mask is None else mask
+            mask = torch.where(hidden, -math.inf, zero)
+        return mask
+
+
+def _times(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x (B, T, n) times weight (n, m), plus bias (m,) -> (B, T, m)"""
+    return x @ weight if bias is None else torch.addmm(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
+
+
+def _check_prompts(prompts: list[Tensor], n_new: int) -> list[Tensor]:
+    if not len(prompts) or n_new < 1:
+        raise ValueError(f"{len(prompts)} prompts and n_new={n_new}: both must be at least 1")
+    for i, p in enumerate(prompts):
+        if p.ndim != 1 or len(p) == 0 or p.is_floating_point():
+            raise ValueError(f"prompt {i} is {p.dtype} of shape {tuple(p.shape)}: a prompt is a row of at least one "
+                             f"token (T,), for example a line break")
+    return list(prompts)
+
+
+# ------------------------------------------------------------------------------------------------------------ counting
+
+def n_parameters(c: GPTConfig) -> int:
+    """How many numbers a GPT has, by formula: 12 n_layer n_embd^2, and small change."""
+    C = c.n_embd
+    matrices = 12 * C**2 + (9 * C if c.bias else 0)                            # 3 + 1 + 4 + 4, and their biases
+    norms = (2 * c.n_layer + 1) * (2 * C if c.affine else 0)
+    tables = c.vocab_size * C * (1 if c.tied else 2) + (c.block_size * C if c.positions == "learned" else 0)
+    return c.n_layer * matrices + norms + tables
+
+
+def n_flops(c: GPTConfig, T: int | None = None) -> int:
+    """Multiplications and additions in matrix products, to read one text of T (default block_size) tokens once.
+
+    Two per parameter in a matrix and token, and 4 T n_embd per layer and token for attention. A training step costs
+    three times as much: backwards needs two products for each one forwards.  Kaplan et al. (2020), table 1.
+    """
+    T = c.block_size if T is None else T
+    per_token = c.n_layer * (2 * 12 * c.n_embd**2 + 4 * T * c.n_embd) + 2 * c.vocab_size * c.n_embd
+    return T * per_token
+
+
+# -------------------------------------------------------------------------------------------------- the original GPT-2
+
+def to_gpt2(model: GPT) -> dict[str, Tensor]:
+    """The weights by the names, and in the layout, of Hugging Face's GPT2LMHeadModel: matrices stand as (in, out).
+
+    Raises ValueError for a model that GPT-2 cannot be."""
+    _check_gpt2(model.config)
+    return {_gpt2_name(name): p.T.clone() if _is_matrix(name, p) else p.clone()
+            for name, p in model.state_dict().items()} | {"lm_head.weight": model.tok_emb.weight.detach().clone()}
+
+
+def from_gpt2(model: GPT, weights: dict[str, Tensor]) -> GPT:
+    """Fill a model with the weights of a Hugging Face GPT2LMHeadModel of the same size; returns the model."""
+    _check_gpt2(model.config)
+    own = {name: weights[_gpt2_name(name)] for name in model.state_dict()}
+    model.load_state_dict({name: p.T if _is_matrix(name, p) else p for name, p in own.items()})
+    return model
+
+
+def _check_gpt2(c: GPTConfig) -> None:
+    if (c.positions, c.bias, c.affine, c.tied, c.gelu) != ("learned", True, True, True, "tanh"):
+        raise ValueError("GPT-2 has learned positions, biases, affine norms, tied tables and the tanh form of GELU: "
+                         "this model's config differs")
+
+
+def _gpt2_name(name: str) -> str:
+    for ours, theirs in {"tok_emb": "wte", "pos_emb": "wpe", "blocks": "h", "norm1": "ln_1", "norm2": "ln_2",
+                         "norm.": "ln_f.", "attn.qkv": "attn.c_attn", "attn.proj": "attn.c_proj", "mlp.fc": "mlp.c_fc",
+                         "mlp.proj": "mlp.c_proj"}.items():
+        name = name.replace(ours, theirs)
+    return "transformer." + name
+
+
+def _is_matrix(name: str, p: Tensor) -> bool:
+    return name.startswith("blocks") and p.ndim == 2

@@ -1,0 +1,82 @@
+"""Muon (Jordan et al., 2024) beside AdamW: `fit(model, ..., optimizer=muon)`.
+
+A gradient of a weight matrix usually pushes hard in a few directions and hardly at all in the others. Muon takes the
+momentum of the gradients and makes all its singular values nearly 1, so that every direction is learned at one rate.
+PyTorch has it as torch.optim.Muon, for matrices only; here it is put together with AdamW for everything else.
+"""
+
+import torch
+from torch import Tensor, nn
+
+COEFFICIENTS = 3.4445, -4.7750, 2.0315         # chosen by Jordan for speed: singular values end between 0.7 and 1.2
+
+
+def orthogonalise(G: Tensor, steps: int = 5) -> Tensor:
+    """The matrices with the singular vectors of G and singular values near 1, by Newton-Schulz iteration.
+
+    G (..., m, n) -> the same shape. Each step maps every singular value s to 3.4445 s - 4.7750 s^3 + 2.0315 s^5, with
+    matrix products only: no singular vector is ever computed.  What torch.optim.Muon does to its momentum.
+    """
+    if G.ndim < 2:
+        raise ValueError(f"only matrices have singular values, got shape {tuple(G.shape)}")
+    a, b, c = COEFFICIENTS
+    X = G.mT if G.shape[-2] > G.shape[-1] else G                               # wide, so that X X^T is small
+    X = X / X.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)                 # no singular value above 1
+    for _ in range(steps):
+        A = X @ X.mT
+        X = a * X + (b * A + c * A @ A) @ X
+    return X.mT if G.shape[-2] > G.shape[-1] else X
+
+
+class Together:
+    """Several optimisers, each with parameters of its own, behind the face of one."""
+
+    def __init__(self, *optimizers: torch.optim.Optimizer):
+        self.optimizers = optimizers
+
+    @property
+    def param_groups(self) -> list[dict]:
+        return [group for o in self.optimizers for group in o.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for o in self.optimizers:
+            o.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        for o in self.optimizers:
+            o.step()
+
+    def state_dict(self) -> dict:
+        """As one optimiser writes it: the parameters are counted on from one to the next."""
+        state, groups, first = {}, [], 0
+        for o in self.optimizers:
+            part = o.state_dict()
+            state |= {first + i: s for i, s in part["state"].items()}
+            groups += [g | {"params": [first + i for i in g["params"]]} for g in part["param_groups"]]
+            first += sum(len(g["params"]) for g in part["param_groups"])
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, saved: dict) -> None:
+        first, groups = 0, list(saved["param_groups"])
+        for o in self.optimizers:
+            own = [groups.pop(0) for _ in o.param_groups]
+            n = sum(len(g["params"]) for g in own)
+            o.load_state_dict({
+                "state": {i - first: s for i, s in saved["state"].items() if first <= i < first + n},
+                "param_groups": [g | {"params": [i - first for i in g["params"]]} for g in own]})
+            first += n
+
+
+def muon(model: nn.Module, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.1, adam_lr: float = 5e-3,
+         adam_betas: tuple[float, float] = (0.9, 0.95)) -> Together:
+    """Muon for the matrices inside `model.blocks`, AdamW without weight decay for embeddings, logits, biases and norms.
+
+    For `fit(..., optimizer=muon)`, which scales both rates by its schedule.  Raises ValueError for a model without
+    matrices in blocks."""
+    inside = {id(p) for p in model.blocks.parameters() if p.ndim == 2} if hasattr(model, "blocks") else set()
+    if not inside:
+        raise ValueError(f"{type(model).__name__} has no matrix in a part called `blocks`: use the default optimiser")
+    matrices = [p for p in model.parameters() if id(p) in inside]
+    others = [p for p in model.parameters() if id(p) not in inside]
+    return Together(torch.optim.Muon(matrices, lr=lr, momentum=momentum, weight_decay=weight_decay),
+                    torch.optim.AdamW(others, lr=adam_lr, betas=adam_betas, weight_decay=0.0))
