@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parent / "checkpoints"
 
 # kind -> the class and its configuration. Strings: a module is imported only when a checkpoint asks for it.
 KINDS = {
+    "pipeline": ("course_lib.pipeline", "Pipeline", "PipelineConfig"),
     "convnet": ("course_lib.convnet", "ConvNet", "ConvNetConfig"),
     "class_gaussians": ("course_lib.gaussians", "ClassGaussians", "ClassGaussiansConfig"),
     "gaussian_mixture": ("course_lib.gaussians", "GaussianMixture", "GaussianMixtureConfig"),

@@ -17,11 +17,11 @@ def linear_alphas_cumprod(T: int = 1000, first: float = 1e-4, last: float = 0.02
     `first` and `last` are meant for T = 1000; for another T they are scaled so that as much noise is added.  -> (T,)"""
     if T < 1:
         raise ValueError(f"T={T} steps of noise must be at least 1")
-    betas = torch.linspace(first, last, T, dtype=torch.float64) * (1000 / T)
-    if not 0 < betas.min() <= betas.max() < 1:
-        raise ValueError(f"betas from {betas.min():.3g} to {betas.max():.3g} must lie between 0 and 1: use more steps "
-                         f"than T={T}, or smaller betas")
-    return (1 - betas).cumprod(0).float()
+    first, last = first * 1000 / T, last * 1000 / T
+    if not (0 < first < 1 and 0 < last < 1):
+        raise ValueError(f"betas from {first:.3g} to {last:.3g} must lie between 0 and 1: use more steps than "
+                         f"T={T}, or smaller betas")
+    return (1 - torch.linspace(first, last, T, dtype=torch.float64)).cumprod(0).float()
 
 
 def cosine_alphas_cumprod(T: int = 1000, s: float = 0.008) -> Tensor:

@@ -33,6 +33,7 @@ def flow_loss(model, x: Tensor, times=logit_normal) -> dict[str, Tensor]:
 def euler(model, x: Tensor, steps: int) -> Tensor:
     """From noise x at t = 0 to data at t = 1 in `steps` equal steps, each along the velocity at its start: one
     evaluation a step.  x (B, ...) -> (B, ...)"""
+    _at_least_one(steps)
     for i in range(steps):
         x = x + model(x, _time(x, i / steps)) / steps
     return x
@@ -41,6 +42,7 @@ def euler(model, x: Tensor, steps: int) -> Tensor:
 @torch.no_grad()
 def midpoint(model, x: Tensor, steps: int) -> Tensor:
     """The same with the velocity at the middle of each step: two evaluations a step, an error of second order."""
+    _at_least_one(steps)
     for i in range(steps):
         half = x + model(x, _time(x, i / steps)) / (2 * steps)
         x = x + model(half, _time(x, (i + 0.5) / steps)) / steps
@@ -51,6 +53,7 @@ def midpoint(model, x: Tensor, steps: int) -> Tensor:
 def straightness(model, x: Tensor, steps: int) -> float:
     """How far the roads from x are from straight ones, 0 for perfectly straight: the mean of |v - (x_1 - x_0)|^2 over
     the road, as a share of the mean of |v|^2 (Liu, Gong & Liu, 2023, sec. 2.2, divided by the speed).  x (B, ...)"""
+    _at_least_one(steps)
     start, velocities = x, []
     for i in range(steps):
         velocities.append(model(x, _time(x, i / steps)))
@@ -61,3 +64,8 @@ def straightness(model, x: Tensor, steps: int) -> float:
 
 def _time(x: Tensor, t: float) -> Tensor:
     return torch.full((len(x),), t, device=x.device)
+
+
+def _at_least_one(steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")

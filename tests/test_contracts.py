@@ -35,13 +35,18 @@ from course_lib import (
     data,
     dcgan,
     device,
+    diffusion,
+    dit,
+    flow,
     gan,
     gaussians,
     leaderboard,
     metrics,
     mlp,
+    pipeline,
     plots,
     train,
+    unet,
     vae,
 )
 from course_lib.augment import augment
@@ -79,6 +84,8 @@ ON_CPU = "computes on the CPU by contract, with values of its input"
 DRAWS = "draws on the CPU"
 NO_TENSOR = "handles no tensor"
 CONFIG = "a plain record: the model that it configures checks it"
+NUMBERS = "reads the schedule, which stays on the CPU, as plain numbers"
+SHAPES = "PyTorch checks the shapes"
 INHERITED = "checks nothing itself: the methods do"
 
 
@@ -214,6 +221,31 @@ def critic(n_class=0):
 def short_game(n, **settings):
     players = drawer(), critic()
     return gan.fit_gan(*players, data.Batches(images(2 * n), batch_size=n), steps=2, n_latent=5, **settings)
+
+
+def schedule():
+    return diffusion.linear_alphas_cumprod(50)
+
+
+def zero(x, t, y=None):
+    return 0 * x
+
+
+def times(n):
+    return torch.arange(n, device=WHERE)
+
+
+def a_unet(n_class=0):
+    return there(lambda: unet.UNet(unet.UNetConfig(n_class=n_class, n_channel=4, n_embd=8)).eval())
+
+
+def a_dit(n_class=0, **config):
+    return there(lambda: dit.DiT(dit.DiTConfig(n_class=n_class, n_layer=1, n_head=2, n_embd=8, **config)).eval())
+
+
+def a_pipeline(**config):
+    sizes = dict(n_class=10, n_channel=4, n_embd=8)
+    return there(lambda: pipeline.Pipeline(pipeline.PipelineConfig(sizes=sizes, steps=2, **config)).eval())
 
 
 def row():
@@ -431,6 +463,84 @@ REGISTRY = {
         lambda n: torch.rand(n, generator=device.seeded(n)), (N,), harmless="every whole number is a seed",
         cpu_only="a CUDA generator needs a GPU"),
 
+    "diffusion.linear_alphas_cumprod": Entry(
+        lambda n: there(lambda: diffusion.linear_alphas_cumprod(n + 30)), None,
+        lambda: diffusion.linear_alphas_cumprod(10), "T=10"),
+    "diffusion.cosine_alphas_cumprod": Entry(
+        lambda n: there(lambda: diffusion.cosine_alphas_cumprod(n)), (N,),
+        lambda: diffusion.cosine_alphas_cumprod(0), "T=0"),
+    "diffusion.per_sample": Entry(
+        lambda n: diffusion.per_sample(schedule(), times(n), images(n)), (N, 1, 1, 1), harmless=SHAPES),
+    "diffusion.q_sample": Entry(
+        lambda n: diffusion.q_sample(images(n), times(n), randn(n, 1, 28, 28), schedule()), (N, 1, 28, 28),
+        harmless=SHAPES),
+    "diffusion.target_of": Entry(
+        lambda n: diffusion.target_of(images(n), times(n), images(n), schedule(), "v"), (N, 1, 28, 28),
+        lambda: diffusion.target_of(images(3), times(3), images(3), schedule(), "score"), "'score'"),
+    "diffusion.to_eps": Entry(
+        lambda n: diffusion.to_eps(images(n), images(n), times(n), schedule(), "x0"), (N, 1, 28, 28),
+        lambda: diffusion.to_eps(images(3), images(3), times(3), schedule(), "score"), "'score'"),
+    "diffusion.to_x0": Entry(
+        lambda n: diffusion.to_x0(images(n), images(n), times(n), schedule()), (N, 1, 28, 28), harmless=SHAPES),
+    "diffusion.predicts_eps": Entry(
+        lambda n: diffusion.predicts_eps(zero, schedule(), "v")(images(n), times(n)), (N, 1, 28, 28),
+        lambda: diffusion.predicts_eps(zero, schedule(), "score")(images(3), times(3)), "'score'"),
+    "diffusion.diffusion_loss": Entry(
+        lambda n: diffusion.diffusion_loss(zero, images(n), schedule())["loss"], (),
+        lambda: diffusion.diffusion_loss(zero, images(3), schedule(), "score"), "'score'"),
+    "diffusion.ddim_step": Entry(
+        lambda n: diffusion.ddim_step(images(n), images(n), 9, 4, schedule(), 1.0), (N, 1, 28, 28),
+        lambda: diffusion.ddim_step(images(3), images(3), 4, 9, schedule()), "from t=4 to t_next=9", cpu_only=NUMBERS),
+    "diffusion.ddpm_step": Entry(
+        lambda n: diffusion.ddpm_step(images(n), images(n), 9, schedule(), 1.0), (N, 1, 28, 28),
+        lambda: diffusion.ddpm_step(images(3), images(3), 50, schedule()), "t=50",
+        cpu_only=NUMBERS),
+    "diffusion.ddpm": Entry(
+        lambda n: diffusion.ddpm(zero, images(n), schedule()), (N, 1, 28, 28),
+        harmless="every schedule is one, and the model checks its input", cpu_only=NUMBERS),
+    "diffusion.ddim": Entry(
+        lambda n: diffusion.ddim(zero, images(n), schedule(), 5, 1.0), (N, 1, 28, 28),
+        lambda: diffusion.ddim(zero, images(3), schedule(), 51), "steps=51", cpu_only=NUMBERS),
+    "diffusion.in_steps": Entry(
+        lambda n: diffusion.in_steps(zero, 50)(images(n), times(n)), (N, 1, 28, 28), harmless="wraps any function"),
+    "diffusion.spread": Entry(
+        lambda n: exactly(len(diffusion.spread(50, n)), n), None, lambda: diffusion.spread(50, 0), "steps=0"),
+    "diffusion.guided": Entry(
+        lambda n: diffusion.guided(a_unet(10), labels(n), 10, 2.0)(images(n), rand(n)), (N, 1, 28, 28),
+        harmless="the model checks its input"),
+    "diffusion.drop_labels": Entry(
+        lambda n: diffusion.drop_labels(labels(n), 10), (N,), lambda: diffusion.drop_labels(labels(3), 10, 10),
+        "share=10"),
+
+    "dit.DiTConfig": Entry(lambda n: dit.DiTConfig(), harmless=CONFIG),
+    "dit.patchify": Entry(lambda n: dit.patchify(images(n), 4), (N, 49, 16), harmless=SHAPES),
+    "dit.unpatchify": Entry(lambda n: dit.unpatchify(rand(n, 49, 16), 4, 28), (N, 1, 28, 28), harmless=SHAPES),
+    "dit.modulate": Entry(lambda n: dit.modulate(rand(n, 5, 4), rand(n, 4), rand(n, 4)), (N, 5, 4), harmless=SHAPES),
+    "dit.DiTBlock": Entry(lambda n: there(lambda: dit.DiTBlock(8, 2)), harmless="DiT checks the sizes"),
+    "dit.DiTBlock.attend": Entry(
+        lambda n: there(lambda: dit.DiTBlock(8, 2)).attend(rand(n, 5, 8)), (N, 5, 8), harmless=SHAPES),
+    "dit.DiTBlock.forward": Entry(
+        lambda n: there(lambda: dit.DiTBlock(8, 2))(rand(n, 5, 8), rand(n, 8)), (N, 5, 8), harmless=SHAPES),
+    "dit.DiT": Entry(lambda n: a_dit(), None, lambda: a_dit(patch=5), "patch=5"),
+    "dit.DiT.forward": Entry(
+        lambda n: a_dit(10)(images(n), rand(n), labels(n)), (N, 1, 28, 28), lambda: a_dit()(torch.rand(3, 784), 0.5),
+        "(3, 784)"),
+
+    "flow.interpolate": Entry(
+        lambda n: flow.interpolate(images(n), images(n), rand(n)), (N, 1, 28, 28), harmless=SHAPES),
+    "flow.logit_normal": Entry(lambda n: flow.logit_normal(n, images(1)), (N,), harmless="PyTorch checks the number"),
+    "flow.uniform": Entry(lambda n: flow.uniform(n, images(1)), (N,), harmless="PyTorch checks the number"),
+    "flow.flow_loss": Entry(
+        lambda n: flow.flow_loss(zero, images(n))["loss"], (), harmless="the model checks its input"),
+    "flow.euler": Entry(
+        lambda n: flow.euler(zero, images(n), 2), (N, 1, 28, 28), lambda: flow.euler(zero, images(3), 0), "steps=0"),
+    "flow.midpoint": Entry(
+        lambda n: flow.midpoint(zero, images(n), 2), (N, 1, 28, 28), lambda: flow.midpoint(zero, images(3), 0),
+        "steps=0"),
+    "flow.straightness": Entry(
+        lambda n: exactly(0 <= flow.straightness(lambda x, t: x, images(n), 3) < 1, True), None,
+        lambda: flow.straightness(zero, images(3), 0), "steps=0", cpu_only="returns a number"),
+
     "gan.discriminator_loss": Entry(
         lambda n: gan.discriminator_loss(randn(n), randn(n)), (), harmless="takes any two sets of numbers"),
     "gan.generator_loss": Entry(lambda n: gan.generator_loss(randn(n)), (), harmless="takes any numbers"),
@@ -564,6 +674,12 @@ REGISTRY = {
     "mlp.softmax_regression": Entry(
         lambda n: there(mlp.softmax_regression)(images(n)), (N, 10), lambda: mlp.softmax_regression(0), "n_input=0"),
 
+    "pipeline.PipelineConfig": Entry(lambda n: pipeline.PipelineConfig(), harmless=CONFIG),
+    "pipeline.Pipeline": Entry(lambda n: a_pipeline(), None, lambda: a_pipeline(path="road"), "'road'"),
+    "pipeline.Pipeline.sample": Entry(
+        lambda n: a_pipeline().sample(n, labels(n), guidance=2.0), (N, 1, 28, 28),
+        lambda: a_pipeline().sample(0), "n=0"),
+
     "plots.tile": Entry(lambda n: plots.tile(images(n)), None, lambda: plots.tile(torch.rand(3, 28, 28)), "(3, 28, 28)",
                         cpu_only=DRAWS),
     "plots.grid": Entry(
@@ -595,6 +711,20 @@ REGISTRY = {
     "train.fit": Entry(
         lambda n: exactly(len(short_training(n)), 2), None, lambda: short_training(3, ema=1.0), "ema=1.0",
         cpu_only="fake CUDA tensors know no backward pass"),
+
+    "unet.UNetConfig": Entry(lambda n: unet.UNetConfig(), harmless=CONFIG),
+    "unet.time_features": Entry(lambda n: unet.time_features(rand(n), 8), (N, 8), harmless=SHAPES),
+    "unet.TimeAndLabel": Entry(lambda n: there(lambda: unet.TimeAndLabel(10, 8)), harmless=INHERITED),
+    "unet.TimeAndLabel.forward": Entry(
+        lambda n: there(lambda: unet.TimeAndLabel(10, 8))(rand(n), labels(n)), (N, 8),
+        lambda: unet.TimeAndLabel(0, 8)(torch.rand(3), torch.arange(3)), "n_class=0"),
+    "unet.TimedBlock": Entry(lambda n: there(lambda: unet.TimedBlock(4, 8)), harmless=INHERITED),
+    "unet.TimedBlock.forward": Entry(
+        lambda n: there(lambda: unet.TimedBlock(4, 8))(rand(n, 4, 7, 7), rand(n, 8)), (N, 4, 7, 7), harmless=SHAPES),
+    "unet.UNet": Entry(lambda n: a_unet(), harmless=INHERITED),
+    "unet.UNet.forward": Entry(
+        lambda n: a_unet(10)(images(n), rand(n), labels(n)), (N, 1, 28, 28),
+        lambda: a_unet()(torch.rand(3, 784), 0.5), "(3, 784)"),
 
     "vae.VAEConfig": Entry(lambda n: vae.VAEConfig(), harmless=CONFIG),
     "vae.MixtureVAEConfig": Entry(lambda n: vae.MixtureVAEConfig(), harmless=CONFIG),

@@ -24,10 +24,10 @@ def test_the_closed_form_is_the_product_of_single_steps():
     a = diffusion.linear_alphas_cumprod(50)
     step = torch.cat([a[:1], a[1:] / a[:-1]])                     # alpha of each step
     mean, var = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    for s in step.double():                                       # x_t = sqrt(alpha) x_{t-1} + sqrt(1 - alpha) noise
+    for s in step[:16].double():                                  # x_t = sqrt(alpha) x_{t-1} + sqrt(1 - alpha) noise
         mean, var = s.sqrt() * mean, s * var + 1 - s
-    x = diffusion.q_sample(torch.ones(20_000, 1), torch.full((20_000,), 49), cloud(20_000, 1), a)
-    assert_close(a[-1].double().sqrt(), mean[0], rtol=1e-5, atol=0)
+    x = diffusion.q_sample(torch.ones(20_000, 1), torch.full((20_000,), 15), cloud(20_000, 1), a)
+    assert_close(a[15].double().sqrt(), mean[0], rtol=1e-5, atol=0)
     assert_close(x.mean().double(), mean[0], rtol=0, atol=0.02)
     assert_close(x.var().double(), var[0], rtol=0.03, atol=0)
 
