@@ -1,7 +1,7 @@
 """GPT: a causal transformer that predicts the next token, and writes by predicting again and again.
 
-`GPTConfig()` is GPT-2 in small (Radford et al., 2019): the same weights give the same logits as Hugging Face's. `fast()`
-is the same model with five fields changed, each of which makes it learn more in a minute; lesson 54 measures them.
+`GPTConfig()` is GPT-2 in small (Radford et al., 2019): the same weights give the same logits as Hugging Face's.
+`fast()` is the same model with a few fields changed, so that it learns more in a minute; lesson 54 measures them.
 """
 
 import math
@@ -32,7 +32,8 @@ class GPTConfig:
 
 def fast(**changes) -> GPTConfig:
     """The settings that learn most in a minute on a CPU; changes to them by name."""
-    return GPTConfig(**dict(positions="alibi", bias=False, affine=False, zero_init=True, gelu="none", tied=False) | changes)
+    settings = dict(positions="alibi", bias=False, affine=False, zero_init=True, gelu="none", tied=False)
+    return GPTConfig(**settings | changes)
 
 
 class Linear(nn.Linear):

@@ -60,7 +60,8 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
         lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0,
         warmup: int = 0, decay: float = 0.0, clip: float | None = 1.0, ema: float | None = None,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None, eval_every: int | None = None,
-        autocast: bool | None = None, resume: str | Path | None = None, save_every: int = 200,
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None, autocast: bool | None = None,
+        resume: str | Path | None = None, save_every: int = 200,
         progress: bool = True, label: str = "") -> History:
     """Train `model` in place with AdamW (Loshchilov & Hutter, 2019) for `steps` batches of `loader`.
 
@@ -70,6 +71,8 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     ema         decay of an exponential moving average of the weights. The average is what `evaluate` sees and what
                 `model` holds at the end. The decay grows to `ema`, so that the random start is forgotten quickly.
     evaluate    called as `evaluate(model)` in eval mode every `eval_every` steps and at the end
+    optimizer   called as `optimizer(model)`; what it returns is used in place of AdamW (`lr`, `betas`, `weight_decay`
+                then mean nothing). `warmup` and `decay` scale the rate that each of its groups has.
     autocast    bfloat16 where it is safe; None means on CUDA only, so that CPU numbers can be compared
     resume      a file that keeps the state of the run. When `fit` is interrupted, call it again in the same way with
                 this file: it goes on where it stopped and ends with the same bits. The file is removed at the end.
@@ -79,11 +82,15 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     """
     _check(steps, ema, decay, eval_every, save_every)
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
+    if optimizer is None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
+    else:
+        optimizer = optimizer(model)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     average = AveragedModel(model, multi_avg_fn=_ema_update(ema)) if ema else None    # buffers are copied, not averaged
     history = History()
     use_bf16 = device.type == "cuda" if autocast is None else autocast
-    settings = dict(steps=steps, lr=lr, betas=list(betas), weight_decay=weight_decay, warmup=warmup, decay=decay,
+    settings = dict(steps=steps, lr=peaks, betas=list(betas), weight_decay=weight_decay, warmup=warmup, decay=decay,
                     clip=clip, ema=ema)
     done, place = _load_state(resume, settings, model, average, optimizer, history, device)
     batches = _Endless(loader, place)
@@ -103,8 +110,8 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
                 for name, value in zip(names, row):
                     if not math.isfinite(value):
                         raise FloatingPointError(
-                            f"step {first + i} of {steps}: the term {name!r} is {value}. Lower lr={lr:g}, clip the "
-                            f"gradient, or look for a log(0) or a division by 0 in the loss")
+                            f"step {first + i} of {steps}: the term {name!r} is {value}. Lower lr={peaks[0]:g}, clip "
+                            f"the gradient, or look for a log(0) or a division by 0 in the loss")
                 for name, value in zip(names, row):
                     history.terms.setdefault(name, []).append(value)
             unread.clear()
@@ -113,8 +120,8 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     try:
         model.train()
         while done < steps:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(done, steps, lr, warmup, decay)
+            for group, peak in zip(optimizer.param_groups, peaks):
+                group["lr"] = learning_rate(done, steps, peak, warmup, decay)
             batch = [t.to(device) for t in next(batches)]
             with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
                 terms = loss_fn(model, *batch)

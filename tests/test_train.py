@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib.data import Batches
 from course_lib.device import seed, seeded
+from course_lib.muon import muon
 from course_lib.train import History, fit, learning_rate
 
 
@@ -154,6 +155,57 @@ def test_an_interrupted_run_ends_with_the_same_bits(kind, at, tmp_path, capsys):
     assert not path.exists()
 
 
+def two_optimizers(model):
+    """Muon for the matrices in `blocks`, AdamW for the rest: two optimisers, three groups, two kinds of state."""
+    return muon(model, lr=0.02, adam_lr=0.01)
+
+
+class TwoParts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        seed(0)
+        self.blocks = nn.ModuleList([nn.Linear(3, 8), nn.Linear(8, 8)])
+        self.head = nn.Linear(8, 1)
+
+    def forward(self, x):
+        for layer in self.blocks:
+            x = layer(x).relu()
+        return self.head(x)
+
+
+def test_a_given_optimiser_takes_the_steps_with_the_rates_of_its_groups_scaled():
+    x, y = problem()
+    mine, theirs = TwoParts(), TwoParts()
+    seed(5)
+    fit(mine, squared_error, Batches(x, y, batch_size=16), steps=6, decay=1.0, clip=None, optimizer=two_optimizers)
+    optimizers = [torch.optim.Muon([p for p in theirs.blocks.parameters() if p.ndim == 2], lr=0.02, weight_decay=0.1),
+                  torch.optim.AdamW([p for n, p in theirs.named_parameters() if p.ndim == 1 or "head" in n], lr=0.01,
+                                    betas=(0.9, 0.95), weight_decay=0.0)]
+    seed(5)
+    batches = [batch for _ in range(2) for batch in Batches(x, y, batch_size=16)]
+    for step, batch in enumerate(batches[:6]):
+        theirs.zero_grad()
+        squared_error(theirs, *batch)["loss"].backward()
+        for optimizer, rate in zip(optimizers, (0.02, 0.01)):
+            optimizer.param_groups[0]["lr"] = rate * (6 - step) / 6
+            optimizer.step()
+    torch.testing.assert_close(weights(mine), weights(theirs))
+
+
+@pytest.mark.parametrize("at", [7, 13])
+def test_an_interrupted_run_with_two_optimisers_ends_with_the_same_bits(at, tmp_path):
+    settings = dict(steps=20, warmup=3, decay=0.5, save_every=4, progress=False, optimizer=two_optimizers)
+    whole, part, again, path = TwoParts(), TwoParts(), TwoParts(), tmp_path / "run.safetensors"
+    seed(5)
+    fit(whole, squared_error, Batches(*problem(), batch_size=10), **settings)
+    seed(5)
+    with pytest.raises(KeyboardInterrupt):
+        fit(part, stopping(squared_error, at), Batches(*problem(), batch_size=10), resume=path, **settings)
+    seed(99)
+    fit(again, squared_error, Batches(*problem(), batch_size=10), resume=path, **settings)
+    assert torch.equal(weights(again), weights(whole))
+
+
 def test_a_killed_process_goes_on_where_it_stopped(tmp_path):
     script = textwrap.dedent("""
         import os, sys, torch
@@ -227,7 +279,7 @@ def test_a_saved_state_of_something_else_is_refused_in_one_line(tmp_path):
             fit(model, stopping(squared_error, 8), data, steps=10, save_every=3, resume=path, **settings)
 
     interrupted(small_model())
-    with pytest.raises(ValueError, match=r"other settings \{'lr': 0.001\}"):
+    with pytest.raises(ValueError, match=r"other settings \{'lr': \[0.001\]\}"):
         fit(small_model(), squared_error, data, steps=10, lr=0.5, resume=path)
     with pytest.raises(ValueError, match="belongs to another model"):
         fit(nn.Linear(3, 1), squared_error, data, steps=10, resume=path)

@@ -1,8 +1,8 @@
-"""Text as bytes, with no network: `text = load_text("docs")`, `text.train`, `text.test`; `encode("Ada")`, `decode(idx)`.
+"""Text as bytes, with no network: `text = load_text("docs")`, `text.train`, `text.test`; `encode("Ada")`, `decode(x)`.
 
 A token is a byte, so the vocabulary is 256 whatever the language, and nothing is unknown. The texts come with Python:
 `docs` is the language reference that `help("for")` shows, `code` the source of the standard library. They differ a
-little between versions of Python; the split does not: a section or module with the same name is on the same side.
+little between versions of Python; a paragraph or module that two versions share is on the same side of the split.
 """
 
 import difflib
@@ -68,7 +68,7 @@ def _is_test(title: str) -> bool:
 
 
 class Windows:
-    """Random pieces of a text: `for (idx,) in Windows(text.train, batch_size=16, block_size=128)`, idx (B, T + 1) int64.
+    """Random pieces of a text: `for (idx,) in Windows(text.train, batch_size=16, block_size=128)`, idx (B, T + 1).
 
     T + 1, because the byte after each of the first T is its target. One pass is about one epoch; the places are drawn
     from PyTorch's global generator.
