@@ -71,8 +71,8 @@ def pca():
 
 def autoencoder():
     """Lesson 21's convolutional autoencoder with codes of 16 numbers: 2,000 batches of 64 training digits, squared
-    error, AdamW, learning rate falling over the last 70 %, average of the last weights. It draws codes from the Gaussian
-    of the training digits' codes.
+    error, AdamW, learning rate falling over the last 70 %, average of the last weights. It draws codes from the
+    Gaussian of the training digits' codes.
 
     Learning rate and steps were chosen on 800 of the training digits."""
     model, history = _autoencoder(n_latent=16)
@@ -81,7 +81,8 @@ def autoencoder():
 
 
 def autoencoder_2d():
-    """The same with codes of 2 numbers, for lesson 21's map of all digits."""
+    """Lesson 21's convolutional autoencoder with codes of 2 numbers, for the map of all digits; otherwise as
+    `autoencoder`."""
     model, history = _autoencoder(n_latent=2)
     return model, _rebuilds(model, dict(seed=0, steps=len(history), seconds=round(history.seconds, 1), metrics={}))
 
