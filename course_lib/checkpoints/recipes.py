@@ -12,6 +12,7 @@ import torch
 from course_lib.augment import augment
 from course_lib.autoencoder import PCA, Autoencoder, AutoencoderConfig, reconstruction_loss
 from course_lib.baselines import Noise, NoiseConfig, TrainingDigits, TrainingDigitsConfig
+from course_lib.checkpoint import load as load_checkpoint
 from course_lib.checkpoint import metadata
 from course_lib.classify import accuracy, classifier_loss
 from course_lib.convnet import ConvNet, ConvNetConfig
@@ -20,6 +21,7 @@ from course_lib.device import seed, seeded
 from course_lib.gaussians import ClassGaussians, GaussianMixture
 from course_lib.metrics import measure
 from course_lib.train import fit
+from course_lib.vae import VAE, MixtureVAE, VAEConfig, annealed
 
 
 def judge():
@@ -103,6 +105,27 @@ def _rebuilds(model, made: dict) -> dict:
     """Adds how far the test digits are from their reconstructions: squared error, summed over pixels."""
     error = reconstruction_loss(model, load("digits").test.x)["loss"].item()
     return made | {"metrics": made["metrics"] | {"reconstruction": float(f"{error:.4g}")}}
+
+
+def vae():
+    """Lesson 31's VAE: 7,000 batches of 64 training digits, beta from 0 to 1 over the first tenth, AdamW with the
+    learning rate falling over the last 60 %, average of the last weights. Its images are drawn with sharpness 3.
+
+    The sharpness was chosen on reconstructions of training digits."""
+    digits, steps = load("digits"), 7_000
+    seed(0)
+    model = VAE(VAEConfig(sharpness=3.0)).to(memory_format=torch.channels_last)
+    history = fit(model, annealed(steps // 10), Batches(digits.train.x, batch_size=64), steps, lr=2e-3,
+                  betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.998, label="vae")
+    return model, _generator(model, "VAE", lesson=31, steps=steps, seconds=history.seconds)
+
+
+def vae_mixture():
+    """The networks of `vae` with another prior: 20 Gaussians, fitted by EM to codes of the 4,000 training digits."""
+    start = time.perf_counter()
+    model = MixtureVAE.fit(load_checkpoint("vae"), load("digits").train.x, generator=seeded(0))
+    made, seconds = metadata("vae"), time.perf_counter() - start
+    return model, _generator(model, "VAE", lesson=31, steps=made["steps"], seconds=made["seconds"] + seconds)
 
 
 def training_digits():
