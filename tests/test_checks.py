@@ -72,7 +72,7 @@ def test_each_slip_is_told_from_all_others(task):
     for slip in task.slips:
         for _ in range(2 * (slip.wrong is not None)):
             assert str(mistake_of(task, slip.wrong)) == " ".join(slip.sentence.split())
-        assert slip.hint
+        assert slip.hint or task.hint
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
@@ -238,6 +238,18 @@ def test_the_line_of_the_learner_is_named():
 def test_the_general_sentence_shows_input_expected_and_got():
     sentence = str(mistake_of(DISTANCES, lambda x, y: 3 * (x[:, None] - y).square().sum(-1) + 1))
     assert "should be" in sentence and "at [0, 0]" in sentence and "x = [[" in sentence and "y = [[" in sentence
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda y: 3 * y, "(all of it is 3 times what it should be)"), (lambda y: -y, "(all of it is -1 times"),
+    (lambda y: y.T, "(its numbers are right, and its axes are in another order)"),
+    (lambda y: y.flatten(), "(its numbers are right: reshape it)"),
+    (lambda y: y.flip(0), ""), (lambda y: y + 1, ""), (lambda y: 0 * y, ""),
+])
+def test_the_general_sentence_tells_what_is_right_about_a_wrong_result(change, words):
+    task = Implementation("double", lambda x: 2 * x, cases=lambda g: [(rand(g, 3, 2),), (rand(g, 1, 2),)])
+    sentence = str(mistake_of(task, lambda x: change(2 * x)))
+    assert words in sentence and (words != "" or "(its" not in sentence and "(all" not in sentence)
 
 
 def test_what_a_function_prints_is_shown_once_and_in_measure(capsys):

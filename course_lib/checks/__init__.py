@@ -33,6 +33,7 @@ import ctypes
 import functools
 import inspect
 import io
+import itertools
 import linecache
 import random
 import signal
@@ -323,11 +324,12 @@ class Implementation:
 
     def compare(self, fn: Callable) -> None:
         cases = self.cases(torch.Generator().manual_seed(random.SystemRandom().getrandbits(63)))
-        wanted = [self.outcome(self.right, case) for case in cases]
-        got, failed = [], None
+        wanted, noise = zip(*[(self.outcome(self.right, case), _drawn()) for case in cases])
+        got, failed, own_noise = [], None, False
         for case, want in zip(cases, wanted):
             try:
                 got.append(self.outcome(fn, case, want))
+                own_noise |= _drawn() and not any(noise)
             except Mistake as mistake:             # one case fails: perhaps another says why
                 if not got and (str(mistake).endswith(NOT_WRITTEN) or "was stopped after" in str(mistake)):
                     raise
@@ -338,6 +340,10 @@ class Implementation:
         values = [(g, w) for g, w in zip(got, wanted) if g is not None]
         if not failed and all(self.same(g, w) for g, w in values):
             return
+        if own_noise and any(not self.same(self.outcome(fn, case, want, seed=1), g)   # a layer may be made, then filled
+                             for case, want, g in zip(cases, wanted, got) if g is not None):
+            raise Mistake(f"{self.name} draws random numbers of its own: what it returns must depend on its arguments "
+                          "alone")
         for slip in self.slips * bool(values):
             if self.explains(slip, cases, wanted, got):
                 raise Mistake(slip.sentence, slip.hint)
@@ -346,14 +352,14 @@ class Implementation:
                 raise Mistake(self.difference(case, g, w))
         raise failed
 
-    def outcome(self, fn: Callable, case: tuple, want: dict | None = None) -> dict[str, Tensor]:
+    def outcome(self, fn: Callable, case: tuple, want: dict | None = None, seed: int = 0) -> dict[str, Tensor]:
         """What fn makes of a case, by label, and the gradients, where they are asked for. With `want`, the outcome of
         the right function, it is built like that one or a Mistake is raised. All draw the same random numbers."""
         case = copy.deepcopy(case)
         names = list(inspect.signature(self.right).parameters)
         leaves = {names.index(name): case[names.index(name)].requires_grad_() for name in self.gradient}
         args = [a.clone() if i in leaves else a for i, a in enumerate(case)]           # a leaf cannot change in place
-        torch.default_generator.manual_seed(0)
+        torch.default_generator.manual_seed(seed)
         learner = functools.partial(call, self.name, fn)
         result = self.run(learner, *args) if self.run else {"": learner(*args)}
         like = want["like"] if want else result
@@ -361,6 +367,8 @@ class Implementation:
         if leaves and (differentiable := [t for t in tensors.values() if t.requires_grad]):
             for i, g in zip(leaves, self.gradients(differentiable, list(leaves.values()))):
                 tensors[f"gradient with respect to {names[i]}"] = g
+        elif leaves and want:                      # a constant needs no graph
+            tensors |= {key: t for key, t in want.items() if key.startswith("gradient with ") and not t.any()}
         return tensors if want else tensors | {"like": result}
 
     def gradients(self, tensors: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
@@ -408,7 +416,8 @@ class Implementation:
                         "torch.tensor(...), NumPy or torch.no_grad() cut its graph")
             g = got[key].detach()
             if g.shape != w.shape:
-                return f"{what} has shape {tuple(g.shape)}, and {tuple(w.shape)} is asked for, {inputs}"
+                return (f"{what} has shape {tuple(g.shape)}, and {tuple(w.shape)} is asked for"
+                        f"{self.resemblance(g, w)}, {inputs}")
             if close(g, w, self.rtol, self.atol):
                 continue
             bad = ~torch.isclose(g.double(), w.double(), self.rtol, self.atol, equal_nan=True)
@@ -416,8 +425,47 @@ class Implementation:
             where = f" at {list(at)}" if at else ""
             odd = " (is it rounded? its dtype is " + str(g.dtype).removeprefix("torch.") + ")" if (
                 w.dtype.is_floating_point and not g.dtype.is_floating_point) else ""
-            return f"{what} should be {w[at].item():.4g}{where} and is {g[at].item():.4g}{odd}, {inputs}"
+            return (f"{what} should be {w[at].item():.4g}{where} and is {g[at].item():.4g}"
+                    f"{odd}{self.resemblance(g, w)}, {inputs}")
         return f"{self.name} is not right, {inputs}"
+
+    def resemblance(self, got: Tensor, want: Tensor) -> str:
+        """What a wrong tensor has in common with the right one, so that no slip needs to be written for it."""
+        got, want = got.double(), want.double()
+        if got.numel() != want.numel() or got.numel() < 2:
+            return ""
+        if any(close(got.permute(order), want, self.rtol, self.atol) for order in itertools.permutations(
+                range(got.dim())) if got.dim() in (2, 3, 4)):
+            return " (its numbers are right, and its axes are in another order)"
+        if got.shape != want.shape:
+            same = close(got.reshape(want.shape), want, self.rtol, self.atol)
+            return " (its numbers are right: reshape it)" if same else ""
+        factor = (got * want).sum() / want.square().sum()
+        if factor.isfinite() and factor != 0 and close(got, factor * want, self.rtol, self.atol):
+            return f" (all of it is {factor.item():.4g} times what it should be)"
+        return ""
+
+
+def _drawn() -> bool:
+    """Has anything drawn from PyTorch's generator since `outcome` has seeded it?"""
+    return not torch.equal(torch.default_generator.get_state(), torch.Generator().manual_seed(0).get_state())
+
+
+def wrong_sums(table: Callable, parts: str, whole: str, why: str) -> list[Slip]:
+    """The typical errors where table(*case), of shape (N, D), is to be summed to (N,). `parts` are the D,
+    `whole` the N, both in the plural; `why` ends "you took the mean over the D coordinates: ..."."""
+    each = f"one number for each of the {whole} is asked for"
+    last = ".sum(1) sums over the last axis of an (N, D) table and keeps the first."
+    return [
+        Slip(table, f"you have not added up the D {parts}: {each}", last),
+        Slip(lambda *case: table(*case).mean(1), f"you took the mean over the D {parts}: {why}", last),
+        Slip(lambda *case: table(*case).sum(0),
+             f"you summed over the first axis, the {whole}, and not over the D {parts}", last),
+        Slip(lambda *case: table(*case).sum(), f"you summed everything to one number: {each}", last),
+        Slip(lambda *case: table(*case).sum(1).mean(), f"you took the mean over the {whole} as well: {each}", last),
+        Slip(lambda *case: table(*case).mean(), f"you took the mean over everything: {each}, the sum over its {parts}",
+             last),
+    ]
 
 
 @dataclass
