@@ -102,16 +102,15 @@ def vae_loss(model: "VAE", x: Tensor, beta: float = 1.0, free_bits: float = 0.0)
     return {"loss": loss, "reconstruction": reconstruction, "kl": kl.sum()}
 
 
-def annealed(steps: int, **settings):
-    """`vae_loss` with beta rising from 0 to 1 over its first `steps` calls (Bowman et al., 2016).
-
-    The loss function that it returns counts its calls: make a new one for each training."""
+def annealed(steps: int, loss=vae_loss, **settings):
+    """`loss`, anything with a setting `beta`, with beta rising from 0 to 1 over its first `steps` calls (Bowman et al.,
+    2016). The loss function that it returns counts its calls: make a new one for each training."""
     if steps < 1:
         raise ValueError(f"beta cannot rise within steps={steps}: give at least 1")
     calls = itertools.count()
 
-    def loss_fn(model: "VAE", x: Tensor) -> dict[str, Tensor]:
-        return vae_loss(model, x, beta=min(1.0, next(calls) / steps), **settings)
+    def loss_fn(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        return loss(model, x, beta=min(1.0, next(calls) / steps), **settings)
 
     return loss_fn
 
