@@ -200,6 +200,8 @@ def initialise(model: nn.Module, std: float = 0.02) -> None:
     """Normal weights of size `std` and zero biases in place; the last layer of every branch starts at zero, so that
     every block starts as the identity (compare GPT-2, which scales it down; Radford et al., 2019, section 2.3)."""
     for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
         if isinstance(module, nn.Linear):
             last = name.split(".")[-1] == "proj"
             nn.init.normal_(module.weight, std=0.0 if last else std)
@@ -241,7 +243,7 @@ def _positions_and_mask(c: TransformerConfig) -> tuple[Tensor, Tensor]:
     T = c.block_size
     positions = torch.zeros(T, c.n_embd)
     if c.positions == "sinusoidal":
-        positions = sinusoidal_positions(T, c.n_embd)
+        positions = 0.02 * 2**0.5 * sinusoidal_positions(T, c.n_embd)          # as large as what it is added to
     if c.positions == "learned":
         positions = 0.02 * torch.randn(T, c.n_embd)
     mask = alibi(c.n_head, T) if c.positions == "alibi" else torch.zeros(1, T, T)

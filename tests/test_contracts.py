@@ -40,18 +40,23 @@ from course_lib import (
     flow,
     gan,
     gaussians,
+    gpt,
     leaderboard,
     metrics,
     mlp,
+    muon,
+    ngrams,
     pipeline,
     plots,
     train,
+    transformer,
     unet,
     vae,
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
 from course_lib.data import build_digits, downloads, toys
+from course_lib.data import text as texts
 
 matplotlib.use("Agg")
 
@@ -252,6 +257,49 @@ def row():
     return dict(name="vae", seconds=9.0, metrics=dict(frechet=3.2, frechet_error=0.1, kernel=0.4))
 
 
+def a_transformer(**config):
+    return there(lambda: transformer.Transformer(transformer.TransformerConfig(**(dict(
+        vocab_size=10, block_size=5, n_layer=2, n_head=2, n_embd=8) | config))))
+
+
+def tokens(n, T=5):
+    return torch.arange(n * T, device=WHERE).view(n, T) % 10
+
+
+def letters(n, T=6):
+    return torch.arange(n * T, device=WHERE).view(n, T) % 11
+
+
+def a_gpt(**config):
+    return there(lambda: gpt.GPT(gpt.GPTConfig(**dict(
+        vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8) | config)).eval())
+
+
+def gpt_part(part, x):
+    """A part of a GPT applied to x (n, T, 8), with its mask where it takes one."""
+    model = a_gpt()
+    return part(model.blocks[0])(x, model.mask[:, :x.shape[1], :x.shape[1]])
+
+
+def read_with_a_cache(n):
+    model = a_gpt(positions="alibi")
+    with torch.no_grad():
+        return gpt.Cache(model, n, 9).read(letters(n), 2, [2] * n)
+
+
+def two_optimizers():
+    return muon.muon(a_gpt())
+
+
+def a_step_of_two_optimizers():
+    model = a_gpt()
+    optimizer = muon.muon(model)
+    optimizer.zero_grad()
+    gpt.lm_loss(model, letters(3))["loss"].backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
 def exactly(found, expected):
     assert found == expected, (found, expected)
 
@@ -408,6 +456,19 @@ REGISTRY = {
         cpu_only="needs a server: called in test_downloads.py"),
     "data.downloads.fetch": Entry(
         fetch_again, None, lambda: downloads.fetch("http://127.0.0.1:9/x", "x", "abc"), "'abc'", cpu_only=NO_TENSOR),
+
+    "data.text.Text": Entry(lambda n: texts.Text(letters(n)[0], letters(n)[0]).train, (6,), harmless="a plain record"),
+    "data.text.encode": Entry(lambda n: texts.encode("ß" * n), None, harmless="every string has bytes",
+                              cpu_only="a string has no device"),
+    "data.text.decode": Entry(
+        lambda n: exactly(texts.decode(texts.encode("ß" * n)), "ß" * n), None,
+        lambda: texts.decode(letters(3)), "(3, 6)", cpu_only="returns a string"),
+    "data.text.load_text": Entry(
+        lambda n: texts.load_text("docs").test[:n], (N,), lambda: texts.load_text("dogs"), "did you mean 'docs'",
+        cpu_only="reads Python's own files"),
+    "data.text.Windows": Entry(
+        lambda n: next(iter(texts.Windows(torch.arange(20, device=WHERE), n, 5)))[0], (N, 6),
+        lambda: texts.Windows(torch.arange(5), 3, 5), "block_size + 1 = 6"),
 
     "data.toys.Gaussians": Entry(
         lambda n: toys.Gaussians(points(n), 0.1, labels(n)), None,
@@ -617,6 +678,55 @@ REGISTRY = {
     "gaussians.GaussianMixture.sample": Entry(
         lambda n: mixture().sample(n), (N, 1, 28, 28), lambda: mixture().sample(-3), "n=-3"),
 
+    "gpt.GPTConfig": Entry(lambda n: gpt.GPTConfig(), harmless=CONFIG),
+    "gpt.fast": Entry(lambda n: gpt.fast(n_layer=n), harmless=CONFIG),
+    "gpt.Linear": Entry(lambda n: there(lambda: gpt.Linear(8, 3)), harmless=INHERITED),
+    "gpt.Linear.forward": Entry(
+        lambda n: there(lambda: gpt.Linear(8, 3))(randn(n, 8).bfloat16()), (N, 3),
+        harmless="PyTorch checks the shapes"),
+    "gpt.Attention": Entry(lambda n: a_gpt().blocks[0].attn, harmless="`GPT` checks the sizes"),
+    "gpt.Attention.heads": Entry(
+        lambda n: a_gpt().blocks[0].attn.heads(randn(n, 6, 8))[2], (N, 2, 6, 4), harmless="`GPT` checks the shapes"),
+    "gpt.Attention.forward": Entry(
+        lambda n: gpt_part(lambda b: b.attn, randn(n, 6, 8)), (N, 6, 8), harmless="`GPT` checks the shapes"),
+    "gpt.MLP": Entry(lambda n: a_gpt().blocks[0].mlp, harmless="`GPT` checks the sizes"),
+    "gpt.MLP.forward": Entry(
+        lambda n: a_gpt().blocks[0].mlp(randn(n, 6, 8)), (N, 6, 8), harmless="PyTorch checks the shapes"),
+    "gpt.Block": Entry(lambda n: a_gpt().blocks[0], harmless="`GPT` checks the sizes"),
+    "gpt.Block.forward": Entry(
+        lambda n: gpt_part(lambda b: b, randn(n, 6, 8)), (N, 6, 8), harmless="`GPT` checks the shapes"),
+    "gpt.GPT": Entry(lambda n: a_gpt(), None, lambda: a_gpt(positions="alib"), "'alib'"),
+    "gpt.GPT.initialise": Entry(lambda n: a_gpt().initialise(), harmless="takes nothing"),
+    "gpt.GPT.embed": Entry(
+        lambda n: a_gpt().embed(letters(n)), (N, 6, 8), lambda: a_gpt().embed(letters(3).float()), "float32"),
+    "gpt.GPT.forward": Entry(
+        lambda n: a_gpt()(letters(n)), (N, 6, 11), lambda: a_gpt()(letters(3, 9)), "9 tokens do not fit"),
+    "gpt.lm_loss": Entry(
+        lambda n: gpt.lm_loss(a_gpt(), letters(n))["loss"], (), lambda: gpt.lm_loss(a_gpt(), letters(3)[:, :1]),
+        "0 tokens do not fit"),
+    "gpt.next_token": Entry(
+        lambda n: gpt.next_token(randn(n, 11), top_k=3), (N,), lambda: gpt.next_token(randn(3, 11), -1.0),
+        "temperature=-1.0"),
+    "gpt.generate_plainly": Entry(
+        lambda n: gpt.generate_plainly(a_gpt(), letters(1)[0], 4 * n), None,
+        lambda: gpt.generate_plainly(a_gpt(), letters(1)[0][:0], 4), "prompt 0"),
+    "gpt.generate": Entry(
+        lambda n: gpt.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
+        lambda: gpt.generate(a_gpt(), [], 9), "0 prompts"),
+    "gpt.Cache": Entry(
+        lambda n: gpt.Cache(a_gpt(), n, 9).keys, (2, N, 2, 9, 4), harmless="`generate` checks the prompts"),
+    "gpt.Cache.read": Entry(read_with_a_cache, (N, 11), harmless="`generate` checks the prompts"),
+    "gpt.Cache.mask": Entry(
+        lambda n: gpt.Cache(a_gpt(), n, 9).mask(2, 8, [2] * n, randn(n)), (N, 1, 6, 6),
+        harmless="`generate` checks the prompts"),
+    "gpt.n_parameters": Entry(lambda n: gpt.n_parameters(gpt.GPTConfig(n_layer=n)), harmless="arithmetic"),
+    "gpt.n_flops": Entry(lambda n: gpt.n_flops(gpt.GPTConfig(), n), harmless="arithmetic"),
+    "gpt.to_gpt2": Entry(
+        lambda n: gpt.to_gpt2(a_gpt(n_layer=n)), None, lambda: gpt.to_gpt2(a_gpt(bias=False)), "config differs"),
+    "gpt.from_gpt2": Entry(
+        lambda n: gpt.from_gpt2(a_gpt(n_layer=n), gpt.to_gpt2(a_gpt(n_layer=n))), None,
+        lambda: gpt.from_gpt2(a_gpt(tied=False), {}), "config differs"),
+
     "leaderboard.Leaderboard": Entry(
         lambda n: str(leaderboard.Leaderboard([row()] * n)), harmless="`leaderboard` fills it", cpu_only=NO_TENSOR),
     "leaderboard.Leaderboard.cells": Entry(
@@ -659,6 +769,10 @@ REGISTRY = {
         lambda n: metrics.measure(images(n + 3), labels(n + 3), judge=judge(), n_bootstrap=2), None,
         lambda: metrics.measure(torch.rand(9, 3, 28, 28), judge=judge()), "(9, 3, 28, 28)", cpu_only=ON_CPU),
 
+    "metrics.bits_per_byte": Entry(
+        lambda n: metrics.bits_per_byte(a_gpt(), letters(n)[0], 8, batch_size=n), None,
+        lambda: metrics.bits_per_byte(a_gpt(), letters(1)), "(1, 6)", cpu_only="returns a Python number"),
+
     "mlp.softmax": Entry(lambda n: mlp.softmax(randn(n, 7)), (N, 7), lambda: mlp.softmax(labels(3)), "int64"),
     "mlp.cross_entropy": Entry(
         lambda n: mlp.cross_entropy(randn(n, 10), labels(n)), (N,),
@@ -679,6 +793,37 @@ REGISTRY = {
     "pipeline.Pipeline.sample": Entry(
         lambda n: a_pipeline().sample(n, labels(n), guidance=2.0), (N, 1, 28, 28),
         lambda: a_pipeline().sample(0), "n=0"),
+
+    "muon.orthogonalise": Entry(
+        lambda n: muon.orthogonalise(randn(n, 5, 3)), (N, 5, 3), lambda: muon.orthogonalise(randn(3)), "(3,)"),
+    "muon.Together": Entry(lambda n: two_optimizers(), harmless="takes optimisers, which check their settings"),
+    "muon.Together.param_groups": Entry(lambda n: two_optimizers().param_groups, harmless="takes nothing"),
+    "muon.Together.zero_grad": Entry(lambda n: two_optimizers().zero_grad(), harmless="takes nothing"),
+    "muon.Together.step": Entry(
+        lambda n: a_step_of_two_optimizers(), harmless="takes nothing",
+        cpu_only="fake CUDA tensors know no backward pass"),
+    "muon.Together.state_dict": Entry(lambda n: two_optimizers().state_dict(), harmless="takes nothing"),
+    "muon.Together.load_state_dict": Entry(
+        lambda n: a_step_of_two_optimizers(), harmless="the optimisers check what they load",
+        cpu_only="fake CUDA tensors know no backward pass"),
+    "muon.muon": Entry(lambda n: two_optimizers(), None, lambda: muon.muon(linear()), "no matrix"),
+
+    "ngrams.Counts": Entry(
+        lambda n: ngrams.NGram(letters(n)[0], 2).tables[1], harmless="a plain record that `NGram` fills", cpu_only=ON_CPU),
+    "ngrams.NGram": Entry(
+        lambda n: ngrams.NGram(letters(n)[0], n), None, lambda: ngrams.NGram(letters(1)[0], 9), "n=9", cpu_only=ON_CPU),
+    "ngrams.NGram.prob": Entry(
+        lambda n: ngrams.NGram(letters(1)[0], 3).prob(letters(1)[0][:n]), (N,), harmless="every text has a probability",
+        cpu_only=ON_CPU),
+    "ngrams.NGram.bits_per_byte": Entry(
+        lambda n: ngrams.NGram(letters(1)[0], 3).bits_per_byte(letters(1)[0][:n]),
+        harmless="every text has a probability", cpu_only=ON_CPU),
+    "ngrams.NGram.next_probs": Entry(
+        lambda n: ngrams.NGram(letters(1)[0], 3).next_probs(letters(1)[0][:n]), (256,),
+        harmless="every text has a probability", cpu_only=ON_CPU),
+    "ngrams.NGram.generate": Entry(
+        lambda n: ngrams.NGram(letters(1)[0], 3).generate(letters(1)[0], n), (N,),
+        harmless="every text can be gone on with", cpu_only=ON_CPU),
 
     "plots.tile": Entry(lambda n: plots.tile(images(n)), None, lambda: plots.tile(torch.rand(3, 28, 28)), "(3, 28, 28)",
                         cpu_only=DRAWS),
@@ -767,6 +912,58 @@ REGISTRY = {
         harmless="PyTorch checks the shapes"),
     "vae.MixtureVAE.draw_code": Entry(
         lambda n: a_mixture_vae().draw_code(n), (N, 3), lambda: a_mixture_vae().draw_code(0), "n=0"),
+
+    "transformer.TransformerConfig": Entry(lambda n: transformer.TransformerConfig(), harmless=CONFIG),
+    "transformer.attention_weights": Entry(
+        lambda n: transformer.attention_weights(randn(n, 2, 4, 8), randn(n, 2, 5, 8), rand(4, 5) > -1), (N, 2, 4, 5),
+        lambda: transformer.attention_weights(randn(3, 4, 8), randn(3, 4, 7)), "queries of 8 numbers"),
+    "transformer.attention": Entry(
+        lambda n: transformer.attention(randn(n, 4, 8), randn(n, 5, 8), randn(n, 5, 3), randn(4, 5)), (N, 4, 3),
+        lambda: transformer.attention(*randn(3, 1, 4, 8), torch.ones(4, 4, dtype=torch.uint8)), "uint8"),
+    "transformer.causal_mask": Entry(
+        lambda n: transformer.causal_mask(n, WHERE), (N, N), lambda: transformer.causal_mask(0), "T=0"),
+    "transformer.sinusoidal_positions": Entry(
+        lambda n: transformer.sinusoidal_positions(n, 8, WHERE), (N, 8),
+        lambda: transformer.sinusoidal_positions(3, 7), "C=7"),
+    "transformer.alibi": Entry(
+        lambda n: transformer.alibi(n, 4, WHERE), (N, 4, 4), lambda: transformer.alibi(0, 4), "n_head=0"),
+    "transformer.MultiHeadAttention": Entry(
+        lambda n: there(lambda: transformer.MultiHeadAttention(8 * n, n)), None,
+        lambda: transformer.MultiHeadAttention(8, 3), "n_head=3 must divide n_embd=8"),
+    "transformer.MultiHeadAttention.heads": Entry(
+        lambda n: there(lambda: transformer.MultiHeadAttention(8, 2)).heads(randn(n, 5, 8))[2], (N, 2, 5, 4),
+        lambda: transformer.MultiHeadAttention(8, 2).heads(randn(5, 8)), "(5, 8)"),
+    "transformer.MultiHeadAttention.merge": Entry(
+        lambda n: there(lambda: transformer.MultiHeadAttention(8, 2)).merge(randn(n, 2, 5, 4)), (N, 5, 8),
+        harmless="takes what `heads` gave"),
+    "transformer.MultiHeadAttention.forward": Entry(
+        lambda n: there(lambda: transformer.MultiHeadAttention(8, 2))(
+            randn(n, 5, 8), transformer.causal_mask(5, WHERE)), (N, 5, 8),
+        lambda: transformer.MultiHeadAttention(8, 2)(randn(3, 5, 7)), "(3, 5, 7)"),
+    "transformer.FeedForward": Entry(
+        lambda n: there(lambda: transformer.FeedForward(8)), harmless="PyTorch's own layers check their sizes"),
+    "transformer.FeedForward.forward": Entry(
+        lambda n: there(lambda: transformer.FeedForward(8))(randn(n, 5, 8)), (N, 5, 8),
+        harmless="PyTorch's own layers check their sizes"),
+    "transformer.Block": Entry(
+        lambda n: there(lambda: transformer.Block(8, 2)), None, lambda: transformer.Block(8, 0), "n_head=0"),
+    "transformer.Block.forward": Entry(
+        lambda n: there(lambda: transformer.Block(8, 2))(randn(n, 5, 8)), (N, 5, 8),
+        lambda: transformer.Block(8, 2)(randn(5, 8)), "(5, 8)"),
+    "transformer.Transformer": Entry(
+        lambda n: a_transformer(positions="sinusoidal"), None, lambda: a_transformer(positions="absolute"),
+        "'absolute'"),
+    "transformer.Transformer.embed": Entry(
+        lambda n: a_transformer().embed(tokens(n)), (N, 5, 8), lambda: a_transformer().embed(tokens(3, 6)),
+        "block_size=5"),
+    "transformer.Transformer.forward": Entry(
+        lambda n: a_transformer(positions="alibi")(tokens(n, 4)), (N, 4, 10),
+        lambda: a_transformer()(tokens(3).float()), "float32"),
+    "transformer.initialise": Entry(
+        lambda n: transformer.initialise(a_transformer()), harmless="every module may be initialised"),
+    "transformer.attention_maps": Entry(
+        lambda n: transformer.attention_maps(a_transformer(), tokens(n))[0], (N, 2, 5, 5),
+        lambda: transformer.attention_maps(a_transformer(), tokens(3, 6)), "block_size=5"),
 }
 
 
