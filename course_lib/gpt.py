@@ -217,10 +217,7 @@ def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float =
     prompts = _check_prompts(prompts, n_new)
     where, block = next(model.parameters()).device, model.config.block_size
     B, T = len(prompts), max(map(len, prompts))
-    idx = torch.zeros(B, T + n_new, dtype=torch.long)
-    for row, prompt in zip(idx, prompts):
-        row[T - len(prompt):T] = prompt
-    idx = idx.to(where)
+    idx = torch.stack([F.pad(p.to(where), (T - len(p), n_new)) for p in prompts])              # (B, T + n_new)
     first = [T - min(len(p), block) for p in prompts]                          # the first column that each row sees
     done = min(first)                                                          # columns whose keys are in the cache
     was_training = model.training

@@ -5,11 +5,13 @@ Everything is computed on the CPU in float64, so that a number does not depend o
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from course_lib import checkpoint
 from course_lib.data import load
@@ -164,6 +166,49 @@ def measure(images: Tensor, labels: Tensor | None = None, *, judge: nn.Module | 
     if labels is not None:
         row["control"] = control_accuracy(judge, images, labels)
     return {name: float(f"{value:.6g}") for name, value in row.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------------- text
+
+@torch.inference_mode()
+def bits_per_byte(model: Callable[[Tensor], Tensor], text: Tensor, block_size: int = 128, stride: int | None = None,
+                  n_bytes: int | None = None, batch_size: int = 64) -> float:
+    """How many bits a model needs for each byte of a text, if it predicts it from beginning to end.
+
+    The loss of two language models compares only if their tokens are the same; bits per byte of text always compare,
+    also with a file compressor. Every token is predicted once; the first one, which nothing precedes, costs 8 bits.
+
+    model    callable, tokens (B, T) -> logits (B, T, vocab_size); row t predicts token t + 1
+    text     (N,) whole numbers
+    stride   the text is read in windows of block_size tokens that begin so far apart, and only what is new in a window
+             counts. Default block_size: quick, but a token at the beginning of a window has nothing before it. With
+             block_size / 2 every token has at least half a block before it, for twice the time.
+    n_bytes  how many bytes the text has; default N, right where a token is a byte
+    """
+    stride, text = block_size if stride is None else stride, torch.as_tensor(text)
+    if text.ndim != 1 or len(text) < 2 or text.is_floating_point():
+        raise ValueError(f"a text is a row of at least 2 tokens (N,), got {text.dtype} of {tuple(text.shape)}")
+    if not 1 <= stride <= block_size:
+        raise ValueError(f"stride={stride} must lie between 1 and block_size={block_size}")
+    where = next((p.device for p in model.parameters()), text.device) if isinstance(model, nn.Module) else text.device
+    N, T = len(text), min(block_size, len(text) - 1)
+    begin = torch.arange(0, N - T, stride)                                    # (n,) of windows that fit
+    if begin[-1] < N - 1 - T:
+        begin = torch.cat([begin, torch.tensor([N - 1 - T])])                 # the last one ends with the text
+    windows = text.to(where).unfold(0, T + 1, 1)                              # (N - T, T + 1), a view
+    was_training = getattr(model, "training", False)
+    if was_training:
+        model.eval()
+    nats, known = 0.0, 1                                                      # tokens that are predicted already
+    for part in begin.split(batch_size):
+        idx = windows[part.to(where)].long()                                  # (B, T + 1)
+        losses = F.cross_entropy(model(idx[:, :-1]).mT.float(), idx[:, 1:], reduction="none").double().cpu()   # (B, T)
+        for start, loss in zip(part.tolist(), losses):
+            nats += loss[known - start - 1:].sum().item()
+            known = start + T + 1
+    if was_training:
+        model.train()
+    return (8 + nats / math.log(2)) / (n_bytes or N)
 
 
 # ------------------------------------------------------------------------------------------------------------ the parts
