@@ -207,7 +207,8 @@ BUGS = [
     Bug("gan.py", "near.sum(0) >= at_least", "near.sum(1) >= at_least", "test_gan.py::test_modes_hit_by_hand"),
     Bug("dcgan.py", "self.embedding.weight * h).sum(1)", "self.embedding.weight).sum(1)",
         "test_gan.py::test_a_label_adds_its_projection_of_the_features"),
-    Bug("dcgan.py", "        self.eval()\n", "", "test_gan.py::test_images_lie_between_zero_and_one_and_follow_the_seed"),
+    Bug("dcgan.py", "        self.eval()\n", "",
+        "test_gan.py::test_images_lie_between_zero_and_one_and_follow_the_seed"),
 ]
 
 
