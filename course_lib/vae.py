@@ -90,7 +90,7 @@ def vae_loss(model: "VAE", x: Tensor, beta: float = 1.0, free_bits: float = 0.0)
     x (B, 1, 28, 28) in [0, 1] -> "loss", "reconstruction" = -log p(x|z) and "kl", all in nats per image.
     beta        weight of the KL term; other values than 1 are no bound (Higgins et al., 2017)
     free_bits   nats that each number of the code may hold (mean over the batch) before the loss counts them; they
-                stop a number from being switched off (Kingma et al., 2016, eq. 15). "kl" stays the real one.
+                stop a number from being switched off (Kingma et al., 2016). "kl" stays the real one.
     """
     if beta < 0 or free_bits < 0:
         raise ValueError(f"beta={beta} and free_bits={free_bits} must not be negative")
