@@ -376,6 +376,33 @@ def test_a_wrong_gradient_is_a_mistake():
     double()(Blind.apply)
 
 
+def test_noise_of_ones_own_is_named_unless_it_is_asked_for():
+    noisy = double(right=lambda x: x + torch.rand(1))
+    noisy(lambda x: torch.rand(1) + x)
+    assert "should be" in str(mistake_of(noisy, lambda x: x + 2 * torch.rand(1)))
+    assert "random numbers of its own" in str(mistake_of(double(), lambda x: x + torch.rand(1)))
+    double()(lambda x: 2 * x + 0 * torch.rand(1))
+
+
+def test_a_constant_needs_no_graph():
+    task = double(right=lambda x: x.clamp(min=9), gradient=("x",))
+    task(lambda x: torch.full_like(x, 9))
+    assert "cannot be differentiated" in str(mistake_of(double(gradient=("x",)), lambda x: 2 * x.detach()))
+
+
+def test_sums_gone_wrong_are_told_apart():
+    def table(x):
+        return x[:, None] * torch.arange(1.0, 4.0)
+
+    task = double(right=lambda x: table(x).sum(1), cases=lambda g: [(rand(g, 1),), (rand(g, 4),), (rand(g, 3),)],
+                  slips=checks.wrong_sums(table, "parts", "rows", "parts are added"))
+    for wrong, words in ((table, "not added up the D parts"), (lambda x: table(x).mean(1), "parts are added"),
+                         (lambda x: table(x).sum(0), "over the first axis, the rows"),
+                         (lambda x: table(x).sum(), "to one number"), (lambda x: table(x).mean(), "over everything"),
+                         (lambda x: table(x).sum(1).mean(), "over the rows as well")):
+        assert words in str(mistake_of(task, wrong))
+
+
 def test_dicts_tuples_and_numbers_may_be_asked_for():
     task = double(right=lambda x: {"loss": x.mean(), "parts": (x, 3)})
     task(lambda x: {"parts": [x.double(), torch.tensor([3.0])], "loss": x.sum() / x.numel(), "more": None})

@@ -1,0 +1,428 @@
+"""The checks of exercise 31: noise in its place, a KL between Gaussians, a loss with an unstated beta, free bits, and
+the variance of two gradients."""
+
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence
+from torch.nn import functional as F
+
+from course_lib.checks import Implementation, Measurement, Slip, rand, wrong_sums
+
+# --- 1
+
+ROOT = "The variance is exp(logvar), and the standard deviation is its root: (logvar / 2).exp()."
+
+reparameterize = Implementation(
+    "reparameterize",
+    right=lambda mu, logvar, eps: mu + (logvar / 2).exp() * eps,
+    cases=lambda g: [(rand(g, b, d), rand(g, b, d), rand(g, b, d)) for b, d in ((1, 2), (3, 1), (3, 3), (4, 5))],
+    gradient=("mu", "logvar"),
+    slips=[
+        Slip(lambda mu, logvar, eps: mu + logvar.exp() * eps,
+             "you scaled eps by the variance; the standard deviation is exp(logvar / 2)",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu + logvar * eps,
+             "you scaled eps by logvar itself, which may be negative: it is the logarithm of the variance",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu + logvar / 2 * eps,
+             "you scaled eps by logvar / 2, the logarithm of the standard deviation: take exp of it",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu + logvar.exp() / 2 * eps,
+             "you halved the variance: the half belongs inside the exp, exp(logvar / 2), where it is a root",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu + (2 * logvar).exp() * eps,
+             "you doubled logvar, which squares the variance: half of it gives the root",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu + (-logvar / 2).exp() * eps,
+             "you divided eps by the standard deviation: a large variance must spread the codes, not narrow them",
+             "Multiply eps by (logvar / 2).exp(), without a minus."),
+        Slip(lambda mu, logvar, eps: mu + logvar.sqrt() * eps,
+             "you took the root of logvar (nan where it is negative): take exp first, as it is a logarithm",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu + F.softplus(logvar) * eps,
+             "softplus makes it positive, but not the standard deviation: logvar is a logarithm, so exp undoes it",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu - (logvar / 2).exp() * eps,
+             "you subtracted the noise: the same bell curve, but not the code that this eps stands for",
+             "mu + (logvar / 2).exp() * eps"),
+        Slip(lambda mu, logvar, eps: mu + eps,
+             "the noise has the standard deviation 1, whatever logvar says",
+             ROOT),
+        Slip(lambda mu, logvar, eps: mu + 0 * eps,
+             "you return mu: the noise is not used",
+             "Add (logvar / 2).exp() * eps."),
+        Slip(lambda mu, logvar, eps: (logvar / 2).exp() * eps,
+             "mu is missing: the codes lie around 0",
+             "mu + (logvar / 2).exp() * eps"),
+        Slip(lambda mu, logvar, eps: (mu + eps) * (logvar / 2).exp(),
+             "you added mu before you multiplied: so mu is scaled as well",
+             "mu + (logvar / 2).exp() * eps"),
+        Slip(lambda mu, logvar, eps: mu * eps + (logvar / 2).exp(),
+             "mu and the standard deviation have changed places: eps scales the second, and mu is added",
+             "mu + (logvar / 2).exp() * eps"),
+        Slip(lambda mu, logvar, eps: mu + (logvar / 2).exp().detach() * eps,
+             "the values are right, but no gradient reaches logvar: the encoder would never learn how sure it is",
+             "No detach(), .data or torch.no_grad() around the standard deviation."),
+        Slip(lambda mu, logvar, eps: mu.detach() + (logvar / 2).exp() * eps,
+             "the values are right, but no gradient reaches mu: the encoder would never learn where a code lies",
+             "No detach(), .data or torch.no_grad() around mu."),
+    ],
+    hint="z = mu + sigma * eps, coordinate by coordinate, with sigma = (logvar / 2).exp(). eps is the noise already; "
+         "stay with torch functions, so that gradients flow to mu and logvar.")
+
+# --- 2
+
+
+def _kl_parts(mu_q, logvar_q, mu_p, logvar_p, square=lambda d: d**2, half=0.5, one=1.0, log=1.0) -> Tensor:
+    """The KL of each coordinate, with the factors in which one can go wrong."""
+    ratio = ((logvar_q - logvar_p).exp() + square(mu_q - mu_p) / logvar_p.exp())
+    return half * (log * (logvar_p - logvar_q) + ratio - one)
+
+
+def _kl(*case, **change) -> Tensor:
+    return _kl_parts(*case, **change).sum(1)
+
+
+def _two_gaussians(g: torch.Generator) -> list[tuple]:
+    """In the first case all logvar are positive, so that who takes them for a scale gets a number there."""
+    sizes = ((1, 2), (3, 1), (3, 3), (4, 5), (2, 3))
+    cases = [(rand(g, b, d), rand(g, b, d), rand(g, d), rand(g, d)) for b, d in sizes]
+    cases[0] = tuple(a.abs() + 0.1 for a in cases[0])
+    return cases
+
+
+kl_between = Implementation(
+    "kl_between",
+    right=lambda mu_q, logvar_q, mu_p, logvar_p: _kl(mu_q, logvar_q, mu_p, logvar_p),
+    cases=_two_gaussians,
+    gradient=("mu_q", "logvar_q", "mu_p", "logvar_p"),
+    slips=[
+        *wrong_sums(_kl_parts, "coordinates", "examples", "the nats of independent coordinates are added up. A mean "
+                    "weakens the KL by the factor D, an unstated beta"),
+        Slip(lambda m, v, mp, vp: _kl(mp, vp, m, v),
+             "this is KL(p || q): q and p have changed places",
+             "The differences are divided by the variance of p, exp(logvar_p); log(sigma_p / sigma_q) has p on top."),
+        Slip(lambda *case: -_kl(*case),
+             "the sign is wrong: a KL is never negative",
+             "Compare log(sigma_p / sigma_q) and - 1/2 with your signs."),
+        Slip(lambda m, v, mp, vp: _kl(m, v, 0 * mp, 0 * vp),
+             "this is the KL to the standard normal N(0, I): mu_p and logvar_p are not used",
+             "The squares are (mu_q - mu_p)**2, and both terms are divided by exp(logvar_p)."),
+        Slip(partial(_kl, one=0.0),
+             "the - 1/2 of each coordinate is missing: so the KL of a bell curve to itself is not 0",
+             "Subtract 1/2 in each coordinate, before the sum."),
+        Slip(lambda *case: _kl(*case, one=0.0) - 0.5,
+             "you subtract 1/2 once in all: each of the D coordinates has it",
+             "Subtract 1/2 before the sum."),
+        Slip(partial(_kl, one=0.5),
+             "your 1/2 is halved once more: either 0.5 * (... - 1), or ... - 0.5",
+             "0.5 * (logvar_p - logvar_q + (variance_q + square) / variance_p - 1)"),
+        Slip(partial(_kl, half=1.0),
+             "your result is twice as large as it should be: the factor 1/2 is missing",
+             "log(sigma) is logvar / 2, and the fraction has 2 sigma_p^2 below."),
+        Slip(partial(_kl, log=2.0),
+             "the logarithm counts twice: log(sigma_p / sigma_q) is half of logvar_p - logvar_q",
+             "A variance is the square of sigma, so log sigma = logvar / 2."),
+        Slip(partial(_kl, log=-1.0),
+             "the logarithm is upside down: sigma_p stands above, so it is logvar_p - logvar_q",
+             "0.5 * (logvar_p - logvar_q)"),
+        Slip(partial(_kl, log=0.0),
+             "the logarithm of sigma_p / sigma_q is missing",
+             "Add 0.5 * (logvar_p - logvar_q)."),
+        Slip(lambda m, v, mp, vp: _kl(m, 2 * v, mp, 2 * vp),
+             "you treat logvar as the logarithm of the standard deviation: exp(logvar) is the variance already",
+             "Where the formula has sigma^2, write logvar.exp()."),
+        Slip(lambda m, v, mp, vp: kl_divergence(Normal(m, v), Normal(mp, vp)).sum(1),
+             "you gave logvar to torch.distributions.Normal as a standard deviation, which cannot be negative: that is "
+             "exp(logvar / 2)",
+             "Normal(mu, (logvar / 2).exp())"),
+        Slip(lambda m, v, mp, vp: 0.5 * (vp - v + ((v / 2).exp() + (m - mp) ** 2) / (vp / 2).exp() - 1).sum(1),
+             "where the formula has variances you have standard deviations: sigma^2 is exp(logvar), without a half",
+             "variance = logvar.exp()"),
+        Slip(lambda m, v, mp, vp: 0.5 * (vp.log() - v.log() + (v + (m - mp) ** 2) / vp - 1).sum(1),
+             "you treat logvar as the variance itself, and the logarithm of a negative number is nan",
+             "variance = logvar.exp(), and log(sigma) = logvar / 2."),
+        Slip(lambda m, v, mp, vp: 0.5 * (vp - v + v.exp() / vp.exp() + (m - mp) ** 2 - 1).sum(1),
+             "the square of mu_q - mu_p is not divided by the variance of p: mind the brackets",
+             "(variance_q + (mu_q - mu_p)**2) / variance_p"),
+        Slip(lambda m, v, mp, vp: 0.5 * (vp - v + v.exp() + (m - mp) ** 2 / vp.exp() - 1).sum(1),
+             "the variance of q is not divided by the variance of p: mind the brackets",
+             "(variance_q + (mu_q - mu_p)**2) / variance_p"),
+        Slip(lambda m, v, mp, vp: 0.5 * (vp - v + (v.exp() + (m - mp) ** 2) / 2 * vp.exp() * 2 - 1).sum(1),
+             "you multiply by the variance of p and must divide by it: a / 2 * b is (a / 2) times b",
+             "Write the brackets: a / (2 * b)."),
+        Slip(partial(_kl, square=lambda d: d),
+             "you have forgotten to square mu_q - mu_p",
+             "(mu_q - mu_p)**2"),
+        Slip(partial(_kl, square=lambda d: 0 * d),
+             "the means are not used: a bell curve elsewhere must cost more",
+             "Add (mu_q - mu_p)**2 / (2 * variance_p)."),
+    ],
+    hint="For one coordinate, with variance = logvar.exp() and log sigma = logvar / 2: 0.5 * (logvar_p - logvar_q) + "
+         "(variance_q + (mu_q - mu_p)**2) / (2 * variance_p) - 0.5. Then .sum(1).")
+
+# --- 3
+
+
+def _a_sum(t: Tensor) -> Tensor:
+    return t.sum() / len(t)                                       # per image
+
+
+def _elbo(rec: Callable = _a_sum, kl: Callable = _a_sum, loss: Callable = lambda r, k: r + k, nats=None) -> Callable:
+    """-ELBO with one thing changed: how nats of pixels (B, ...) and of codes (B, D) are reduced and put together."""
+    def fn(logits, x, mu, logvar):
+        pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none") if nats is None else nats(logits, x)
+        r, k = rec(pixels), kl(0.5 * (mu**2 + logvar.exp() - logvar - 1))
+        return {"loss": loss(r, k), "reconstruction": r, "kl": k}
+    return fn
+
+
+def _pictures(g: torch.Generator) -> list[tuple]:
+    sizes = (((1, 1, 2, 2), 2), ((3, 1, 5, 4), 1), ((3, 3, 3, 7), 4), ((4, 2, 6, 2), 5))
+    return [(rand(g, *size), torch.rand(size, generator=g), rand(g, size[0], d), rand(g, size[0], d))
+            for size, d in sizes]
+
+
+def _per_pixel(logits, x, mu, logvar):
+    return {key: value * len(x) / x.numel() for key, value in _elbo()(logits, x, mu, logvar).items()}
+
+
+negative_elbo = Implementation(
+    "negative_elbo",
+    right=_elbo(),
+    cases=_pictures,
+    gradient=("logits", "mu", "logvar"),
+    slips=[
+        Slip(_elbo(rec=Tensor.mean),
+             "the bug is still there: over how many numbers is each of the two terms a sum, and over how many a mean?",
+             "Print both terms for one image. In -log p(x | z) all pixels are added up, as the code numbers are in the "
+             "KL. F.binary_cross_entropy_with_logits takes a mean over everything if it is not told otherwise."),
+        Slip(_elbo(rec=Tensor.mean, kl=Tensor.mean),
+             "now both terms are means, one over the pixels and one over the code numbers: as there are many more "
+             "pixels, the KL still has a hidden factor. Sum both, image by image",
+             "For both: sum over everything that belongs to an image, then take the mean over the images."),
+        Slip(_per_pixel,
+             "the balance of the two terms is right, but the unit is nats per pixel: nats per image are asked for",
+             "Leave the KL as it was, and sum the reconstruction over the pixels of an image."),
+        Slip(_elbo(kl=Tensor.mean),
+             "the reconstruction is right, but the KL is a mean over the code numbers now: it was a sum, and right",
+             "kl = kl_each.sum(1).mean()"),
+        Slip(_elbo(rec=Tensor.sum),
+             "you sum the reconstruction over the images too, and the KL is a mean over them: in a batch of 64, the KL "
+             "counts only 1/64",
+             "Divide the sum by len(x)."),
+        Slip(_elbo(rec=Tensor.sum, kl=Tensor.sum),
+             "both terms are sums over the whole batch: nats per image are asked for, the mean over the images",
+             "Divide both by len(x)."),
+        Slip(_elbo(kl=Tensor.sum),
+             "the KL is a sum over the batch now, and the reconstruction a mean over it",
+             "kl = kl_each.sum(1).mean()"),
+        Slip(_elbo(rec=lambda t: 784 * t.mean()),
+             "you multiply by 784 whatever the size of the images: right for 28 × 28 pixels only",
+             "Sum over the pixels: reduction=\"sum\", divided by len(x)."),
+        Slip(_elbo(rec=lambda t: t.sum(1).mean()),
+             "your .sum(1) adds up the channels alone: the pixels of an image are the axes 1, 2 and 3",
+             ".sum((1, 2, 3)), or .flatten(1).sum(1)"),
+        Slip(_elbo(rec=lambda t: t.sum(-1).mean()),
+             "you add up the pixels of a row only: the pixels of an image are the axes 1, 2 and 3",
+             ".sum((1, 2, 3)), or .flatten(1).sum(1)"),
+        Slip(_elbo(rec=lambda t: t.flatten(1).sum(1)),
+             "the reconstruction is one number for each image: take the mean over the images, as for the KL",
+             "Add .mean() at its end."),
+        Slip(_elbo(rec=lambda t: t.flatten(1).sum(1), kl=lambda t: t.sum(1)),
+             "you return one number for each image: their mean over the batch is asked for",
+             "Add .mean() to both terms."),
+        Slip(_elbo(loss=lambda r, k: r - k),
+             "you subtract the KL: the ELBO subtracts it, so the loss, minus the ELBO, adds it",
+             "loss = reconstruction + kl"),
+        Slip(_elbo(loss=lambda r, k: -r - k),
+             "your loss is the ELBO itself: training minimises, so it needs minus the ELBO",
+             "loss = reconstruction + kl, both positive."),
+        Slip(_elbo(rec=lambda t: -_a_sum(t), loss=lambda r, k: k - r),
+             "the reconstruction has changed its sign: the binary cross-entropy is -log p(x | z) already",
+             "No minus in front of F.binary_cross_entropy_with_logits."),
+        Slip(_elbo(nats=lambda logits, x: F.binary_cross_entropy_with_logits(logits.sigmoid(), x, reduction="none")),
+             "you applied the sigmoid, and the loss applies it once more: give it the logits",
+             "F.binary_cross_entropy_with_logits(logits, x, ...), or F.binary_cross_entropy(logits.sigmoid(), x, ...)"),
+        Slip(_elbo(nats=lambda logits, x: (logits.sigmoid() - x) ** 2),
+             "you replaced the cross-entropy by a squared error: that was not the bug",
+             "Keep F.binary_cross_entropy_with_logits, and look at its `reduction`."),
+        Slip(_elbo(loss=lambda r, k: r),
+             "your loss has no KL any more: that is an autoencoder",
+             "loss = reconstruction + kl"),
+    ],
+    hint="The code was right but for one line. -log p(x | z) of an image is a sum over its pixels, as the KL is a sum "
+         "over the code numbers; over the images of a batch, take the mean of both.")
+
+# --- 4
+
+
+def _codes(g: torch.Generator) -> list[tuple]:
+    """KLs around the floor: some coordinates above it in the mean, others below, single examples on both sides, and
+    in the last case all of a code together is below the floor."""
+    levels = (0.1, 0.5, 1.6, 0.3, 1.9, 0.7, 1.3)                  # of the mean over the batch, in floors
+    cases = []
+    for b, floor, level in ((1, 0.5, levels[1:3]), (3, 0.25, levels[:3]), (3, 0.5, levels[2:3]), (4, 1.5, levels),
+                            (5, 0.8, levels[:2] + levels[3:4])):
+        spread = 0.2 + 1.8 * torch.rand(b, len(level), generator=g)
+        cases.append((floor * torch.tensor(level) * spread / spread.mean(0), floor))
+    return cases
+
+
+CLAMP = "kl_each.mean(0).clamp(min=floor).sum()"
+
+free_bits = Implementation(
+    "free_bits",
+    right=lambda kl_each, floor: kl_each.mean(0).clamp(min=floor).sum(),
+    cases=_codes,
+    gradient=("kl_each",),
+    slips=[
+        Slip(lambda kl, floor: kl.clamp(min=floor).mean(0).sum(),
+             "you compare each image alone with the floor: take the mean over the batch first, so that a code number "
+             "may be spent on some images and spared on others",
+             CLAMP),
+        Slip(lambda kl, floor: kl.mean(0).clamp(max=floor).sum(),
+             "this is the smaller of the two: what lies above the floor must count, so take the larger",
+             "clamp(min=floor) is max(floor, ...); clamp(max=floor) is the smaller one."),
+        Slip(lambda kl, floor: kl.sum(1).mean().clamp(min=floor),
+             "the floor is for each code number, and you compare it with the KL of the whole code",
+             "First the mean over the batch, then the floor for each of the D numbers, then their sum."),
+        Slip(lambda kl, floor: kl.sum(1).clamp(min=floor).mean(),
+             "you compare the KL of each image's whole code with the floor, which is for each number of the code",
+             "First the mean over the batch, then the floor for each of the D numbers, then their sum."),
+        Slip(lambda kl, floor: kl.sum(1).mean().clamp(min=floor * kl.shape[1]),
+             "you compare the whole KL with D floors: one number could spend it all, and the others be switched off",
+             CLAMP),
+        Slip(lambda kl, floor: (kl.mean(0) - floor).clamp(min=0).sum(),
+             "you count only what lies above the floor: that has the right gradient, but max(floor, m) is asked for, "
+             "which is floor below it, not 0",
+             CLAMP),
+        Slip(lambda kl, floor: (kl.mean(0) * (kl.mean(0) > floor)).sum(),
+             "a code number below the floor counts 0 in your sum: max(floor, m) is floor there",
+             CLAMP),
+        Slip(lambda kl, floor: kl.mean(0).sum() + floor * kl.shape[1],
+             "you add the floor to each term: it should replace what lies below it",
+             CLAMP),
+        Slip(lambda kl, floor: kl.mean(0).sum(),
+             "the floor has no effect: this is the plain KL",
+             CLAMP),
+        Slip(lambda kl, floor: kl.sum(1),
+             "you return the plain KL of each image: there is no floor in it",
+             CLAMP),
+        Slip(lambda kl, floor: kl.mean(0).clamp(min=floor),
+             "you return one number for each of the D code numbers: add them up",
+             "End with .sum()."),
+        Slip(lambda kl, floor: kl.mean(0).clamp(min=floor).mean(),
+             "you took the mean over the D code numbers: their nats are added up",
+             "End with .sum()."),
+        Slip(lambda kl, floor: kl.clamp(min=floor),
+             "you return the whole table: take the mean over the batch, compare with the floor, and sum over the D",
+             CLAMP),
+        Slip(lambda kl, floor: kl.clamp(min=floor).sum(1),
+             "you compare each image alone with the floor, one number for each: first the mean over the batch",
+             CLAMP),
+        Slip(lambda kl, floor: kl.sum(0).clamp(min=floor).sum(),
+             "you add up the images of the batch: take their mean, as the loss is in nats per image",
+             "Replace .sum(0) by .mean(0)."),
+        Slip(lambda kl, floor: kl.clamp(min=floor).sum(),
+             "you compare each image alone with the floor, and add up the batch: first the mean over the batch",
+             CLAMP),
+        Slip(lambda kl, floor: kl.mean(1).clamp(min=floor).sum(),
+             "you took the mean over axis 1, the code numbers: the batch is axis 0",
+             CLAMP),
+        Slip(lambda kl, floor: kl.mean().clamp(min=floor),
+             "you took the mean over the whole table: each code number has a floor of its own",
+             CLAMP),
+        Slip(lambda kl, floor: kl.detach().mean(0).clamp(min=floor).sum() + 0 * kl.sum(),
+             "the value is right, but no gradient comes back: nothing would be trained",
+             "No detach(), .data or torch.no_grad()."),
+    ],
+    hint="In this order: the mean over the batch (axis 0), which leaves D numbers; for each the larger of it and the "
+         "floor; their sum.")
+
+# --- 5
+
+
+@cache
+def _two_gradients(n: int = 4000) -> dict[str, Tensor]:
+    """n one-sample gradients (n, D) of E_q[-log p(x|z)] with respect to mu for the first test digit, by two estimators;
+    the factors in which one can go wrong."""
+    from course_lib import checkpoint
+    from course_lib.data import load
+    from course_lib.vae import bernoulli_log_prob
+
+    model, x = checkpoint.load("vae"), load("digits").test.x[:1]
+    mu, logvar = (p.detach() for p in model.encode(x))
+    eps = torch.randn(n, mu.shape[1], generator=torch.Generator().manual_seed(0))
+    z = (mu + (logvar / 2).exp() * eps).requires_grad_()
+    f = torch.cat([-bernoulli_log_prob(model.decoder(part), x.expand(len(part), -1, -1, -1)) for part in z.split(500)])
+    through, = torch.autograd.grad(f.sum(), z)
+    return {"f": f.detach()[:, None], "through": through, "eps": eps, "sigma": (logvar / 2).exp()}
+
+
+def _variances(power: int = -1, baseline: bool = False) -> tuple[Tensor, Tensor]:
+    """Of the score-function gradient f eps sigma^power and the reparameterised one, each (D,)."""
+    g = _two_gradients()
+    f = g["f"] - g["f"].mean() * baseline
+    return (f * g["eps"] * g["sigma"] ** power).var(0), g["through"].var(0)
+
+
+def _ratio(**change) -> float:
+    score, through = _variances(**change)
+    return (score.sum() / through.sum()).item()
+
+
+def _ratio_of_squares() -> float:
+    g = _two_gradients()
+    return ((g["f"] * g["eps"] / g["sigma"]).square().sum() / g["through"].square().sum()).item()
+
+
+def _mean_of_ratios() -> float:
+    score, through = _variances()
+    return (score / through).mean().item()
+
+
+variance_ratio = Measurement(
+    "variance_ratio",
+    truth=_ratio,
+    tolerance=0.1,
+    slips=[
+        Slip(lambda: 1 / _ratio(),
+             "the ratio is upside down: divide by the variance of the reparameterised gradient, the smaller one",
+             "score.var(0).sum() / through.var(0).sum()"),
+        Slip(lambda: _ratio() ** 0.5,
+             "this is the ratio of the standard deviations: its square is asked for",
+             "Use .var(0), not .std(0)."),
+        Slip(lambda: _ratio(power=0),
+             "you divided z - mu by sigma: the score is (z - mu) / sigma**2, which is eps / sigma",
+             "score = f[:, None] * (z - mu) / sigma**2"),
+        Slip(lambda: _ratio(power=1),
+             "you multiplied f by z - mu: the score is (z - mu) / sigma**2, which is eps / sigma",
+             "score = f[:, None] * (z - mu) / sigma**2"),
+        Slip(lambda: _ratio(power=-2),
+             "you divided eps by sigma**2: the score is (z - mu) / sigma**2, and z - mu is sigma * eps",
+             "score = f[:, None] * eps / sigma"),
+        Slip(lambda: _ratio(baseline=True),
+             "you subtracted the mean of f, a baseline. That is a good idea, and worth a question of your own; here "
+             "the plain estimator is asked for",
+             "Use f as it is."),
+        Slip(_ratio_of_squares,
+             "this is the ratio of the mean squares: subtract the mean gradient first, as .var does",
+             "score.var(0).sum() / through.var(0).sum()"),
+        Slip(_mean_of_ratios,
+             "this is the mean of eight ratios: the ratio of the two sums is asked for",
+             "score.var(0).sum() / through.var(0).sum()"),
+        *[Slip(lambda n=n: n**2 * _ratio(),
+               f"your reparameterised gradients are {n} times too small: you differentiated the mean of {n} values of "
+               "f, and their sum is needed",
+               "torch.autograd.grad(f.sum(), z): the gradient with respect to a row of z is that of its own f.")
+          for n in (1000, 2000, 4000, 5000, 10_000)],
+        Slip(lambda: 1.0,
+             "the two means are (nearly) equal, and so is their ratio to 1; the variances are far from equal",
+             "score.var(0).sum() / through.var(0).sum(), over thousands of samples."),
+    ],
+    hint="Draw eps (4000, 8), z = mu + sigma * eps with z.requires_grad_(), f = lost(z). One estimator is "
+         "torch.autograd.grad(f.sum(), z)[0], the other f[:, None] * eps / sigma. For each, .var(0).sum().")
