@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 @dataclass
 class GANConfig:
-    n_latent: int = 64                         # length of z
+    n_latent: int = 16                         # length of z
     n_class: int = 0                           # 0: unconditional, no labels
     n_channel: int = 64                        # width of the generator at 7x7; the discriminator ends as wide
 

@@ -70,7 +70,7 @@ def optimal_discriminator(p: Tensor, q: Tensor) -> Tensor:
 
 # ------------------------------------------------------------------------------------------------------------- the loop
 
-def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, steps: int, *, n_latent: int = 64,
+def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, steps: int, *, n_latent: int = 16,
             d_loss: Callable[[Tensor, Tensor], Tensor] = discriminator_loss,
             g_loss: Callable[[Tensor], Tensor] = generator_loss,
             penalty: Callable[..., Tensor] | None = None, penalty_weight: float = 0.1, penalty_every: int = 8,
@@ -97,8 +97,8 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
     """
     _check(steps, n_latent, ema, decay, eval_every, penalty_every)
     device = next(generator.parameters()).device
-    d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=betas)
-    g_optimizer = torch.optim.Adam(generator.parameters(), lr=lr, betas=betas)
+    d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=betas, fused=True)
+    g_optimizer = torch.optim.Adam(generator.parameters(), lr=lr, betas=betas, fused=True)
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None   # buffers are copied
     use_bf16 = device.type == "cuda" if autocast is None else autocast
     history, start, batches = History(), time.perf_counter(), _endless(loader)
