@@ -239,61 +239,71 @@ def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float =
 
 class Cache:
     """Keys and values of B texts in n columns, and the weights in the layout in which one token is multiplied fastest:
-    transposed and contiguous."""
+    transposed and contiguous. At this size most of the time goes into calling PyTorch, so `read` calls it little."""
 
     def __init__(self, model: GPT, B: int, n: int):
-        c = model.config
-        self.model, self.n_head, self.gelu = model, c.n_head, c.gelu
-        p = next(model.parameters())
-        shape = (c.n_layer, B, c.n_head, n, c.n_embd // c.n_head)
-        self.keys, self.values = p.new_zeros(shape), p.new_zeros(shape)        # (n_layer, B, n_head, n, C/n_head)
+        c, p = model.config, model.tok_emb.weight
+        self.model, self.n_head = model, c.n_head
+        self.kept = [p.new_zeros(2, B, c.n_head, n, c.n_embd // c.n_head) for _ in model.blocks]   # keys and values
         self.layers = [[(layer.weight.T.contiguous(), layer.bias)
                         for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc, block.mlp.proj)]
                        for block in model.blocks]
         self.table = (model.tok_emb if model.head is None else model.head).weight.T.contiguous()
-        self.slope = -model.mask[:, 1:2, :1] if c.positions == "alibi" else None   # (n_head, 1, 1) penalty per token
+        self.penalty = None                                                    # (n_head, 1, n) at distance n - 1 ... 0
+        if c.positions == "alibi":
+            slope = model.mask[:, 1:2, :1]                                     # at distance 1
+            self.penalty = slope * torch.arange(n - 1, -1, -1, device=p.device)
 
     def read(self, idx: Tensor, at: int, first: list[int], rows: slice = slice(None)) -> Tensor:
         """Take in tokens idx (B, T) that stand in columns at, at + 1, ... of these rows, of which row i sees nothing
         before column first[i]. Their keys and values are stored.  -> logits of the last column (B, vocab_size)"""
-        B, T = idx.shape
+        (B, T), C, model = idx.shape, self.table.shape[0], self.model
         start, end = min(first), at + T
-        x = self.model.tok_emb.weight[idx]                                     # (B, T, C)
-        C = x.shape[-1]
-        if self.model.pos_emb is not None:
-            place = torch.arange(at, end, device=x.device) - torch.tensor(first, device=x.device)[:, None]  # (B, T)
-            x = x + self.model.pos_emb.weight[place.clamp(min=0)]
+        x = F.embedding(idx, model.tok_emb.weight)                             # (B, T, C)
+        if model.pos_emb is not None:
+            place = torch.arange(at, end, device=x.device) - _column(first, x)                     # (B, T)
+            x = x + F.embedding(place.clamp(min=0), model.pos_emb.weight)
+        x = x.view(B * T, C)
         mask = self.mask(at, end, first, x)                                    # (B or 1, n_head or 1, T, end - start)
-        for i, (block, (qkv, proj, fc, back)) in enumerate(zip(self.model.blocks, self.layers)):
-            heads = _times(block.norm1(x), *qkv).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
-            q, k, v = heads                                                    # 3 x (B, n_head, T, C/n_head)
-            self.keys[i, rows, :, at:end], self.values[i, rows, :, at:end] = k, v
-            k, v = self.keys[i, rows, :, start:end], self.values[i, rows, :, start:end]
-            scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])          # (B, n_head, T, end - start)
-            y = (scores if mask is None else scores + mask).softmax(-1) @ v
-            x = x + _times(y.transpose(1, 2).reshape(B, T, C), *proj)
-            x = x + _times(F.gelu(_times(block.norm2(x), *fc), approximate=self.gelu), *back)
-        return self.model.norm(x[:, -1]) @ self.table                          # (B, vocab_size)
+        for block, kept, (qkv, proj, fc, back) in zip(model.blocks, self.kept, self.layers):
+            heads = _times(_norm(block.norm1, x), *qkv).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+            kept = kept[:, rows]                                               # (2, B, n_head, n, C/n_head)
+            kept.narrow(3, at, T).copy_(heads[1:])
+            k, v = kept.narrow(3, start, end - start).unbind()                 # 2 x (B, n_head, end - start, C/n_head)
+            y = F.scaled_dot_product_attention(heads[0], k, v, attn_mask=mask)                     # (B, n_head, T, ...)
+            x = x + _times(y.transpose(1, 2).reshape(B * T, C), *proj)
+            x = x + _times(F.gelu(_times(_norm(block.norm2, x), *fc), approximate=model.config.gelu), *back)
+        return _norm(model.norm, x.view(B, T, C)[:, -1]) @ self.table          # (B, vocab_size)
 
     def mask(self, at: int, end: int, first: list[int], x: Tensor) -> Tensor | None:
-        """What is added to the scores of columns at ... end - 1; None if that is nothing."""
+        """What is added to the scores of columns at ... end - 1, None if that is nothing.
+
+        -> (B or 1, n_head or 1, end - at, end - start), start = min(first); -inf where nobody may look."""
         start = min(first)
+        if end - at == 1 and max(first) == start:                              # one token, and all see the same columns
+            return None if self.penalty is None else self.penalty[None, :, :, start - end:]
         query, key = torch.arange(at, end, device=x.device)[:, None], torch.arange(start, end, device=x.device)
-        mask = None
-        if self.slope is not None:
-            mask = (self.slope * (key - query))[None]                          # (1, n_head, T, end - start)
-        if end - at > 1 or max(first) > start:
-            begin = torch.tensor(first, device=x.device)[:, None, None]        # (B, 1, 1)
-            hidden = (key > query) | ((key < begin) & (key < query))           # (B, T, end - start); a place before its
-            hidden = hidden[:, None]                                           # text sees itself: no row is empty
-            zero = x.new_zeros(1, 1, 1, 1) if mask is None else mask
-            mask = torch.where(hidden, -math.inf, zero)
-        return mask
+        begin = _column(first, x)[:, :, None]                                  # (B, 1, 1)
+        hidden = (key > query) | ((key < begin) & (key < query))               # (B, T, end - start); a place before its
+        mask = x.new_zeros(1)                                                  # text sees itself: no row is empty
+        if self.penalty is not None:
+            mask = self.model.mask[:, 1:2, :1] * (query - key)                 # (n_head, T, end - start)
+        return torch.where(hidden[:, None], -math.inf, mask)
+
+
+def _column(numbers: list[int], like: Tensor) -> Tensor:
+    """(B, 1) on the device of `like`"""
+    return torch.stack([torch.full((1,), n, device=like.device) for n in numbers])
+
+
+def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """norm(x), with less ceremony"""
+    return torch.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
 def _times(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x (B, T, n) times weight (n, m), plus bias (m,) -> (B, T, m)"""
-    return x @ weight if bias is None else torch.addmm(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
+    """x (n, m) times weight (m, k), plus bias (k,) -> (n, k)"""
+    return torch.mm(x, weight) if bias is None else torch.addmm(bias, x, weight)
 
 
 def _check_prompts(prompts: list[Tensor], n_new: int) -> list[Tensor]:

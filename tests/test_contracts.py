@@ -714,7 +714,7 @@ REGISTRY = {
         lambda n: gpt.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
         lambda: gpt.generate(a_gpt(), [], 9), "0 prompts"),
     "gpt.Cache": Entry(
-        lambda n: gpt.Cache(a_gpt(), n, 9).keys, (2, N, 2, 9, 4), harmless="`generate` checks the prompts"),
+        lambda n: gpt.Cache(a_gpt(), n, 9).kept[0], (2, N, 2, 9, 4), harmless="`generate` checks the prompts"),
     "gpt.Cache.read": Entry(read_with_a_cache, (N, 11), harmless="`generate` checks the prompts"),
     "gpt.Cache.mask": Entry(
         lambda n: gpt.Cache(a_gpt(), n, 9).mask(2, 8, [2] * n, randn(n)), (N, 1, 6, 6),
@@ -809,7 +809,8 @@ REGISTRY = {
     "muon.muon": Entry(lambda n: two_optimizers(), None, lambda: muon.muon(linear()), "no matrix"),
 
     "ngrams.Counts": Entry(
-        lambda n: ngrams.NGram(letters(n)[0], 2).tables[1], harmless="a plain record that `NGram` fills", cpu_only=ON_CPU),
+        lambda n: ngrams.NGram(letters(n)[0], 2).tables[1], harmless="a plain record that `NGram` fills",
+        cpu_only=ON_CPU),
     "ngrams.NGram": Entry(
         lambda n: ngrams.NGram(letters(n)[0], n), None, lambda: ngrams.NGram(letters(1)[0], 9), "n=9", cpu_only=ON_CPU),
     "ngrams.NGram.prob": Entry(
