@@ -52,6 +52,11 @@ def _zeroed(q, k, v, length):
     return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).masked_fill(~_real(q, k, length), 0) @ v
 
 
+def _without_padding(q, k, v, length):
+    real = _real(q, k, length).mT                                              # (B, S, 1)
+    return _zeroed(q, k * real, v, length)
+
+
 def _scaled_late(q, k, v, length):
     return (q @ k.mT).masked_fill(~_real(q, k, length), -INF).softmax(-1) / q.shape[-1] ** 0.5 @ v
 
@@ -98,6 +103,9 @@ attention = Implementation(
              "you set the scores of padding to 0, and exp(0) = 1 still is a share: a score that shall count for "
              "nothing is -inf",
              "scores.masked_fill(~real, -float('inf'))"),
+        Slip(_without_padding,
+             "you set padded keys and values to 0, and still they get a share: their score is 0, and exp(0) = 1",
+             "Set the scores of padding to -inf before the softmax."),
         Slip(_zeroed,
              "padding gets the weight 0, but only after the softmax, so that the weights of the real keys no longer "
              "sum to 1",
@@ -154,9 +162,10 @@ def _causal_slips(fn) -> list[Slip]:
         Slip(partial(fn, may=lambda T: torch.ones(T, T, dtype=torch.bool)),
              "there is no causal mask: position t may look at the positions 0 to t only",
              "scores.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -float('inf')) before the softmax"),
-        Slip(partial(fn, may=lambda T: _past(T).T),
-             "your mask is the wrong way round: position t looks at itself and the *future*",
-             "~past must become -inf, where past = torch.ones(T, T, dtype=torch.bool).tril()"),
+        *[Slip(partial(fn, may=may, fill=fill),
+               "your mask is the wrong way round: position t looks at the *future*",
+               "~past must become -inf, where past = torch.ones(T, T, dtype=torch.bool).tril()")
+          for may, fill in ((lambda T: _past(T).T, -INF), (lambda T: ~_past(T), -INF), (lambda T: ~_past(T), -1e9))],
         *[Slip(partial(fn, may=lambda T: _past(T).tril(-1), fill=fill),
                "a position cannot look at itself in yours: t may look at the positions 0 to t, t included",
                ".tril() with the diagonal; torch.triu(..., diagonal=1) is what is forbidden") for fill in (-INF, -1e9)],
@@ -263,6 +272,12 @@ causal_attention = Implementation(
              "you divide by the sums of the columns: each query (row) shares out its attention, and these sums hold "
              "queries of the future",
              "Divide by .sum(-1, keepdim=True), or mask the scores with -inf before the softmax."),
+        Slip(partial(_causal, late=lambda w: w.masked_fill(w == 0, -INF)),
+             "you set *weights* to -inf, after the softmax: the scores are what must be -inf, before it",
+             "Mask scores, not weights."),
+        Slip(partial(_causal, late=lambda w: w / w.sum(-1)),
+             "dividing by the sums of the rows is right, but without keepdim=True they meet the columns",
+             "weights / weights.sum(-1, keepdim=True)"),
         *[Slip(partial(_causal, late=late),
                "one softmax too many: a second one, of the weights, makes them nearly equal, and gives masked ones a "
                "share again unless they are -inf",
@@ -310,6 +325,8 @@ distance_bias = Implementation(
         Slip(None,
              "right for positive slopes, and nan for a slope of 0: 0 times infinity is nan",
              "Multiply the distances by the slopes first, and then set the future to -inf.", only=(5,)),
+        Slip(lambda slopes, T: _bias(slopes, T, 0) + torch.ones(T, T).triu(1) * -INF,
+             "nan in place of all that is past: 0 times infinity is nan, so a mask cannot be multiplied by infinity"),
         Slip(partial(_bias, distance=lambda t, s: s - t),
              "the sign is wrong: a far key must *lose* score, so the bias is 0 on the diagonal and negative to its "
              "left"),

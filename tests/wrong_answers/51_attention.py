@@ -103,6 +103,12 @@ def _(q, k, v, length):
     return F.scaled_dot_product_attention(q, k, v)
 
 
+@wrong(check.attention, "padded keys and values to 0")
+def _(q, k, v, length):
+    real = (torch.arange(k.shape[1]) < length[:, None])[..., None]
+    return F.scaled_dot_product_attention(q, k * real, v * real)
+
+
 @wrong(check.attention, "you mask too late")
 def _(q, k, v, length):
     w = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) * (torch.arange(k.shape[1]) < length[:, None, None])
@@ -220,7 +226,11 @@ wrong(check.multi_head, "n_head is not used")(heads(split=lambda a, B, T, H: a[:
 wrong(check.multi_head, "square root of C")(heads(scale=lambda C, H: C**0.5))
 wrong(check.multi_head, "square root of how many")(heads(scale=lambda C, H: 1))
 wrong(check.multi_head, "no causal mask")(heads(mask=lambda s, T: s))
-wrong(check.multi_head, "looks at itself and the *future*")(
+wrong(check.multi_head, "looks at the *future*")(
+    heads(mask=lambda s, T: s.masked_fill(torch.tril(torch.ones(T, T)) == 1, -math.inf)))
+wrong(check.multi_head, "looks at the *future*")(
+    heads(mask=lambda s, T: s.masked_fill(torch.tril(torch.ones(T, T)) == 1, -1e9)))
+wrong(check.multi_head, "looks at the *future*")(
     heads(mask=lambda s, T: s.masked_fill(torch.ones(T, T).tril(-1) > 0, -math.inf)))
 wrong(check.multi_head, "cannot look at itself")(
     heads(mask=lambda s, T: s.masked_fill(torch.triu(torch.ones(T, T)) == 1, -math.inf)))
@@ -297,7 +307,12 @@ wrong(check.causal_attention, "one softmax too many")(
 wrong(check.causal_attention, "exp(0) = 1")(repaired("scores.masked_fill(~past, 0.0).softmax(-1)"))
 wrong(check.causal_attention, "your softmax goes over the queries")(
     repaired("scores.masked_fill(~past, -1e9).softmax(1)"))
-wrong(check.causal_attention, "and the *future*")(repaired("scores.masked_fill(~past.T, -math.inf).softmax(-1)"))
+wrong(check.causal_attention, "set *weights* to -inf")(
+    repaired("scores.softmax(-1)", late="weights.masked_fill(~past, -math.inf)"))
+wrong(check.causal_attention, "without keepdim=True")(
+    repaired("scores.softmax(-1) * past", late="weights / weights.sum(-1)"))
+wrong(check.causal_attention, "looks at the *future*")(repaired("scores.masked_fill(past, -math.inf).softmax(-1)"))
+wrong(check.causal_attention, "looks at the *future*")(repaired("scores.masked_fill(~past.T, -math.inf).softmax(-1)"))
 wrong(check.causal_attention, "cannot look at itself")(repaired(past="torch.ones(T, T, dtype=torch.bool).tril(-1)"))
 wrong(check.causal_attention, "there is no causal mask")(repaired("scores.softmax(-1)"))
 wrong(check.causal_attention, "square root of how many")(repaired(scores="q @ k.transpose(-2, -1)"))
@@ -362,6 +377,12 @@ def _(slopes, T):
     t = torch.arange(T)
     distance = (t[:, None] - t).float().masked_fill(t[:, None] < t, math.inf)
     return -slopes[:, None, None] * distance
+
+
+@wrong(check.distance_bias, "in place of all that is past")
+def _(slopes, T):
+    t = torch.arange(T)
+    return -slopes[:, None, None] * (t[:, None] - t) + torch.triu(torch.ones(T, T), diagonal=1) * float("-inf")
 
 
 # --- 5
