@@ -123,11 +123,13 @@ class GPT(nn.Module):
 
     def initialise(self) -> None:
         """Normal weights of size 0.02; the last matrix of each branch smaller, by the number of branches that are added
-        up (GPT-2, section 2.3), or zero."""
+        up (GPT-2, section 2.3), or zero. A table that is not also that of the logits may start larger."""
         c = self.config
         for name, p in self.named_parameters():
             if name.endswith("proj.weight"):
                 nn.init.normal_(p, std=0.0 if c.zero_init else 0.02 / math.sqrt(2 * c.n_layer))
+            elif name == "tok_emb.weight" and not c.tied:
+                nn.init.normal_(p, std=0.3)
             elif p.ndim == 2:
                 nn.init.normal_(p, std=0.02)
             elif name.endswith("bias"):

@@ -5,7 +5,9 @@ A recipe takes nothing, trains with the same functions that the lesson shows, me
 The first paragraph of its docstring is the `recipe` text in the file.
 """
 
+import platform
 import time
+from functools import partial
 
 import torch
 
@@ -17,12 +19,15 @@ from course_lib.checkpoint import metadata
 from course_lib.classify import accuracy, classifier_loss
 from course_lib.convnet import ConvNet, ConvNetConfig
 from course_lib.data import Batches, load
+from course_lib.data.text import Windows, decode, encode, load_text
 from course_lib.dcgan import Discriminator, GANConfig, Generator
 from course_lib.device import seed, seeded
 from course_lib.diffusion import diffusion_loss, in_steps, linear_alphas_cumprod
 from course_lib.gan import fit_gan, r1_penalty
 from course_lib.gaussians import ClassGaussians, GaussianMixture
-from course_lib.metrics import measure
+from course_lib.gpt import GPT, fast, generate, lm_loss
+from course_lib.metrics import bits_per_byte, measure
+from course_lib.muon import muon
 from course_lib.pipeline import Pipeline, PipelineConfig
 from course_lib.train import fit
 from course_lib.vae import VAE, MixtureVAE, VAEConfig, annealed
@@ -179,6 +184,42 @@ def _game(n_class: int, steps: int, run: int = 0):
     history = fit_gan(*players, Batches(x, y, batch_size=32) if n_class else Batches(x, batch_size=32), steps,
                       n_latent=config.n_latent, penalty=r1_penalty, autocast=True, label="GAN")
     return players[0], history.seconds
+
+
+def gpt():
+    """Lesson 54's GPT, fast settings, on the English of Python's documentation: 2,500 batches of 16 windows of 128
+    bytes, Muon and AdamW with rates falling linearly to zero, dropout 0.1, layers in bfloat16.
+
+    The settings were chosen on the last 40,000 bytes of the training text. Its Python's version is in the metadata."""
+    return _language_model("docs", "The ", steps=2_500, dropout=0.1)
+
+
+def gpt_code():
+    """Lesson 54's GPT, fast settings, on the source of Python's standard library: 2,500 batches of 16 windows of 128
+    bytes, Muon and AdamW with rates falling linearly to zero, layers in bfloat16."""
+    return _language_model("code", "def ", steps=2_500, dropout=0.0)
+
+
+def _language_model(name: str, prompt: str, steps: int, dropout: float):
+    text, calls, stages = load_text(name), iter(range(1, 51)), []
+
+    def look(model):                                                          # a sample at some stages of training
+        if (call := next(calls)) in (1, 2, 5, 10, 25, 50):
+            writing = generate(model, [encode(prompt)], 240, temperature=0.8, generator=seeded(0))[0]
+            bits = bits_per_byte(model, text.test[:20_000])
+            stages.append([call * steps // 50, round(bits, 4), prompt + decode(writing)])
+        return {}
+
+    seed(0)
+    model = GPT(fast(dropout=dropout))
+    loss_fn = partial(lm_loss, dtype=torch.bfloat16)
+    history = fit(model, loss_fn, Windows(text.train, 16, 128), steps, optimizer=muon, decay=1.0, evaluate=look,
+                  eval_every=steps // 50, label=name)
+    metrics = {"bits_per_byte": bits_per_byte(model, text.test, stride=64)}
+    parameters = sum(p.numel() for p in model.parameters())
+    return model, dict(seed=0, steps=steps, seconds=round(history.seconds, 1), metrics=metrics, family="GPT", lesson=54,
+                       parameters=parameters, text=name, python=".".join(platform.python_version_tuple()[:2]),
+                       train_bytes=len(text.train), stages=stages)
 
 
 def training_digits():
