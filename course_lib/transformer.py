@@ -90,7 +90,7 @@ def alibi(n_head: int, T: int, device: torch.device | str | None = None) -> Tens
         raise ValueError(f"n_head={n_head} and T={T} must be at least 1")
     slope = 2 ** (-8 / n_head * torch.arange(1, n_head + 1, device=device))    # (n_head,)
     t = torch.arange(T, device=device)
-    return -slope[:, None, None] * (t[:, None] - t).abs()                      # (n_head, T, T)
+    return slope[:, None, None] * -(t[:, None] - t).abs()                      # (n_head, T, T)
 
 
 # --------------------------------------------------------------------------------------------------------- modules
