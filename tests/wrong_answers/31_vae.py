@@ -471,15 +471,17 @@ class Later:
         return float(self.f(**self.change))
 
 
-wrong(check.variance_ratio, "upside down")(Later(lambda: 1 / check._ratio()))
+wrong(check.variance_ratio, "has the smaller variance")(Later(lambda: 1 / check._ratio()))
 wrong(check.variance_ratio, "the ratio of the standard deviations")(Later(lambda: check._ratio() ** 0.5))
-wrong(check.variance_ratio, "divided z - mu by sigma")(Later(power=0))
+wrong(check.variance_ratio, "has the smaller variance")(Later(power=0))
 wrong(check.variance_ratio, "multiplied f by z - mu")(Later(power=1))
 wrong(check.variance_ratio, "divided eps by sigma**2")(Later(power=-2))
-wrong(check.variance_ratio, "a baseline")(Later(baseline=True))
+wrong(check.variance_ratio, "without a baseline")(Later(baseline="none"))
+wrong(check.variance_ratio, "your baseline is f(mu)")(Later(baseline="at mu"))
+wrong(check.variance_ratio, "how many times the baseline lowers")(Later(
+    lambda: check._ratio(baseline="none") / check._ratio()))
 wrong(check.variance_ratio, "the mean squares")(Later(check._ratio_of_squares))
-wrong(check.variance_ratio, "the mean of eight ratios")(Later(check._mean_of_ratios))
-wrong(check.variance_ratio, "2000 times too small")(Later(lambda: check._ratio() * 2000**2))
+wrong(check.variance_ratio, "4000 times too small")(Later(lambda: check._ratio() * 4000**2))
 wrong(check.variance_ratio, "10000 times too small")(Later(lambda: check._ratio() * 1e8))
 wrong(check.variance_ratio, "the variances are far from equal")(1.02)
 wrong(check.variance_ratio, "is too large")(Later(lambda: check._ratio() * 3))

@@ -1,0 +1,357 @@
+# %% [markdown]
+# # Exercise 31 · Variational autoencoders
+#
+# Seven parts on lesson 31: three functions, a bug, a measurement, a short text and a question of your own. They take about
+# two hours of yours and some ten seconds of the computer's.
+#
+# - Write your answer **in place of** `raise NotImplementedError()`, then run the cell and the check below it.
+# - A check prints `ok:` and the name of the task, or one sentence about what is wrong; `hint()` then says more.
+# - Tasks 1 to 4a and 5 are graded by a program, which also runs your functions on inputs that you do not see here; 4b and 6
+#   are read by a person. You may add cells of your own anywhere, and use whatever PyTorch offers.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_lib import checkpoint, plots
+from course_lib.checks import hint
+from course_lib.checks import vae as check
+from course_lib.claims import claim
+from course_lib.data import Batches, load
+from course_lib.device import seed, seeded
+from course_lib.train import fit
+from course_lib.vae import bernoulli_log_prob, kl_per_dimension, reparameterize as draw
+(x_train, _), (x_test, y_test) = load("digits")[:2]               # 4,000 and 1,000 images (N, 1, 28, 28)
+
+# %%
+hint()
+
+# %% [markdown]
+# ## 1 · Noise in its place (2 points)
+#
+# The encoder answers with a mean and a *log-variance* $\ell = \log\sigma^2$ for each number of the code. A code is drawn from
+# this bell curve in such a way that the noise comes from outside and gradients pass.
+#
+# **Given** `mu` and `logvar`, both of shape (B, D), and `eps` of shape (B, D), which was drawn from $\mathcal N(0, I)$.
+# **Asked:** the codes $z \sim \mathcal N(\mu, \operatorname{diag}\sigma^2)$ that this noise makes: a tensor of shape (B, D), the
+# same for the same `eps`. **Checked:** the values, and the gradients with respect to `mu` and `logvar`.
+
+# %% tags=["solution:reparameterize"]
+def reparameterize(mu, logvar, eps):
+    """(B, D), (B, D) and noise (B, D) -> codes (B, D)"""
+    ### BEGIN SOLUTION
+    return mu + (logvar / 2).exp() * eps                          # the root of exp(logvar) is exp(logvar / 2)
+    ### END SOLUTION
+
+# %% tags=["test:check_reparameterize:2"]
+check.reparameterize(reparameterize)
+### BEGIN HIDDEN TESTS
+_z = reparameterize(torch.tensor([[1.0, -2.0]]).repeat(100_000, 1), torch.tensor([[0.5, -3.0]]).repeat(100_000, 1),
+                    torch.randn(100_000, 2, generator=seeded(0)))
+torch.testing.assert_close(_z.mean(0).float(), torch.tensor([1.0, -2.0]), rtol=0, atol=0.02)
+torch.testing.assert_close(_z.var(0).log().float(), torch.tensor([0.5, -3.0]), rtol=0, atol=0.02)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 2 · What a code costs under any Gaussian prior (3 points)
+#
+# In the lesson the prior was $\mathcal N(0, I)$. Often it is not: it may be fitted to the codes, or depend on a label. For one
+# number of the code, with $q = \mathcal N(\mu_q, \sigma_q^2)$ and $p = \mathcal N(\mu_p, \sigma_p^2)$,
+#
+# $$\mathrm{KL}(q \,\|\, p) = \log\frac{\sigma_p}{\sigma_q} + \frac{\sigma_q^2 + (\mu_q - \mu_p)^2}{2\,\sigma_p^2} - \frac12,$$
+#
+# and the KL of a whole code is the sum over its numbers, which are independent.
+#
+# **Given** `mu_q` and `logvar_q` of shape (B, D), the answers of an encoder to B images, and `mu_p` and `logvar_p` of shape (D,),
+# one prior for all. Each `logvar` is $\log\sigma^2$. **Asked:** $\mathrm{KL}(q \,\|\, p)$ in nats for each image, a tensor of shape
+# (B,). **Checked:** the values, and the gradients with respect to all four.
+
+# %% tags=["solution:kl_between"]
+def kl_between(mu_q, logvar_q, mu_p, logvar_p):
+    """(B, D), (B, D), (D,), (D,) -> (B,) in nats"""
+    ### BEGIN SOLUTION
+    var_q, var_p = logvar_q.exp(), logvar_p.exp()
+    each = 0.5 * (logvar_p - logvar_q + (var_q + (mu_q - mu_p) ** 2) / var_p - 1)     # (B, D); log sigma = logvar / 2
+    return each.sum(1)
+    ### END SOLUTION
+
+# %% tags=["test:check_kl_between:3"]
+check.kl_between(kl_between)
+### BEGIN HIDDEN TESTS
+_mu, _logvar, _mu_p, _logvar_p = torch.randn(6, 4), torch.randn(6, 4), torch.randn(4), torch.randn(4)
+_q, _p = (torch.distributions.Normal(m, (v / 2).exp()) for m, v in ((_mu, _logvar), (_mu_p, _logvar_p)))
+_want = torch.distributions.kl_divergence(_q, _p).sum(1)
+torch.testing.assert_close(kl_between(_mu, _logvar, _mu_p, _logvar_p).detach().float(), _want, rtol=1e-3, atol=1e-3)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 3 · Find the bug (3 points)
+#
+# A small VAE without convolutions, which trains in a second, and its loss: minus the ELBO. The loss runs without an error, and it falls.
+# But it has **one bug**, in one line.
+
+# %%
+def negative_elbo_broken(logits, x, mu, logvar):
+    reconstruction = F.binary_cross_entropy_with_logits(logits, x)            # -log p(x | z)
+    kl_each = 0.5 * (mu ** 2 + logvar.exp() - logvar - 1)                     # (B, D)
+    kl = kl_each.sum(1).mean()                                                # KL( q(z | x) || N(0, I) )
+    loss = reconstruction + kl
+    return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+
+# %%
+class SmallVAE(nn.Module):
+    def __init__(self, n_latent=8, n_hidden=128):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, n_hidden), nn.ReLU(), nn.Linear(n_hidden, 2 * n_latent))
+        self.decoder = nn.Sequential(nn.Linear(n_latent, n_hidden), nn.ReLU(), nn.Linear(n_hidden, 784),
+                                     nn.Unflatten(1, (1, 28, 28)))            # logits
+
+    def forward(self, x):                                                     # (B, 1, 28, 28)
+        mu, logvar = self.encoder(x).chunk(2, dim=1)                          # (B, D) each
+        return self.decoder(draw(mu, logvar)), mu, logvar
+
+def trained(loss_fn, steps=200):
+    """A SmallVAE after some seconds with loss_fn(logits, x, mu, logvar), and what happened in training."""
+    seed(0)
+    model = SmallVAE()
+
+    def step(model, x):
+        logits, mu, logvar = model(x)
+        return loss_fn(logits, x, mu, logvar)
+
+    return model, fit(model, step, Batches(x_train, batch_size=64), steps, lr=5e-3, decay=0.5)
+
+# %%
+model, history = trained(negative_elbo_broken)
+claim("loss, first step", history["loss"][0], ">", 0.6)
+claim("loss, last step", history["loss"][-1], "<", 0.3)
+
+# %% [markdown]
+# *Figure: two rows of ten. Above, test digits; below, what the model makes of them: ten times the same grey blot, the mean of all
+# digits.*
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: the model is trained here
+with torch.no_grad():
+    plots.strip({"test digits": x_test[:10], "rebuilt": model(x_test[:10])[0].sigmoid()})
+
+# %% [markdown]
+# **Given** the decoder's `logits` and the images `x`, both of shape (B, C, H, W), `x` between 0 and 1, and `mu` and `logvar` of
+# shape (B, D). **Asked:** `negative_elbo`, the same function without the bug. It returns a dict with the entries `"loss"`,
+# `"reconstruction"` and `"kl"`: **nats per image**, the mean over the batch, each of shape `()`. Copy the one above, find the
+# line, and repair it; everything else is right. **Checked:** the three values and their gradients, for images and codes of
+# several sizes.
+#
+# Do not guess: what are the two terms of the ELBO for *one* image, and what does the function above return for it? How many
+# nats of KL does it weigh against a nat of reconstruction?
+
+# %% tags=["solution:negative_elbo"]
+def negative_elbo(logits, x, mu, logvar):
+    """(B, C, H, W), (B, C, H, W), (B, D), (B, D) -> {"loss", "reconstruction", "kl"} in nats per image"""
+    ### BEGIN SOLUTION
+    pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none")  # the default is a mean over B, C, H and W
+    reconstruction = pixels.flatten(1).sum(1).mean()
+    kl_each = 0.5 * (mu ** 2 + logvar.exp() - logvar - 1)
+    kl = kl_each.sum(1).mean()
+    loss = reconstruction + kl
+    return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+    ### END SOLUTION
+
+# %% tags=["test:check_negative_elbo:3"]
+check.negative_elbo(negative_elbo)
+### BEGIN HIDDEN TESTS
+_logits, _x, _mu, _logvar = torch.randn(3, 1, 6, 5), torch.rand(3, 1, 6, 5), torch.randn(3, 4), torch.randn(3, 4)
+_r = -(_x * _logits.sigmoid().log() + (1 - _x) * (-_logits).sigmoid().log()).sum() / 3
+_kl = kl_per_dimension(_mu, _logvar).sum() / 3
+_got = negative_elbo(_logits, _x, _mu, _logvar)
+for _key, _value in {"loss": _r + _kl, "reconstruction": _r, "kl": _kl}.items():
+    assert abs(float(_got[_key]) - float(_value)) < 1e-2, f"the entry {_key!r} is wrong"
+assert trained(negative_elbo, steps=100)[1]["kl"][-1] > 4, "a model trained with it does not use its code"
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 4 · Keeping a code in use
+#
+# ### 4a · Free bits (3 points)
+#
+# **Given** `kl_each` of shape (B, D), the KL of each number of the code for each image of a batch, and a number `floor` in nats.
+# **Asked:** the KL term of a loss with free bits (Kingma et al., 2016). Each number of the code may hold `floor` nats, in the
+# mean over the batch, at no cost:
+#
+# $$\sum_{d=1}^{D} \max\Bigl(\text{floor},\; \frac1B \sum_{b=1}^{B} \mathrm{KL}_{bd}\Bigr),$$
+#
+# a tensor of shape `()`. **Checked:** the value, also for B = 1 and D = 1, and the gradient with respect to `kl_each`.
+
+# %% tags=["solution:free_bits"]
+def free_bits(kl_each, floor):
+    """(B, D) and a number -> ()"""
+    ### BEGIN SOLUTION
+    return kl_each.mean(0).clamp(min=floor).sum()                 # (B, D) -> (D,) -> ()
+    ### END SOLUTION
+
+# %% tags=["test:check_free_bits:3"]
+check.free_bits(free_bits)
+### BEGIN HIDDEN TESTS
+_kl = torch.tensor([[3.0, 0.1, 0.0], [1.0, 0.3, 2.0]], requires_grad=True)
+_total = free_bits(_kl, 0.5)
+assert abs(float(_total.detach()) - (2.0 + 0.5 + 1.0)) < 1e-4, "the value of a small example is wrong"
+torch.testing.assert_close(torch.autograd.grad(_total, _kl)[0].float(), torch.tensor([[0.5, 0, 0.5], [0.5, 0, 0.5]]))
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ### 4b · Three weights (3 points)
+#
+# The loss of a β-VAE is *reconstruction* + β *KL*, in nats per image. Here is the small VAE again with β = 0, with β = 1 and with
+# β = 784: digits rebuilt from their codes, and images drawn from codes $z \sim \mathcal N(0, I)$.
+#
+# *Figure: seven rows of ten. Test digits. Rebuilt with β = 0: close to the originals, nearly sharp; drawn with β = 0: dark tangles
+# and blots, hardly a digit. Rebuilt with β = 1: like the originals, softer; drawn with β = 1: soft, mostly digits. Rebuilt and
+# drawn with β = 784: the same grey blot twenty times.*
+
+# %%
+def weighted(beta):
+    def loss_fn(logits, x, mu, logvar):
+        reconstruction, kl = -bernoulli_log_prob(logits, x).mean(), kl_per_dimension(mu, logvar).sum(1).mean()
+        return {"loss": (reconstruction + beta * kl) / max(1, beta), "reconstruction": reconstruction, "kl": kl}
+    return loss_fn
+
+rows, nats = {"test digits": x_test[:10]}, {}
+for beta in (0, 1, 784):
+    model, _ = trained(weighted(beta))
+    with torch.no_grad():
+        _, mu, logvar = model(x_test)
+        nats[beta] = kl_per_dimension(mu, logvar).sum(1).mean()
+        rows[f"β = {beta}: rebuilt"] = model(x_test[:10])[0].sigmoid()
+        rows[f"β = {beta}: drawn"] = model.decoder(torch.randn(10, 8, generator=seeded(0))).sigmoid()
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: the models are trained here
+plots.strip(rows);
+
+# %%
+claim("β = 0, nats of KL per image", nats[0], ">", 60, digits=1)
+claim("β = 1, nats of KL per image", nats[1], ">", 10, digits=1)
+claim("β = 784, nats of KL per image", nats[784], "<", 0.1)
+
+# %% [markdown]
+# **Explain** in five to eight sentences. (i) With β = 784, no weight is zero and nothing went wrong in training. Why, then, do all
+# digits come back as the same image, and why this one? (ii) β = 0 rebuilds best. Why does it draw worst? (iii) Somebody adds your
+# `free_bits` with a floor of half a nat to the loss with β = 784. What does the model do with its eight numbers at the end of
+# training, and why does the large β not prevent it?
+
+# %% [markdown] tags=["manual:explain_beta:3"]
+# (i) A nat of KL costs 784 times as much as the nat of reconstruction that it can save, so the cheapest answer of the encoder is
+# the prior itself, $\mu = 0$ and $\sigma = 1$ for every image: KL 0. The code is then pure noise that says nothing about the image; the
+# decoder learns to ignore it, and the best single answer to all images is, in each pixel, the mean of all digits. (ii) With
+# β = 0 nobody asks where the codes lie. The encoder makes $\sigma$ tiny and spreads the means far apart, as an autoencoder does, so that
+# each image has a place of its own. A code from $\mathcal N(0, I)$ falls where the decoder has seen no image in training, and what
+# it draws there is arbitrary. (iii) Below the floor the maximum is a constant: the gradient of the KL term with respect to
+# that number is zero, whatever the factor in front of it. Each number therefore grows until it holds about half a nat, because up to
+# there it improves the reconstruction for nothing; above the floor the price of 784 pushes it back. The code holds about 8 × 0.5 = 4
+# nats.
+#
+# **Rubric.** 1 point: (i) KL outweighs what it saves, so q = p for every image, the code carries nothing, and the mean image is
+# the best constant answer. 1 point: (ii) codes lie anywhere and are nearly points; draws from the prior fall between or beside
+# them. 1 point: (iii) no gradient below the floor, times 784 is still none; all numbers hold about the floor (4 nats in all).
+
+# %% [markdown]
+# ## 5 · Measure: what a baseline is worth (2 points)
+#
+# In the lesson, the score function $f(z)\,\frac{z - \mu}{\sigma^2}$ and the gradient through the sample, $\partial f(z) / \partial z$,
+# estimated the same gradient, and the first had more than a thousand times the variance. There is an old repair. Since
+# $\frac{z - \mu}{\sigma^2}$ has mean zero, a constant $b$, the *baseline*, may be subtracted,
+#
+# $$\bigl(f(z) - b\bigr)\,\frac{z - \mu}{\sigma^2},$$
+#
+# and the mean stays the same. What remains of the thousand?
+#
+# **Given** the shipped VAE, a test digit, the encoder's answer `mu` and `sigma` for it, both of shape (1, 8), and the function
+# `lost(z)`, which is $f(z) = -\log p(x \mid z)$ in nats for each of N codes. **Asked:** `variance_ratio`. Draw at least 4,000 codes
+# $z = \mu + \sigma\varepsilon$. From each make *one* estimate of the gradient in either way, eight numbers, where $b$ is the mean of $f$ over
+# all your codes. The variance of an estimator shall be the sum of the variances of its eight numbers over the codes. Divide that
+# of the score function with baseline by that of the gradient through the sample. **Checked:** your number, within 15 percent.
+#
+# With `z.requires_grad_()`, row $i$ of `torch.autograd.grad(lost(z).sum(), z)[0]` is the gradient of $f(z_i)$, since no other
+# term of the sum depends on $z_i$.
+
+# %%
+vae = checkpoint.load("vae").requires_grad_(False)
+digit = x_test[:1]                                                # (1, 1, 28, 28)
+mu, logvar = vae.encode(digit)                                    # (1, 8) each
+sigma = (logvar / 2).exp()
+
+def lost(z):                                                      # (N, 8), 500 at a time
+    return torch.cat([-bernoulli_log_prob(vae.decoder(part), digit.expand(len(part), 1, 28, 28))
+                      for part in z.split(500)])                  # (N,)
+
+lost(mu + 0 * torch.randn(3, 8))
+
+# %% tags=["solution:variance_ratio"]
+variance_ratio = ...  # set it to your number at the end
+### BEGIN SOLUTION
+eps = torch.randn(5000, 8, generator=seeded(1))
+z = (mu + sigma * eps).requires_grad_()
+f = lost(z)                                                       # (5000,)
+through = torch.autograd.grad(f.sum(), z)[0]                      # (5000, 8)
+f = f.detach()
+plain, score = (weight[:, None] * eps / sigma for weight in (f, f - f.mean()))        # (z - mu) / sigma^2 = eps / sigma
+variance_ratio = score.var(0).sum() / through.var(0).sum()
+claim("without a baseline", plain.var(0).sum() / through.var(0).sum(), ">", 1000, digits=0)
+claim("with a baseline", variance_ratio, "<", 30, digits=1)
+### END SOLUTION
+
+# %% tags=["test:check_variance_ratio:2"]
+check.variance_ratio(variance_ratio)
+### BEGIN HIDDEN TESTS
+_eps = torch.randn(5000, 8, generator=seeded(5))
+_z = (mu + sigma * _eps).requires_grad_()
+_f = lost(_z)
+_g = torch.autograd.grad(_f.sum(), _z)[0]
+_ratio = float(((_f - _f.mean()).detach()[:, None] * _eps / sigma).var(0).sum() / _g.var(0).sum())
+assert abs(float(variance_ratio) - _ratio) < 0.2 * _ratio, "the ratio is not near that of a second measurement"
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 6 · Your own question (4 points)
+#
+# Ask a question about VAEs that the lesson does not answer, **write down your guess**, and find out. Examples: Which digits take the
+# most nats of code, and which are rebuilt worst? Is the mean of $f$ the best baseline in task 5? Do free bits help
+# the small VAE with β = 20 (use your functions and `trained`)? Does a VAE know which images are no digits? How many numbers of the
+# code of a 7 must be replaced by those of a 1 until it is a 1? Your code shall run in less than a minute.
+
+# %% tags=["solution:own_experiment"]
+with torch.no_grad():
+    mu_test, logvar_test = vae.encode(x_test)
+    kl = kl_per_dimension(mu_test, logvar_test).sum(1)                        # (1000,)
+    rebuilt = -bernoulli_log_prob(vae.decoder(mu_test), x_test)               # (1000,)
+fig, panels = plt.subplots(1, 2, figsize=(8, 2.5))
+for ax, nats, name in zip(panels, (kl, rebuilt), ("KL", "reconstruction")):
+    by_digit = torch.stack([nats[y_test == c] for c in range(10)])            # (10, 100)
+    ax.bar(range(10), by_digit.mean(1), yerr=by_digit.std(1) / 10, color="0.75", capsize=2)
+    ax.set(xlabel="digit", xticks=range(10), ylabel=f"{name} (nats)")
+panels[0].set_ylim(14, 20)
+mean, error = torch.stack([torch.stack([kl[y_test == c].mean(), kl[y_test == c].std() / 10]) for c in range(10)]).T
+claim("nats for a 1, below any other digit by", mean[[0, *range(2, 10)]].min() - mean[1], ">", 1)
+claim("nats for a 2 minus those for an 8", mean[2] - mean[8], ">", 0.5)
+claim("largest standard error of a mean", error.max(), "<", 0.5)
+
+# %% [markdown]
+# Write here: your question, your guess, what you did, what came out (a number or a figure), how sure you are of it, and what
+# you would try next. Half a page is plenty.
+
+# %% [markdown] tags=["manual:own_question:4"]
+# *An example of an answer.* **Question:** which digits take the most nats of code, and are they also the hardest to rebuild?
+# **Guess:** the 8, with most ink and two loops; the 1 is cheapest in both. **Experiment:** KL and reconstruction term of the shipped VAE
+# for all 1,000 test digits, 100 of each class, means and standard errors; the code is the mean of $q$, without noise. **Result:** the 1 is
+# cheapest in both, as I thought. But the 8 is hardest to rebuild and takes *fewer* nats than most: 2 and 0 take the most, about 1.5
+# nats more than an 8. So nats of code do not measure how much ink there is, but how much the decoder gains from
+# knowing more; an 8 looks more like other 8s than one 2 like another. **Sure?** The standard errors are about 0.2 nats, so the order of
+# 2 and 0 is open, and that of 2 and 8 is not. It is one trained model; another might spend its nats differently.
+# **Next:** the same for β = 4, where nats are dearer, and with three seeds.
+#
+# **Rubric.** 1 point: a question that can be answered by an experiment, and a guess made before. 1 point: one thing is changed
+# and the rest held fixed; measured on images that the model was not trained on, where that matters. 1 point: a number or a figure
+# with labelled axes, described truthfully, whether or not it agrees with the guess. 1 point: says how sure the result is (several
+# seeds or draws, a standard deviation) or what might be wrong with it.
