@@ -347,10 +347,9 @@ class Implementation:
         for slip in self.slips * bool(values):
             if self.explains(slip, cases, wanted, got):
                 raise Mistake(slip.sentence, slip.hint)
-        for case, g, w in zip(cases, got, wanted):
-            if g is not None and not self.same(g, w):
-                raise Mistake(self.difference(case, g, w))
-        raise failed
+        if failed:                                 # it says where, and is to be repaired first
+            raise failed
+        raise Mistake(next(self.difference(*c) for c in zip(cases, got, wanted) if not self.same(*c[1:])))
 
     def outcome(self, fn: Callable, case: tuple, want: dict | None = None, seed: int = 0) -> dict[str, Tensor]:
         """What fn makes of a case, by label, and the gradients, where they are asked for. With `want`, the outcome of
@@ -425,6 +424,8 @@ class Implementation:
             where = f" at {list(at)}" if at else ""
             odd = " (is it rounded? its dtype is " + str(g.dtype).removeprefix("torch.") + ")" if (
                 w.dtype.is_floating_point and not g.dtype.is_floating_point) else ""
+            if g[at].isnan():
+                odd = " (nan comes from 0 / 0, 0 * inf, inf - inf, or the root or logarithm of a negative number)"
             return (f"{what} should be {w[at].item():.4g}{where} and is {g[at].item():.4g}"
                     f"{odd}{self.resemblance(g, w)}, {inputs}")
         return f"{self.name} is not right, {inputs}"

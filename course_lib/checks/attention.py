@@ -22,7 +22,7 @@ def _past(T: int) -> Tensor:
 def _padded(g: torch.Generator) -> list[tuple]:
     """Sentences of different length. In case 3 the padding has very large scores, in case 4 the real keys have."""
     cases = []
-    for T, S, D, E, length in ((2, 3, 2, 2, [2]), (2, 5, 4, 3, [5, 1, 3]), (4, 6, 3, 1, [2, 5]), (3, 5, 4, 2, [1, 3]),
+    for T, S, D, E, length in ((2, 3, 2, 2, [2]), (2, 5, 4, 3, [4, 1, 3]), (4, 6, 3, 1, [2, 4]), (3, 5, 4, 2, [1, 3]),
                                (2, 5, 4, 3, [3, 2, 1])):
         length = torch.tensor(length)[torch.randperm(len(length), generator=g)]
         q, k, v = (rand(g, len(length), *size) for size in ((T, D), (S, D), (S, E)))
@@ -61,8 +61,10 @@ def _scaled_late(q, k, v, length):
     return (q @ k.mT).masked_fill(~_real(q, k, length), -INF).softmax(-1) / q.shape[-1] ** 0.5 @ v
 
 
-def _evenly(q, k, v, length):
-    return _attend(0 * q, k, v, length)
+def _shared(q, k, v, length, axes, stable):
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~_real(q, k, length), -INF)
+    e = (scores - stable * scores.amax(axes, keepdim=True)).exp()
+    return e / e.sum(axes, keepdim=True) @ v
 
 
 attention = Implementation(
@@ -89,7 +91,6 @@ attention = Implementation(
                f"you divide the scores by the square root of {name}: D, the last axis of q and of k, is right")
           for name, n in {"S, the number of keys": lambda q, k, v: k.shape[1],
                           "T, the number of queries": lambda q, k, v: q.shape[1],
-                          "B, the number of examples": lambda q, k, v: q.shape[0],
                           "E, the length of a value": lambda q, k, v: v.shape[2]}.items()],
         Slip(partial(_attend, axis=1),
              "your softmax goes over the queries (axis 1): each *query* shares out its attention among the keys, so "
@@ -133,8 +134,12 @@ attention = Implementation(
         Slip(_scaled_late,
              "you divide by the square root of D after the softmax: it belongs to the scores, before it",
              "softmax(q k^T / sqrt(D)), and not softmax(q k^T) / sqrt(D)"),
-        Slip(_evenly,
+        Slip(lambda q, k, v, length: _attend(0 * q, k, v, length),
              "all real keys count the same in your average: their weights must come from q and k"),
+        *[Slip(partial(_shared, axes=axes, stable=stable),
+               "you divide by one sum for all queries: each query has its own, the sum of its row",
+               "Sum over the last axis only: .sum(-1, keepdim=True)")
+          for axes in ((1, 2), (0, 1, 2)) for stable in (0, 1)],
     ],
     hint="scores (B, T, S) = q @ k.transpose(1, 2) / sqrt(D). real = torch.arange(S) < length[:, None, None] has shape "
          "(B, 1, S). Scores that are not real become -inf; then softmax over the last axis, times v.",
@@ -149,6 +154,7 @@ def _causal(q, k, v, may=_past, fill=-INF, axis=-1, root=None, late=None):
     may = may(q.shape[-2])
     scores = q @ k.mT / (root or q.shape[-1]) ** 0.5
     if late:
+        scores = scores if fill else scores.masked_fill(~may, 0)
         return late(scores.softmax(axis).masked_fill(~may, 0)) @ v
     return scores.masked_fill(~may, fill).softmax(axis) @ v
 
@@ -213,6 +219,10 @@ multi_head = Implementation(
     right=lambda x, w_qkv, w_out, n_head: _heads(x, w_qkv, w_out, n_head),
     cases=_sequences,
     slips=[
+        *[Slip(partial(_heads, split=lambda h, n: h.unflatten(-1, (n, -1)), merge=lambda y: y.flatten(2), may=may),
+               "your heads look at each other, and not the positions: the axis of the positions must stand behind that "
+               "of the heads, (B, n_head, T, d), before q meets k")
+          for may in (_past, lambda n: torch.ones(n, n, dtype=torch.bool))],
         Slip(partial(_heads, split=_cut, merge=_glue),
              "view cannot swap axes: cutting (B, T, C) straight into (B, n_head, T, d) gives each head pieces of other "
              "positions, and gluing them the same way hides it",
@@ -237,9 +247,10 @@ multi_head = Implementation(
                "the values")
           for order in ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))],
         *_causal_slips(_heads),
-        Slip(lambda x, w, o, n: _heads(x, w, o, n, root=x.shape[-1]),
-             "you divide the scores by the square root of C: a head compares only d = C / n_head numbers",
-             "/ q.shape[-1] ** 0.5, after q was split into heads"),
+        *[Slip(lambda x, w, o, n, root=root: _heads(x, w, o, n, root=root(x, n)),
+               f"you divide the scores by the square root of {name}: a head compares d = C / n_head numbers",
+               "/ q.shape[-1] ** 0.5, after q was split into heads")
+          for name, root in {"C": lambda x, n: x.shape[-1], "n_head": lambda x, n: n}.items()],
         Slip(partial(_heads, axis=1),
              "your softmax goes over the heads, and they do not compete: it belongs over the keys, the last axis"),
         Slip(lambda x, w, o, n: _heads(x, w, torch.eye(len(o)), n),
@@ -268,6 +279,13 @@ causal_attention = Implementation(
              "the softmax goes over the queries now, and the mask still comes after it: the softmax over the keys was "
              "right",
              "Look at the order of the softmax and the mask."),
+        *[Slip(partial(_causal, late=lambda w: w, may=may),
+               "you have changed the mask, which was right: the bug is not in what is masked",
+               "Look at the order of the softmax and the mask.")
+          for may in (lambda T: _past(T).T, lambda T: ~_past(T), lambda T: _past(T).tril(-1))],
+        Slip(partial(_causal, late=lambda w: w, fill=0),
+             "the scores of the future are 0 now, and still part of the sum in the softmax: they must be -inf",
+             "scores.masked_fill(~past, -math.inf)"),
         Slip(partial(_causal, late=lambda w: w / w.sum(-2, keepdim=True)),
              "you divide by the sums of the columns: each query (row) shares out its attention, and these sums hold "
              "queries of the future",
@@ -307,8 +325,12 @@ def _run_bias(fn, slopes, T):
     bias = fn(slopes, T)
     if isinstance(bias, Tensor):
         bias = conform("distance_bias", bias, slopes)[""]
-        bias = bias.masked_fill(bias <= -1e4, -INF)                            # as good as -inf, for a softmax
+        bias = bias.masked_fill(bias <= -1e3, -INF)                            # as good as -inf, for a softmax
     return {"": bias}
+
+
+def _unmasked(slopes, T):
+    return -slopes[:, None, None] * (torch.arange(T)[:, None] - torch.arange(T))
 
 
 def _bias(slopes, T, future=-INF, distance=lambda t, s: t - s):
@@ -322,9 +344,15 @@ distance_bias = Implementation(
     run=_run_bias,
     cases=_slopes,
     slips=[
-        Slip(None,
+        Slip(lambda slopes, T: -slopes[:, None, None] * -_bias(torch.ones(1), T),
              "right for positive slopes, and nan for a slope of 0: 0 times infinity is nan",
-             "Multiply the distances by the slopes first, and then set the future to -inf.", only=(5,)),
+             "Multiply the distances by the slopes first, and then set the future to -inf."),
+        Slip(None,
+             "right for positive slopes, and wrong for a slope of 0: is the sign of the bias what you mask by?",
+             "What is masked depends on t and s alone.", only=(5,)),
+        *[Slip(lambda slopes, T, may=may: _unmasked(slopes, T).masked_fill(~may(T), -INF),
+               "your mask is the wrong way round: the *past* is -inf in yours, and the future is not")
+          for may in (lambda T: _past(T).T, lambda T: ~_past(T))],
         Slip(lambda slopes, T: _bias(slopes, T, 0) + torch.ones(T, T).triu(1) * -INF,
              "nan in place of all that is past: 0 times infinity is nan, so a mask cannot be multiplied by infinity"),
         Slip(partial(_bias, distance=lambda t, s: s - t),
@@ -334,9 +362,9 @@ distance_bias = Implementation(
              "rows and columns are swapped, so that each query looks at the future: row t belongs to the query"),
         Slip(partial(_bias, future=0),
              "the future has the score 0, which still is a share after exp: it must be -inf"),
-        *[Slip(lambda slopes, T, f=f: -slopes[:, None, None] * f(torch.arange(T)[:, None] - torch.arange(T)),
+        *[Slip(lambda slopes, T, f=f: f(_unmasked(slopes, T)),
                "the future is not masked: keys with s > t must have the bias -inf")
-          for f in (torch.abs, lambda d: d)],
+          for f in (lambda b: -b.abs(), lambda b: b)],
         Slip(partial(_bias, future=INF),
              "the future has +inf, and is all that will be looked at: it must be -inf"),
         Slip(lambda slopes, T: _bias(slopes, T).masked_fill(torch.eye(T, dtype=torch.bool), -INF),
@@ -369,8 +397,8 @@ def _keys(scale: float = 1.0, how: str = "exp of each") -> float:
     for _ in range(60):
         weights = (rand(g, 1000, 64) @ rand(g, 64, 100) * scale).softmax(1)
         H = torch.special.entr(weights).sum(1)
-        found.append({"exp of each": H.exp(), "exp of mean": H, "nats": H, "bits": H / math.log(2), "2": 2**H,
-                      "squares": 1 / weights.square().sum(1), "largest": weights.amax(1)}[how].mean())
+        found.append({"exp of each": H.exp(), "exp of mean": H, "minus": -(-H).exp(), "nats": H,
+                      "bits": H / math.log(2), "2": 2**H, "squares": 1 / weights.square().sum(1), "largest": weights.amax(1)}[how].mean())
     mean = torch.stack(found).mean().item()
     return math.exp(mean) if how == "exp of mean" else mean
 
@@ -384,8 +412,12 @@ keys_seen = Measurement(
              "this is what queries see *with* the division by sqrt(D): leave it out"),
         Slip(lambda: _keys(1 / 64),
              "here the scores were divided by D: leave out the division"),
-        Slip(lambda: _keys(8),
-             "here the scores were multiplied by sqrt(D): leave the factor out"),
+        Slip(lambda: 1.1,
+             "your softmax goes over the queries (or the scores are multiplied by sqrt(D)): each query shares out its "
+             "attention among the keys"),
+        Slip(lambda: _keys(how="minus"),
+             "the minus has come too late: it belongs to the entropy, inside exp",
+             "(-(weights * weights.log()).sum(1)).exp().mean()"),
         Slip(lambda: _keys(how="exp of mean"),
              "you took the exp of the mean entropy: the mean of the exp of each query's entropy is asked for"),
         Slip(lambda: _keys(how="nats"),

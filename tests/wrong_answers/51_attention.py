@@ -68,7 +68,6 @@ wrong(check.attention, "multiply the scores by the square root")(attend(lambda q
 wrong(check.attention, "square root of S,")(attend(lambda q, k, v: math.sqrt(k.size(1))))
 wrong(check.attention, "square root of T,")(attend(lambda q, k, v: math.sqrt(q.size(-2))))
 wrong(check.attention, "square root of E,")(attend(lambda q, k, v: math.sqrt(v.size(-1))))
-wrong(check.attention, "square root of B,")(attend(lambda q, k, v: math.sqrt(len(k))))
 wrong(check.attention, "over the queries (axis 1)")(attend(dim=1))
 wrong(check.attention, "over the examples of the batch")(attend(dim=0))
 wrong(check.attention, "`length` is not used")(attend(hide=lambda s, pad: s))
@@ -76,7 +75,8 @@ wrong(check.attention, "`length` is not used")(lambda q, k, v, length: F.scaled_
 wrong(check.attention, "set the scores of padding to 0")(attend(hide=lambda s, pad: s.masked_fill(pad, 0)))
 wrong(check.attention, "set the scores of padding to 0")(attend(hide=lambda s, pad: s * ~pad))
 wrong(check.attention, "look at the padding alone")(attend(hide=lambda s, pad: s.masked_fill(~pad, -math.inf)))
-wrong(check.attention, "look at the padding alone")(attend(hide=lambda s, pad: s.masked_fill(~pad, -1e9)))
+wrong(check.attention, "look at the padding alone")(attend(hide=lambda s, pad: s + ~pad * -1e9))
+wrong(check.attention, "nan comes from")(attend(hide=lambda s, pad: s + pad * float("-inf")))
 wrong(check.attention, "one key too many")(attend(pad=lambda s, n: torch.arange(s.shape[-1]) > n[:, None, None]))
 wrong(check.attention, "last real key is missing")(
     attend(pad=lambda s, n: torch.arange(s.shape[-1]) >= n[:, None, None] - 1))
@@ -127,6 +127,15 @@ def _(q, k, v, length):
     for b in range(len(q)):
         e = torch.exp(q[b] @ k[b, :length[b]].T / math.sqrt(q.shape[-1]))
         out.append(e / e.sum(1, keepdim=True) @ v[b, :length[b]])
+    return torch.stack(out)
+
+
+@wrong(check.attention, "one sum for all queries")
+def _(q, k, v, length):
+    out = []
+    for qb, kb, vb, n in zip(q, k, v, length):
+        w = torch.exp(qb @ kb[:n].T / math.sqrt(q.shape[-1]))
+        out.append((w / w.sum()) @ vb[:n])
     return torch.stack(out)
 
 
@@ -224,6 +233,7 @@ wrong(check.multi_head, "merge shuffles the numbers")(
     heads(merge=lambda y, B, T, C: y.permute(0, 2, 3, 1).reshape(B, T, C)))
 wrong(check.multi_head, "n_head is not used")(heads(split=lambda a, B, T, H: a[:, None], scale=lambda C, H: C**0.5))
 wrong(check.multi_head, "square root of C")(heads(scale=lambda C, H: C**0.5))
+wrong(check.multi_head, "square root of n_head")(heads(scale=lambda C, H: H**0.5))
 wrong(check.multi_head, "square root of how many")(heads(scale=lambda C, H: 1))
 wrong(check.multi_head, "no causal mask")(heads(mask=lambda s, T: s))
 wrong(check.multi_head, "looks at the *future*")(
@@ -244,6 +254,20 @@ wrong(check.multi_head, "w_out is the wrong way round")(heads(out=lambda y, w: y
 wrong(check.multi_head, "mixed up")(heads(first=lambda x, w: torch.cat([x @ p.T for p in w.chunk(3)[::-1]], -1)))
 wrong(check.multi_head, "in line")(heads(first=lambda x, w: x @ w))
 wrong(check.multi_head, "you added x")(lambda x, w_qkv, w_out, n_head: x + heads()(x, w_qkv, w_out, n_head))
+
+
+@wrong(check.multi_head, "heads look at each other")
+def _(x, w_qkv, w_out, n_head):
+    B, T, C = x.shape
+    q, k, v = ((x @ w_qkv.T)[..., i * C:(i + 1) * C].reshape(B, T, n_head, C // n_head) for i in range(3))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).reshape(B, T, C) @ w_out.T
+
+
+@wrong(check.multi_head, "in line")                # "Use .reshape(...) instead", says PyTorch
+def _(x, w_qkv, w_out, n_head):
+    B, T, C = x.shape
+    q, k, v = (h.view(B, n_head, T, C // n_head) for h in (x @ w_qkv.T).chunk(3, dim=-1))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).reshape(B, T, C) @ w_out.T
 
 
 @wrong(check.multi_head, "3C numbers into heads")
@@ -307,6 +331,11 @@ wrong(check.causal_attention, "one softmax too many")(
 wrong(check.causal_attention, "exp(0) = 1")(repaired("scores.masked_fill(~past, 0.0).softmax(-1)"))
 wrong(check.causal_attention, "your softmax goes over the queries")(
     repaired("scores.masked_fill(~past, -1e9).softmax(1)"))
+wrong(check.causal_attention, "changed the mask, which was right")(repaired(past="torch.ones(T, T).triu() > 0", **late))
+wrong(check.causal_attention, "changed the mask, which was right")(
+    repaired(past="torch.ones(T, T).tril(-1) > 0", **late))
+wrong(check.causal_attention, "part of the sum in the softmax")(
+    repaired(scores="(q @ k.mT / math.sqrt(D)).tril()", **late))
 wrong(check.causal_attention, "set *weights* to -inf")(
     repaired("scores.softmax(-1)", late="weights.masked_fill(~past, -math.inf)"))
 wrong(check.causal_attention, "without keepdim=True")(
@@ -359,6 +388,10 @@ wrong(check.distance_bias, "the sign is wrong")(bias(lambda t, s: s - t))
 wrong(check.distance_bias, "the future has the score 0")(bias(future=0.0))
 wrong(check.distance_bias, "the future is not masked")(bias(future=None))
 wrong(check.distance_bias, "the future is not masked")(bias(lambda t, s: (t - s).abs(), future=None))
+wrong(check.distance_bias, "wrong way round: the *past*")(
+    lambda slopes, T: bias(future=None)(slopes, T).masked_fill(torch.ones(T, T).tril(-1) > 0, -math.inf))
+wrong(check.distance_bias, "the sign of the bias")(
+    lambda slopes, T: (b := bias(future=None)(slopes, T)).masked_fill(b > 0, -math.inf))
 wrong(check.distance_bias, "+inf")(bias(future=math.inf))
 wrong(check.distance_bias, "the diagonal is -inf")(bias(diagonal=0))
 wrong(check.distance_bias, "and yours is 1")(bias(lambda t, s: t - s + 1))
@@ -391,7 +424,8 @@ right(check.keys_seen)(2.19)
 right(check.keys_seen)(torch.tensor(2.2))
 wrong(check.keys_seen, "*with* the division")(62.4)
 wrong(check.keys_seen, "divided by D")(99.2)
-wrong(check.keys_seen, "multiplied by sqrt(D)")(1.09)
+wrong(check.keys_seen, "over the queries")(1.11)
+wrong(check.keys_seen, "the minus has come too late")(-0.6)
 wrong(check.keys_seen, "the mean entropy")(1.88)
 wrong(check.keys_seen, "the entropy itself")(0.63)
 wrong(check.keys_seen, "in bits")(0.91)
