@@ -398,7 +398,8 @@ def _keys(scale: float = 1.0, how: str = "exp of each") -> float:
         weights = (rand(g, 1000, 64) @ rand(g, 64, 100) * scale).softmax(1)
         H = torch.special.entr(weights).sum(1)
         found.append({"exp of each": H.exp(), "exp of mean": H, "minus": -(-H).exp(), "nats": H,
-                      "bits": H / math.log(2), "2": 2**H, "squares": 1 / weights.square().sum(1), "largest": weights.amax(1)}[how].mean())
+                      "bits": H / math.log(2), "2": 2**H, "squares": 1 / weights.square().sum(1),
+                      "largest": weights.amax(1)}[how].mean())
     mean = torch.stack(found).mean().item()
     return math.exp(mean) if how == "exp of mean" else mean
 
