@@ -287,7 +287,7 @@ autoencoder_loss = Implementation(
 # --- 4: shorter codes
 
 @cache
-def _distance(tau: float = 0.7, centre: bool = True, own: bool = True) -> float:
+def _distance(tau: float = 0.6, centre: bool = True, own: bool = True) -> float:
     """Fréchet distance of 1,000 images from codes mean + tau * scale eps, the mean of three draws."""
     model, test, total = checkpoint.load("autoencoder"), judge_features(load("digits").test.x), 0.0
     for i in range(3):
@@ -305,21 +305,24 @@ shrunk_distance = Measurement(
     slips=[
         Slip(lambda: _distance(1.0),
              "this is the distance with tau = 1, as in the lesson: shrink the noise",
-             "mean + 0.7 * (eps @ scale.T)"),
+             "mean + 0.6 * (eps @ scale.T)"),
         Slip(lambda: _distance(1.0, centre=False, own=False),
              "these are codes from the standard normal distribution: the mean and the scale of the codes are not used",
-             "mean + 0.7 * (eps @ scale.T)"),
+             "mean + 0.6 * (eps @ scale.T)"),
         Slip(lambda: _distance(own=False),
              "you added shrunk noise to the mean, without the scale matrix: the codes of digits spread wider, and not "
              "equally in all directions",
-             "mean + 0.7 * (eps @ scale.T)"),
+             "mean + 0.6 * (eps @ scale.T)"),
         Slip(lambda: _distance(centre=False),
              "the mean of the codes is missing: shrink towards it, not towards 0",
-             "mean + 0.7 * (eps @ scale.T)"),
+             "mean + 0.6 * (eps @ scale.T)"),
+        Slip(lambda: _distance(0.36),
+             "you shrank twice, by 0.36: tau = 0.6 itself multiplies L eps",
+             "mean + 0.6 * (eps @ scale.T)"),
         Slip(lambda: _distance() ** 0.5, "you took a root: the Fréchet distance of this course is the "
              "squared one, as frechet_distance returns it", "Leave the root out."),
         Slip(lambda: _distance() / _distance(1.0), "this is a ratio: the distance itself is asked for",
              "frechet_distance(judge_features(images), real)"),
     ],
-    hint="z = model.codes.mean + 0.7 * torch.randn(1000, 16) @ model.codes.scale.T; then model.decode(z), "
+    hint="z = model.codes.mean + 0.6 * torch.randn(1000, 16) @ model.codes.scale.T; then model.decode(z), "
          "judge_features, and frechet_distance against the test digits; the mean of a few draws.")

@@ -239,3 +239,18 @@ def _(x, E, D):
     for image in x:
         total = total + (image.reshape(-1) - image.reshape(-1) @ E @ D).square().sum()
     return total / len(x)
+
+
+# --- 4
+
+wrong(check.shrunk_distance, "with tau = 1")(17.3)
+wrong(check.shrunk_distance, "from the standard normal distribution")(38.2)
+wrong(check.shrunk_distance, "without the scale matrix")(66)
+wrong(check.shrunk_distance, "the mean of the codes is missing")(32.6)
+wrong(check.shrunk_distance, "you shrank twice")(torch.tensor(44.6))
+wrong(check.shrunk_distance, "you took a root")(23.4**0.5)
+wrong(check.shrunk_distance, "this is a ratio")(23.4 / 17.3)
+wrong(check.shrunk_distance, "too large")(300)
+right(check.shrunk_distance)(23.4)
+right(check.shrunk_distance)(torch.tensor(22.9))
+right(check.shrunk_distance)(np.float64(24.1))
