@@ -159,13 +159,13 @@ def _diffusion(config: PipelineConfig, loss_fn, *, lesson: int, steps: int, labe
 
 
 def gan():
-    """Lesson 41's DCGAN without labels: 5,000 batches of 32, one step of Adam (2e-3, betas 0 and 0.99) for each player,
+    """Lesson 41's DCGAN without labels: 2,500 batches of 32, one step of Adam (2e-3, betas 0 and 0.99) for each player,
     R1 of weight 0.1 every eighth step, learning rate falling over the second half, average of the last weights.
 
     The length of z was chosen by the distance of short runs from training digits: after 1,000 batches 7.0 with 16
     numbers, 10.2 with 64 (two seeds each)."""
-    model, seconds = _game(0, 5_000)
-    return model, _generator(model, "GAN", lesson=41, steps=5_000, seconds=seconds)
+    model, seconds = _game(0, 2_500)
+    return model, _generator(model, "GAN", lesson=41, steps=2_500, seconds=seconds)
 
 
 def conditional_gan():
@@ -187,17 +187,17 @@ def _game(n_class: int, steps: int, run: int = 0):
 
 
 def gpt():
-    """Lesson 54's GPT, fast settings, on the English of Python's documentation: 2,500 batches of 16 windows of 128
+    """Lesson 54's GPT, fast settings, on the English of Python's documentation: 2,000 batches of 16 windows of 128
     bytes, Muon and AdamW with rates falling linearly to zero, dropout 0.1, layers in bfloat16.
 
     The settings were chosen on the last 40,000 bytes of the training text. Its Python's version is in the metadata."""
-    return _language_model("docs", "The ", steps=2_500, dropout=0.1)
+    return _language_model("docs", "The ", steps=2_000, dropout=0.1)
 
 
 def gpt_code():
-    """Lesson 54's GPT, fast settings, on the source of Python's standard library: 2,500 batches of 16 windows of 128
+    """Lesson 54's GPT, fast settings, on the source of Python's standard library: 2,000 batches of 16 windows of 128
     bytes, Muon and AdamW with rates falling linearly to zero, layers in bfloat16."""
-    return _language_model("code", "def ", steps=2_500, dropout=0.0)
+    return _language_model("code", "def ", steps=2_000, dropout=0.0)
 
 
 def _language_model(name: str, prompt: str, steps: int, dropout: float):
