@@ -19,6 +19,8 @@ A recipe for authors, for lesson NN:
    What fits neither is a function under `@task(name, hint)` that uses `call`, `conform` and raises Mistake.
 2. Order the slips from the special to the general; test_checks.py demands that each is told from all others. Say in a
    slip what the learner did and what is right, in their words, and nothing that is only perhaps true.
+   Without a hint of its own a slip shows that of the task. A crash is told first; axes in another order, a constant
+   factor and where nan comes from are told without a slip.
 3. In authoring/exercises/NN_name.py a cell tagged solution:ID, below it one tagged test:ID:POINTS that calls the check.
    Hidden tests there use plain torch, no check, and accept what the check accepts. A cell tagged manual:ID:POINTS ends
    with **Rubric.** and sentences `1 point: ...`. `make exercises NB=NN` builds; work through it as a student.
