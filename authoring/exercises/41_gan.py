@@ -265,8 +265,8 @@ assert torch.equal(_w, _d.weight) and not torch.equal(_still, _g.weight) and _d(
 # densities $p$ and $q$ this sum is $-p \log D - q \log(1 - D) - q \log D$. Its derivative $-(p + q)/D + q/(1 - D)$ is zero at
 # $D = (p + q)/(p + 2q)$. For $p = q$ that is $\tfrac23$: the fakes plead for themselves, so the discriminator doubts them less than
 # it should. The loop then reports $-\log\tfrac23 - \log\tfrac13 = 1.50$ for the discriminator and $-\log\tfrac23 = 0.41$ for the generator.
-# Both agree with the figure, where the generator is not yet perfect (about 1.45 and 0.43), while the right game ends near
-# $\log 4$ and $\log 2$. The generator learns all the same because this $D$ still grows with $p/q$: uphill is where real
+# Both agree with the figure, where the generator is not yet perfect (about 1.43 to 1.45, and 0.43), while the losses of
+# the right game stay below $\log 4$ and above $\log 2$ and come closer to them. The generator learns all the same because this $D$ still grows with $p/q$: uphill is where real
 # examples are more frequent than fakes. But it only runs from $\tfrac12$ to 1, so the slopes are smaller, and a fake is never called
 # a fake; the generator learns the same more slowly.
 #
@@ -308,21 +308,26 @@ ax.scatter(*forgetful(1000, seeded(0)).T, s=4, color="C1");
 # %% tags=["solution:divergence"]
 divergence = ...  # set it to your number at the end
 ### BEGIN SOLUTION
-seed(0)
-critic = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
-adam = torch.optim.Adam(critic.parameters(), lr=3e-3)
-for _ in range(500):
-    d_loss, _ = losses(critic(ring.sample(256)), critic(forgetful(256)), 1.0)
-    adam.zero_grad()
-    d_loss.backward()
-    adam.step()
-with torch.no_grad():
-    d_loss, _ = losses(critic(ring.sample(20_000)), critic(forgetful(20_000)), 1.0)
-divergence = (math.log(4) - d_loss) / 2
+def measured(fake, steps=500, lr=3e-3, n=0):
+    """Jensen-Shannon divergence between the ring and what fake(n) draws, in nats; n is the seed"""
+    seed(n)
+    critic = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    adam = torch.optim.Adam(critic.parameters(), lr=lr)
+    for _ in range(steps):
+        d_loss, _ = losses(critic(ring.sample(256)), critic(fake(256)), 1.0)
+        adam.zero_grad()
+        d_loss.backward()
+        adam.step()
+    with torch.no_grad():
+        d_loss, _ = losses(critic(ring.sample(20_000)), critic(fake(20_000)), 1.0)
+    return (math.log(4) - d_loss.item()) / 2
+
+divergence = measured(forgetful)
 p = torch.full((8,), 1 / 8)                                       # by hand, as the modes do not overlap
 m = (p + shares) / 2
-by_hand = (torch.xlogy(p, p / m) + torch.xlogy(shares, shares / m)).sum() / 2
-claim("measured divergence over the one computed by hand", divergence / by_hand, ">", 0.95)
+by_hand = (torch.xlogy(p, p / m) + torch.xlogy(shares, shares / m)).sum().item() / 2
+claim("divergence, computed by hand (nats)", by_hand, "<", 0.179, digits=4)
+claim("the measured one, as a share of it", divergence / by_hand, ">", 0.95)
 ### END SOLUTION
 
 # %% tags=["test:check_divergence:2"]
@@ -341,20 +346,20 @@ assert 0.1635 < float(divergence) < 0.1925, "the divergence is not within 8 perc
 # digit does the judge see least often? Your code shall run in less than a minute.
 
 # %% tags=["solution:own_experiment"]
-def good(n_z, n, steps=400):
-    generator, _ = play(train_step, steps, n, n_z)
-    with torch.no_grad():
-        return ring_score(generator(torch.randn(2000, n_z, generator=seeded(n))), ring.means, 0.3, 20)[1].item()
+def knows(k):
+    """A generator that draws the first k modes equally often"""
+    return lambda n: ring.means[torch.randint(k, (n,))] + ring.std * torch.randn(n, 2)
 
-scores = torch.tensor([[good(n_z, n) for n in range(2)] for n_z in (1, 2, 8)])    # (3, 2 seeds)
-claim("share of good samples: 2 numbers minus 1", scores[1].mean() - scores[0].mean(), ">", 0)
-claim("share of good samples: 2 numbers minus 8", scores[1].mean() - scores[2].mean(), ">", 0)
-fig, ax = plt.subplots(figsize=(4.5, 2.6))
-ax.plot([1, 2, 8], scores, "o", color="C0")
-ax.plot([1, 2, 8], scores.mean(1), "-", color="C0", label="mean of two seeds")
-ax.set(xscale="log", xticks=[1, 2, 8], xticklabels=[1, 2, 8], ylim=(0, 1))
-ax.set(xlabel="random numbers in z", ylabel="share of good samples")
-ax.minorticks_off()
+lost = (0, 2, 4, 6, 7)
+cost = torch.tensor([[measured(knows(8 - k), 200, 5e-3, n) for n in range(2)] for k in lost])    # (5, 2 seeds)
+mean = cost.mean(1)
+claim("what each of the first two modes costs (nats)", (mean[1] - mean[0]) / 2, "<", 0.06)
+claim("what the seventh costs (nats)", mean[4] - mean[3], ">", 0.09)
+fig, ax = plt.subplots(figsize=(4.5, 2.8))
+ax.plot(lost, cost, "o", color="C0")
+ax.plot(lost, mean, "-", color="C0", label="mean of two seeds")
+ax.axhline(math.log(2), color="0.4", lw=1, ls="--", label="log 2, the largest possible")
+ax.set(xlabel="modes forgotten, of eight", ylabel="divergence (nats)")
 ax.legend(fontsize=8);
 
 # %% [markdown]
@@ -362,13 +367,14 @@ ax.legend(fontsize=8);
 # you would try next. Half a page is plenty.
 
 # %% [markdown] tags=["manual:own_question:4"]
-# *An example of an answer.* **Question:** how many random numbers should `z` have on the ring? **Guess:** the more the better, since a
-# line of one number must be folded to reach all eight modes. **Experiment:** `play` with my `train_step` and 1, 2 and 8 numbers, 400 steps, two
-# seeds, everything else unchanged; the share of good samples of 2,000, within three standard deviations. **Result:** two numbers are best, near
-# 0.38. With one, about 0.25 are good, and the samples are a curve from which modes are missing. With eight, fewer than 0.1 are good: the
-# opposite of what I had guessed. **Sure?** With two seeds and such differences the order after 400 steps is rather certain. But
-# 400 steps are few: I have measured which game *starts* fastest, and the generator with eight numbers may catch up later. **Next:** the same
-# with 4,000 steps, and the number of modes as a second curve.
+# *An example of an answer.* **Question:** how much does the divergence of task 5 grow when a generator forgets one mode after the
+# other? **Guess:** the first mode costs most, since one error is what spoils perfection. **Experiment:** generators that draw 8, 6, 4,
+# 2 or 1 of the modes, equally often; the divergence as in task 5, with 200 steps for each discriminator and two seeds. **Result:** from 0 it
+# grows to about 0.1, 0.21, 0.38 and 0.5 nats. So the first two modes cost some 0.05 each, and the seventh more than twice as much: the
+# opposite of what I had guessed. A generator that draws one mode of eight is still 0.2 nats below the limit of log 2, because its samples
+# are real ones. **Sure?** Two seeds differ by less than 0.01. What a discriminator measures is a lower bound, since a better one would
+# find a larger value; but task 5 was right to a few percent, and the differences are larger. **Next:** unequal shares, to see if a
+# mode that is merely rare costs as much as one that is lost.
 #
 # **Rubric.** 1 point: a question that can be answered by an experiment, and a guess made before. 1 point: one thing is changed
 # and the rest held fixed. 1 point: a number or a figure with labelled axes, described truthfully, whether or not it agrees with

@@ -81,6 +81,16 @@ ring_score = Implementation(
              "no?", "Compare the smallest distance of each sample, d.amin(1), with the radius."),
         Slip(_ring_score(share=lambda good, near, least: good.sum()),
              "the second value is how many samples are good: their share is asked for, so divide by N", _NEAREST),
+        Slip(_ring_score(share=lambda good, near, least: good.sum() / good.shape[1]),
+             "the good samples are divided by the number of centres: their share of the N samples is asked for",
+             "(d.amin(1) <= radius).float().mean()"),
+        Slip(lambda *arguments: _ring_score()(*arguments)[::-1],
+             "the two values are in the wrong order: first how many modes are found, then the share of good samples",
+             "return found, share"),
+        Slip(_ring_score(found=lambda good, near, least: near.any(0).sum(),
+                         share=lambda good, near, least: near.any(0).double().mean()),
+             "you look for the sample that is nearest to each centre: each *sample* belongs to its nearest centre",
+             "d.min(1), over the centres, in place of d.min(0)."),
         Slip(_ring_score(share=lambda good, near, least: 100 * good.sum() / len(good)),
              "the second value is a percentage: a share is a number between 0 and 1", "Leave out the 100."),
         Slip(_ring_score(share=lambda good, near, least: (good.sum(0) >= least).double().mean()),
@@ -129,8 +139,8 @@ def _stable(s, t):
     return t * F.softplus(-s) + (1 - t) * F.softplus(s)
 
 
-def _naive(s, t):
-    real, fake = torch.log(torch.sigmoid(s)), torch.log(1 - torch.sigmoid(s))
+def _naive(s, t, probability=torch.sigmoid):
+    real, fake = torch.log(probability(s)), torch.log(1 - probability(s))
     return -(real if t == 1 else fake if t == 0 else t * real + (1 - t) * fake)
 
 
@@ -175,6 +185,13 @@ losses = Implementation(
         *_slips(lambda r, f, t, nll: (nll(r, 1 - t).mean() + nll(f, 1.0).mean(), nll(f, 0.0).mean()),
                 "everything is upside down: real examples shall have large logits, and fakes small ones",
                 "D = sigmoid(logit) is the probability of real."),
+        *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1.0).mean(), nll(f, 1.0).mean()),
+                "on fakes, the discriminator's loss is the generator's, -log D: it must be -log(1 - D)",
+                "softplus(fake_logits).mean() for the discriminator, softplus(-fake_logits).mean() for the generator."),
+        *_slips(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + (1 - t) * nll(f, 0.0).mean(), nll(f, 1.0).mean()),
+                "you use target to weigh real against fake: both halves count fully, and target is what the "
+                "discriminator shall say on real examples",
+                "On real examples: -target log D - (1 - target) log(1 - D). On fakes: -log(1 - D)."),
         *_slips(lambda r, f, t, nll: (nll(r, 0.0).mean() + nll(f, t).mean(), nll(f, 1.0).mean()),
                 "the discriminator's targets are swapped: real examples have the target `target`, fakes 0",
                 "D = sigmoid(logit) is the probability of real."),
@@ -208,6 +225,14 @@ losses = Implementation(
                 "these are sums over the batch: the task asks for means",
                 ".mean() in place of .sum()"),
         Slip(lambda real_logits, fake_logits, target: _both(
+            real_logits, fake_logits, target, lambda s, t: _stable(torch.full_like(s, t), s)),
+             "the logits and the targets have changed places: binary_cross_entropy_with_logits takes the logits first",
+             "binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, target))"),
+        Slip(lambda real_logits, fake_logits, target: _both(
+            real_logits, fake_logits, target, lambda s, t: _naive(s, t, torch.clone)),
+             "you took the logarithm of the logits: D = sigmoid(logit) is the probability",
+             "-log D = softplus(-logit), and -log(1 - D) = softplus(logit)."),
+        Slip(lambda real_logits, fake_logits, target: _both(
             real_logits.sigmoid(), fake_logits.sigmoid(), target, _stable),
              "the sigmoid is taken twice: softplus, logsigmoid and binary_cross_entropy_with_logits want logits, not "
              "probabilities",
@@ -222,7 +247,8 @@ losses = Implementation(
 
 _BACK = "the discriminator's loss reaches back into the generator: give it fake.detach(), as the code did"
 ADVICE = {                                         # for errors of autograd
-    "does not require grad": "autograd does not follow x yet: call x.requires_grad_() before the discriminator sees x",
+    "does not require grad": "autograd has not followed x through the discriminator: x.requires_grad_() must stand "
+                             "before it, and no torch.no_grad() around it",
     "not have been used in the graph": "the logits do not depend on the tensor that you differentiate by: give the "
                                        "discriminator that very tensor, the one with requires_grad_()",
     "only for scalar outputs": "autograd.grad differentiates one number, and you gave it the logits of a whole batch: "
@@ -296,8 +322,12 @@ squared_slope = Implementation(
     slips=[
         Slip(lambda discriminator, x: _slope()(discriminator, x).detach(),
              "the values are right, but no gradient flows from them to the discriminator's parameters: "
-             "autograd.grad(..., create_graph=True) keeps the graph, and .detach() or torch.no_grad() would cut it",
+             "autograd.grad(..., create_graph=True) keeps the graph; .detach() and torch.tensor() cut it",
              "torch.autograd.grad(logits.sum(), x, create_graph=True)"),
+        Slip(lambda discriminator, x: _leaves_gradients(discriminator, x).detach(),
+             "the values are right, but .backward() ends the graph, so no gradient can flow on from them, and it fills "
+             "the .grad of the discriminator's parameters: use torch.autograd.grad",
+             "g, = torch.autograd.grad(logits.sum(), x, create_graph=True)"),
         Slip(_leaves_gradients,
              "the values are right, but your .backward() has also filled the .grad of the discriminator's parameters, "
              "where it would be added to the next step: use torch.autograd.grad",
@@ -371,9 +401,9 @@ def _run_step(fn, generator, discriminator, g_opt, d_opt, real, z):
         said.append([v.detach() for v in conform("train_step", result, (torch.zeros(()), torch.zeros(()))).values()])
     d_loss, g_loss = (torch.stack(losses) for losses in zip(*said))
     if d_opt.param_groups[0]["lr"]:
-        return {"discriminator's loss, step by step": d_loss,
+        return {"discriminator's loss (one for each step)": d_loss,
                 f"vector of the discriminator's parameters after {len(z)} step(s)": _flat(discriminator.parameters())}
-    return {"generator's loss, step by step": g_loss,
+    return {"generator's loss (one for each step)": g_loss,
             f"vector of the generator's parameters after {len(z)} step(s)": _flat(generator.parameters())}
 
 
@@ -427,7 +457,8 @@ train_step = Implementation(
              "the discriminator never changes: you clear its gradients between d_loss.backward() and d_opt.step()",
              _CLEAR),
         *_with_and_without_bug(
-            "the generator never changes: its loss must see `fake` itself, not a detached copy, nor one of no_grad()",
+            "the generator never changes: its loss must see `fake` itself (no detach(), no no_grad()), and nothing may "
+            "clear its gradients before g_opt.step()",
             "discriminator(fake) for the generator's loss, discriminator(fake.detach()) for the discriminator's.",
             see=lambda fake: fake.detach()),
         *_with_and_without_bug("the generator's loss has turned round: with softplus(+logit) it learns to be caught",

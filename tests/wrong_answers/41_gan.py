@@ -70,6 +70,26 @@ def _(x, centres, radius, least):
     return (nearest[good].bincount() >= least).sum(), good.sum()
 
 
+@wrong(check.ring_score, "divided by the number of centres")
+def _(x, centres, radius, least):
+    d, nearest = torch.cdist(x, centres).min(1)
+    good = d <= radius
+    return (nearest[good].bincount() >= least).sum(), good.sum() / len(centres)
+
+
+@wrong(check.ring_score, "the two values are in the wrong order")
+def _(x, centres, radius, least):
+    d, nearest = torch.cdist(x, centres).min(1)
+    good = d <= radius
+    return good.float().mean(), (nearest[good].bincount() >= least).sum()
+
+
+@wrong(check.ring_score, "the sample that is nearest to each centre")
+def _(x, centres, radius, least):
+    d, nearest = torch.cdist(x, centres).min(0)
+    return (d <= radius).sum(), (d <= radius).float().mean()
+
+
 @wrong(check.ring_score, "is a percentage")
 def _(x, centres, radius, least):
     d, nearest = torch.cdist(x, centres).min(1)
@@ -224,6 +244,31 @@ def _(real_logits, fake_logits, target):
     return d.mean() + F.softplus(-fake_logits).mean(), F.softplus(fake_logits).mean()
 
 
+@wrong(check.losses, "it must be -log(1 - D)")
+def _(real_logits, fake_logits, target):
+    d = (target * F.softplus(-real_logits) + (1 - target) * F.softplus(real_logits)).mean()
+    return d + F.softplus(-fake_logits).mean(), F.softplus(-fake_logits).mean()
+
+
+@wrong(check.losses, "to weigh real against fake")
+def _(real_logits, fake_logits, target):
+    d = target * F.softplus(-real_logits).mean() + (1 - target) * F.softplus(fake_logits).mean()
+    return d, F.softplus(-fake_logits).mean()
+
+
+@wrong(check.losses, "have changed places")
+def _(real_logits, fake_logits, target):
+    bce = F.binary_cross_entropy_with_logits
+    real, one, zero = torch.full_like(real_logits, target), torch.ones_like(fake_logits), torch.zeros_like(fake_logits)
+    return bce(real, real_logits) + bce(zero, fake_logits), bce(one, fake_logits)
+
+
+@wrong(check.losses, "the logarithm of the logits")
+def _(real_logits, fake_logits, target):
+    d = -(target * real_logits.log() + (1 - target) * (1 - real_logits).log()).mean() - (1 - fake_logits).log().mean()
+    return d, -fake_logits.log().mean()
+
+
 @wrong(check.losses, "discriminator's targets are swapped")
 def _(real_logits, fake_logits, target):
     bce = F.binary_cross_entropy_with_logits
@@ -334,6 +379,13 @@ def _(discriminator, x):
     x.requires_grad_()
     g, = torch.autograd.grad(discriminator(x).sum(), x)
     return g.flatten(1).square().sum(1)
+
+
+@wrong(check.squared_slope, ".backward() ends the graph")
+def _(discriminator, x):
+    x.requires_grad_()
+    discriminator(x).sum().backward()
+    return (x.grad**2).flatten(1).sum(1)
 
 
 @wrong(check.squared_slope, "has also filled the .grad")
@@ -456,10 +508,18 @@ def _(discriminator, x):
     return torch.cat([g.flatten() for g in gradients]).square().sum()
 
 
-@wrong(check.squared_slope, "autograd does not follow x yet")
+@wrong(check.squared_slope, "autograd has not followed x through")
 def _(discriminator, x):
     g, = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
     return g.flatten(1).square().sum(1)
+
+
+@wrong(check.squared_slope, "autograd has not followed x through")
+def _(discriminator, x):
+    x.requires_grad_()
+    with torch.no_grad():
+        logits = discriminator(x)
+    return torch.autograd.grad(logits.sum(), x, create_graph=True)[0].flatten(1).square().sum(1)
 
 
 @wrong(check.squared_slope, "the logits do not depend on the tensor")
@@ -551,6 +611,9 @@ wrong(check.train_step, "the discriminator never changes")(step(
 wrong(check.train_step, "the generator never changes")(step(("discriminator(fake))", "discriminator(fake.detach()))")))
 wrong(check.train_step, "the generator never changes")(step(
     ("fake = generator(z)", "with torch.no_grad():\n    fake = generator(z)"), broken=True))
+wrong(check.train_step, "the generator never changes")(step(
+    ("g_loss.backward()", "g_loss.backward()\nd_opt.zero_grad()\ng_opt.zero_grad()"), broken=True))
+wrong(check.train_step, "draws random numbers of its own")(step(("fake.detach()", "generator(torch.randn_like(z))")))
 wrong(check.train_step, "it learns to be caught")(step(
     ("softplus(-discriminator(fake))", "softplus(discriminator(fake))")))
 wrong(check.train_step, "the saturating one")(step(
