@@ -106,7 +106,7 @@ torch.testing.assert_close(multi_head(_x.clone(), _w, _out, 3).float(), _want, r
 # ## 3 · Find the bug: the network that foresees dice (3 points)
 #
 # Below is a small network that reads a sequence and predicts, at each position, what comes next. The attention in it shall be
-# causal. It runs, it trains, its weights look right, and it has **one bug**.
+# causal. It runs, it trains, its mask is right to the last entry, and it has **one bug**.
 
 # %%
 def causal_attention_broken(q, k, v):
@@ -134,8 +134,8 @@ class DiceReader(nn.Module):
         return self.head(x + self.mlp(x))
 
 # %% [markdown]
-# We let it learn from fair dice: every roll is new, and independent of all others. Nobody can foresee them, so the best
-# prediction is 1/6 for each face, and the best loss is $\log 6 \approx 1.79$ nats.
+# The lesson has two tests that find every leak. The first is random data: every roll of a fair die is independent of all
+# others, nobody can foresee it, so the best prediction is 1/6 for each face, and the best loss is $\log 6 \approx 1.79$ nats.
 
 # %%
 def train_on_dice(attention, steps=400):
@@ -156,9 +156,9 @@ claim("best honest loss, log 6", math.log(6), ">", 1.79)
 claim("loss on fair dice, mean of the last 50 steps", sum(losses[-50:]) / 50, "<", 1.3)
 
 # %% [markdown]
-# The network foresees dice. So the future must leak into it. But where? We look in two ways, each time at the mean over 200
-# sequences: at the weights of the attention, and, as in the lesson, at the gradient. How strongly does the output at position
-# $t$ change with the input at position $s$?
+# The network foresees dice. So the future leaks into it. But where? We look in two ways, each time at the mean over 200 sequences:
+# at the weights of the attention, and at the gradient, the second test of the lesson: how strongly does the output at
+# position $t$ change with the input at position $s$?
 #
 # *Figure: left, the loss falls far below the dashed line at log 6. Middle, the attention weights, a triangle: everything above
 # the diagonal is white, as it should be. Right, the gradient: coloured below the diagonal, and also one step above it, where
