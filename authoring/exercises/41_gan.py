@@ -183,7 +183,7 @@ with torch.no_grad():
 # %% [markdown]
 # *Figure: left, the eight dots of the ring in grey, over them 1,000 samples of the generator, in clouds around all of
 # them and in thin bridges between. Right, both losses by step: after 600 steps that of the discriminator stays near
-# 1.45, above the line at log 4, and that of the generator near 0.43, below the line at log 2.*
+# 1.43, above the line at log 4, and that of the generator near 0.43, below the line at log 2.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the networks were trained in this notebook
@@ -203,8 +203,8 @@ right.legend(fontsize=8, loc="center right");
 
 # %%
 late = history[-400:].mean(0)
-claim("loss of the discriminator, last 400 steps", late[0], ">", 1.41)
-claim("loss of the generator, last 400 steps", late[1], "<", 0.47)
+claim("loss of the discriminator, last 400 steps", late[0], ">", 1.387, digits=3)
+claim("loss of the generator, last 400 steps", late[1], "<", 0.5)
 
 # %% [markdown]
 # **Given** both players, an optimiser for each, B real examples `real`, and B random inputs `z`. **Asked:** `train_step`,
@@ -265,7 +265,7 @@ assert torch.equal(_w, _d.weight) and not torch.equal(_still, _g.weight) and _d(
 # densities $p$ and $q$ this sum is $-p \log D - q \log(1 - D) - q \log D$. Its derivative $-(p + q)/D + q/(1 - D)$ is zero at
 # $D = (p + q)/(p + 2q)$. For $p = q$ that is $\tfrac23$: the fakes plead for themselves, so the discriminator doubts them less than
 # it should. The loop then reports $-\log\tfrac23 - \log\tfrac13 = 1.50$ for the discriminator and $-\log\tfrac23 = 0.41$ for the generator.
-# Both agree with the figure, where the generator is not yet perfect (about 1.43 to 1.45, and 0.43), while the losses of
+# Both agree with the figure, where the generator is not yet perfect (about 1.43, and 0.43), while the losses of
 # the right game stay below $\log 4$ and above $\log 2$ and come closer to them. The generator learns all the same because this $D$ still grows with $p/q$: uphill is where real
 # examples are more frequent than fakes. But it only runs from $\tfrac12$ to 1, so the slopes are smaller, and a fake is never called
 # a fake; the generator learns the same more slowly.
