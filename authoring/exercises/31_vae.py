@@ -22,7 +22,8 @@ from course_lib.claims import claim
 from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
 from course_lib.train import fit
-from course_lib.vae import bernoulli_log_prob, kl_per_dimension, reparameterize as draw
+from course_lib.vae import bernoulli_log_prob, kl_per_dimension, vae_loss
+from course_lib.vae import reparameterize as draw
 (x_train, _), (x_test, y_test) = load("digits")[:2]               # 4,000 and 1,000 images (N, 1, 28, 28)
 
 # %%
@@ -89,8 +90,8 @@ torch.testing.assert_close(kl_between(_mu, _logvar, _mu_p, _logvar_p).detach().f
 # %% [markdown]
 # ## 3 · Find the bug (3 points)
 #
-# A small VAE without convolutions, which trains in a second, and its loss: minus the ELBO. The loss runs without an error, and it falls.
-# But it has **one bug**, in one line.
+# A small VAE without convolutions, which trains in a second, and its loss: minus the ELBO. The loss runs without
+# an error, and it falls. But it has **one bug**, in one line.
 
 # %%
 def negative_elbo_broken(logits, x, mu, logvar):
@@ -108,23 +109,24 @@ class SmallVAE(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(n_latent, n_hidden), nn.ReLU(), nn.Linear(n_hidden, 784),
                                      nn.Unflatten(1, (1, 28, 28)))            # logits
 
-    def forward(self, x):                                                     # (B, 1, 28, 28)
-        mu, logvar = self.encoder(x).chunk(2, dim=1)                          # (B, D) each
-        return self.decoder(draw(mu, logvar)), mu, logvar
+    def encode(self, x):                                                      # (B, 1, 28, 28)
+        return self.encoder(x).chunk(2, dim=1)                                # mu and logvar, (B, D) each
 
 def trained(loss_fn, steps=200):
-    """A SmallVAE after some seconds with loss_fn(logits, x, mu, logvar), and what happened in training."""
+    """A SmallVAE after a second with loss_fn(model, x), and what happened in training."""
     seed(0)
     model = SmallVAE()
+    return model, fit(model, loss_fn, Batches(x_train, batch_size=64), steps, lr=5e-3, decay=0.5)
 
-    def step(model, x):
-        logits, mu, logvar = model(x)
-        return loss_fn(logits, x, mu, logvar)
-
-    return model, fit(model, step, Batches(x_train, batch_size=64), steps, lr=5e-3, decay=0.5)
+def drawing(loss):
+    """A loss_fn for `trained` out of a loss(logits, x, mu, logvar)."""
+    def loss_fn(model, x):
+        mu, logvar = model.encode(x)
+        return loss(model.decoder(draw(mu, logvar)), x, mu, logvar)
+    return loss_fn
 
 # %%
-model, history = trained(negative_elbo_broken)
+model, history = trained(drawing(negative_elbo_broken))
 claim("loss, first step", history["loss"][0], ">", 0.6)
 claim("loss, last step", history["loss"][-1], "<", 0.3)
 
@@ -135,7 +137,8 @@ claim("loss, last step", history["loss"][-1], "<", 0.3)
 # %% tags=["nbval-ignore-figure"]
 # not compared: the model is trained here
 with torch.no_grad():
-    plots.strip({"test digits": x_test[:10], "rebuilt": model(x_test[:10])[0].sigmoid()})
+    rebuilt = model.decoder(model.encode(x_test[:10])[0]).sigmoid()
+    plots.strip({"test digits": x_test[:10], "rebuilt": rebuilt})
 
 # %% [markdown]
 # **Given** the decoder's `logits` and the images `x`, both of shape (B, C, H, W), `x` between 0 and 1, and `mu` and `logvar` of
@@ -168,7 +171,7 @@ _kl = kl_per_dimension(_mu, _logvar).sum() / 3
 _got = negative_elbo(_logits, _x, _mu, _logvar)
 for _key, _value in {"loss": _r + _kl, "reconstruction": _r, "kl": _kl}.items():
     assert abs(float(_got[_key]) - float(_value)) < 1e-2, f"the entry {_key!r} is wrong"
-assert trained(negative_elbo, steps=100)[1]["kl"][-1] > 4, "a model trained with it does not use its code"
+assert trained(drawing(negative_elbo), steps=100)[1]["kl"][-1] > 4, "a model trained with it does not use its code"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -201,60 +204,57 @@ torch.testing.assert_close(torch.autograd.grad(_total, _kl)[0].float(), torch.te
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ### 4b · Three weights (3 points)
+# ### 4b · Four losses (3 points)
 #
-# The loss of a β-VAE is *reconstruction* + β *KL*, in nats per image. Here is the small VAE again with β = 0, with β = 1 and with
-# β = 784: digits rebuilt from their codes, and images drawn from codes $z \sim \mathcal N(0, I)$.
+# Here is the small VAE again, trained with *reconstruction* + β *KL* in nats per image, for β = 0, 1 and 50, and once more with
+# β = 50 and free bits, a floor of half a nat. For each, digits rebuilt from the means of their codes, and images drawn from
+# codes $z \sim \mathcal N(0, I)$.
 #
-# *Figure: seven rows of ten. Test digits. Rebuilt with β = 0: close to the originals, nearly sharp; drawn with β = 0: dark tangles
-# and blots, hardly a digit. Rebuilt with β = 1: like the originals, softer; drawn with β = 1: soft, mostly digits. Rebuilt and
-# drawn with β = 784: the same grey blot twenty times.*
+# *Figure: nine rows of ten. Test digits. With β = 0, rebuilt digits are close to the originals, and drawn ones are grey tangles,
+# few of them a digit. With β = 1, rebuilt ones are a little softer, and most of those drawn are soft digits. With β = 50 both
+# rows show the same grey blot ten times. With free bits, all are blurred, but they differ: some are digits.*
 
 # %%
-def weighted(beta):
-    def loss_fn(logits, x, mu, logvar):
-        reconstruction, kl = -bernoulli_log_prob(logits, x).mean(), kl_per_dimension(mu, logvar).sum(1).mean()
-        return {"loss": (reconstruction + beta * kl) / max(1, beta), "reconstruction": reconstruction, "kl": kl}
-    return loss_fn
-
-rows, nats = {"test digits": x_test[:10]}, {}
-for beta in (0, 1, 784):
-    model, _ = trained(weighted(beta))
+losses = {"β = 0": (0, 0), "β = 1": (1, 0), "β = 50": (50, 0), "β = 50, free bits": (50, 0.5)}
+rows, terms = {"test digits": x_test[:10]}, {}
+for name, (beta, floor) in losses.items():
+    model, _ = trained(lambda model, x: vae_loss(model, x, beta=beta, free_bits=floor))
     with torch.no_grad():
-        _, mu, logvar = model(x_test)
-        nats[beta] = kl_per_dimension(mu, logvar).sum(1).mean()
-        rows[f"β = {beta}: rebuilt"] = model(x_test[:10])[0].sigmoid()
-        rows[f"β = {beta}: drawn"] = model.decoder(torch.randn(10, 8, generator=seeded(0))).sigmoid()
+        terms[name] = vae_loss(model, x_test)
+        rows[f"{name}: rebuilt"] = model.decoder(model.encode(x_test[:10])[0]).sigmoid()
+        rows[" " * len(rows) + "drawn"] = model.decoder(torch.randn(10, 8, generator=seeded(0))).sigmoid()
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the models are trained here
 plots.strip(rows);
 
 # %%
-claim("β = 0, nats of KL per image", nats[0], ">", 60, digits=1)
-claim("β = 1, nats of KL per image", nats[1], ">", 10, digits=1)
-claim("β = 784, nats of KL per image", nats[784], "<", 0.1)
+claim("test digits, β = 0: KL (nats)", terms["β = 0"]["kl"], ">", 60, digits=1)
+claim("β = 1: KL", terms["β = 1"]["kl"], ">", 10, digits=1)
+claim("β = 50: KL", terms["β = 50"]["kl"], "<", 0.2)
+claim("β = 50, free bits: KL", terms["β = 50, free bits"]["kl"], ">", 3)
+claim("nats of reconstruction that β = 0 saves against β = 1",
+      terms["β = 1"]["reconstruction"] - terms["β = 0"]["reconstruction"], ">", 5, digits=1)
 
 # %% [markdown]
-# **Explain** in five to eight sentences. (i) With β = 784, no weight is zero and nothing went wrong in training. Why, then, do all
-# digits come back as the same image, and why this one? (ii) β = 0 rebuilds best. Why does it draw worst? (iii) Somebody adds your
-# `free_bits` with a floor of half a nat to the loss with β = 784. What does the model do with its eight numbers at the end of
-# training, and why does the large β not prevent it?
+# **Explain** in five to eight sentences. (i) With β = 50, as with the bug of task 3, nothing went wrong in training. Why, then, do
+# all digits come back as the same image, and why as this one? (ii) β = 0 rebuilds best. Why does it draw worst? (iii) With free bits
+# the code holds nearly 8 × 0.5 = 4 nats. Why so many, and why does β = 50 not push them out?
 
 # %% [markdown] tags=["manual:explain_beta:3"]
-# (i) A nat of KL costs 784 times as much as the nat of reconstruction that it can save, so the cheapest answer of the encoder is
-# the prior itself, $\mu = 0$ and $\sigma = 1$ for every image: KL 0. The code is then pure noise that says nothing about the image; the
-# decoder learns to ignore it, and the best single answer to all images is, in each pixel, the mean of all digits. (ii) With
-# β = 0 nobody asks where the codes lie. The encoder makes $\sigma$ tiny and spreads the means far apart, as an autoencoder does, so that
-# each image has a place of its own. A code from $\mathcal N(0, I)$ falls where the decoder has seen no image in training, and what
-# it draws there is arbitrary. (iii) Below the floor the maximum is a constant: the gradient of the KL term with respect to
-# that number is zero, whatever the factor in front of it. Each number therefore grows until it holds about half a nat, because up to
-# there it improves the reconstruction for nothing; above the floor the price of 784 pushes it back. The code holds about 8 × 0.5 = 4
-# nats.
+# (i) A nat of KL costs 50 times as much as a nat of reconstruction, and saves far less than 50. So the cheapest answer of the encoder
+# is the prior itself, $\mu = 0$ and $\sigma = 1$ for every image: KL 0. The code is then pure noise that says nothing about the image;
+# the decoder learns to ignore it, and the best single answer to all images is, in each pixel, the mean of all digits. (ii) With
+# β = 0 nobody asks where the codes lie. The encoder makes $\sigma$ small and spreads the means far apart, as an autoencoder
+# does, so that each image has a place of its own. A code from $\mathcal N(0, I)$ falls where the decoder has hardly seen an
+# image in training, and what it draws there is arbitrary. (iii) Below the floor the maximum is a constant: the gradient of the KL term
+# with respect to that number of the code is zero, and 50 times zero is zero. So each number grows as long as it holds less than half
+# a nat, since up to there it improves the reconstruction and costs nothing. Above the floor the price of 50 pushes it back, and it
+# stays just below.
 #
-# **Rubric.** 1 point: (i) KL outweighs what it saves, so q = p for every image, the code carries nothing, and the mean image is
+# **Rubric.** 1 point: (i) the KL costs more than it saves, so q = p for every image, the code carries nothing, and the mean image is
 # the best constant answer. 1 point: (ii) codes lie anywhere and are nearly points; draws from the prior fall between or beside
-# them. 1 point: (iii) no gradient below the floor, times 784 is still none; all numbers hold about the floor (4 nats in all).
+# them. 1 point: (iii) below the floor the KL term has no gradient, whatever its factor, so every number fills up to the floor.
 
 # %% [markdown]
 # ## 5 · Measure: what a baseline is worth (2 points)
@@ -286,7 +286,7 @@ def lost(z):                                                      # (N, 8), 500 
     return torch.cat([-bernoulli_log_prob(vae.decoder(part), digit.expand(len(part), 1, 28, 28))
                       for part in z.split(500)])                  # (N,)
 
-lost(mu + 0 * torch.randn(3, 8))
+lost(mu.repeat(3, 1)).shape
 
 # %% tags=["solution:variance_ratio"]
 variance_ratio = ...  # set it to your number at the end
@@ -317,8 +317,8 @@ assert abs(float(variance_ratio) - _ratio) < 0.2 * _ratio, "the ratio is not nea
 # ## 6 · Your own question (4 points)
 #
 # Ask a question about VAEs that the lesson does not answer, **write down your guess**, and find out. Examples: Which digits take the
-# most nats of code, and which are rebuilt worst? Is the mean of $f$ the best baseline in task 5? Do free bits help
-# the small VAE with β = 20 (use your functions and `trained`)? Does a VAE know which images are no digits? How many numbers of the
+# most nats of code, and which are rebuilt worst? Is the mean of $f$ the best baseline in task 5? Does the small VAE draw better
+# if β grows slowly from 0 to 1 (`trained(annealed(100))`)? Does a VAE know which images are no digits? How many numbers of the
 # code of a 7 must be replaced by those of a 1 until it is a 1? Your code shall run in less than a minute.
 
 # %% tags=["solution:own_experiment"]
@@ -327,12 +327,11 @@ with torch.no_grad():
     kl = kl_per_dimension(mu_test, logvar_test).sum(1)                        # (1000,)
     rebuilt = -bernoulli_log_prob(vae.decoder(mu_test), x_test)               # (1000,)
 fig, panels = plt.subplots(1, 2, figsize=(8, 2.5))
-for ax, nats, name in zip(panels, (kl, rebuilt), ("KL", "reconstruction")):
+for ax, nats, name in zip(panels, (rebuilt, kl), ("reconstruction", "KL")):
     by_digit = torch.stack([nats[y_test == c] for c in range(10)])            # (10, 100)
-    ax.bar(range(10), by_digit.mean(1), yerr=by_digit.std(1) / 10, color="0.75", capsize=2)
+    mean, error = by_digit.mean(1), by_digit.std(1) / 10
+    ax.errorbar(range(10), mean, error, fmt="o", ms=4, capsize=2)
     ax.set(xlabel="digit", xticks=range(10), ylabel=f"{name} (nats)")
-panels[0].set_ylim(14, 20)
-mean, error = torch.stack([torch.stack([kl[y_test == c].mean(), kl[y_test == c].std() / 10]) for c in range(10)]).T
 claim("nats for a 1, below any other digit by", mean[[0, *range(2, 10)]].min() - mean[1], ">", 1)
 claim("nats for a 2 minus those for an 8", mean[2] - mean[8], ">", 0.5)
 claim("largest standard error of a mean", error.max(), "<", 0.5)
@@ -343,9 +342,9 @@ claim("largest standard error of a mean", error.max(), "<", 0.5)
 
 # %% [markdown] tags=["manual:own_question:4"]
 # *An example of an answer.* **Question:** which digits take the most nats of code, and are they also the hardest to rebuild?
-# **Guess:** the 8, with most ink and two loops; the 1 is cheapest in both. **Experiment:** KL and reconstruction term of the shipped VAE
+# **Guess:** the 8, with its two loops; the 1 is cheapest in both. **Experiment:** KL and reconstruction term of the shipped VAE
 # for all 1,000 test digits, 100 of each class, means and standard errors; the code is the mean of $q$, without noise. **Result:** the 1 is
-# cheapest in both, as I thought. But the 8 is hardest to rebuild and takes *fewer* nats than most: 2 and 0 take the most, about 1.5
+# cheapest in both, as I thought. But the 8 is hardest to rebuild and takes *fewer* nats than most: 2 and 0 take the most, 1.3 to 1.5
 # nats more than an 8. So nats of code do not measure how much ink there is, but how much the decoder gains from
 # knowing more; an 8 looks more like other 8s than one 2 like another. **Sure?** The standard errors are about 0.2 nats, so the order of
 # 2 and 0 is open, and that of 2 and 8 is not. It is one trained model; another might spend its nats differently.
