@@ -181,8 +181,8 @@ with torch.no_grad():
     drawn = generator(torch.randn(1000, 2, generator=seeded(0)))
 
 # %% [markdown]
-# *Figure: left, the eight dots of the ring in grey, over them 1,000 samples of the generator, in clouds around all of
-# them and in thin bridges between. Right, both losses by step: after 600 steps that of the discriminator stays near
+# *Figure: left, the eight dots of the ring in black, over them 1,000 samples of the generator in orange, along the whole
+# circle and through all of the dots, a few inside. Right, both losses by step: after 600 steps that of the discriminator stays near
 # 1.43, above the line at log 4, and that of the generator near 0.43, below the line at log 2.*
 
 # %% tags=["nbval-ignore-figure"]
@@ -193,7 +193,7 @@ left.scatter(*drawn.T, s=4, color="C1")
 curves({"discriminator": (range(1200), history[:, 0]), "generator": (range(1200), history[:, 1])}, ax=right, smooth=50)
 for value, name in ((math.log(4), "log 4"), (math.log(2), "log 2")):
     right.axhline(value, color="0.4", lw=1, ls="--")
-    right.text(1190, value + 0.02, name, ha="right", fontsize=8)
+    right.text(1275, value, name, va="center", fontsize=8)
 right.set_ylabel("loss (nats)")
 right.legend(fontsize=8, loc="center right");
 
@@ -256,7 +256,7 @@ assert torch.equal(_w, _d.weight) and not torch.equal(_still, _g.weight) and _d(
 # perfect, so that real and fake examples have the same density: which $D$ is then the best for *that* loss, and what are the
 # two losses that the loop reports? Compare with the figure. And why does the generator learn all the same?
 #
-# (The way of the lesson: at a point with densities $p$ and $q$, write down what the point adds to the loss, as a function of $D$,
+# (At a point with densities $p$ and $q$, write down what the point adds to the loss, as a function of $D$,
 # and set its derivative to zero.)
 
 # %% [markdown] tags=["manual:explain_broken_game:3"]
@@ -280,7 +280,7 @@ assert torch.equal(_w, _d.weight) and not torch.equal(_still, _g.weight) and _d(
 #
 # Here is a generator that draws perfect samples, but has forgotten three of the eight modes and prefers one.
 #
-# *Figure: the eight dots of the ring in grey. In colour, samples of the forgetful generator: five neighbouring dots, the first
+# *Figure: the eight dots of the ring in black, over them in orange samples of the forgetful generator: five neighbouring dots, the first
 # one dense; the other three are empty.*
 
 # %%
@@ -295,8 +295,8 @@ ax = scatter(ring.sample(1000, seeded(1)), s=4)
 ax.scatter(*forgetful(1000, seeded(0)).T, s=4, color="C1");
 
 # %% [markdown]
-# A likelihood would be of no help, since a forgetful generator gives the lost modes a density of zero, and the logarithm of that is
-# $-\infty$. The Jensen–Shannon divergence between the ring and this generator is finite, and the lesson says how to find it without
+# A likelihood would be of no help, since a forgetful generator gives the lost modes a density of nearly zero, and its logarithm may be
+# anything down to $-\infty$. The Jensen–Shannon divergence between the ring and this generator is finite, and the lesson says how to find it without
 # knowing any density: train a discriminator until it is as good as it can be. Its loss is then $\log 4 - 2\,\text{JS}$.
 #
 # **Given** `ring.sample(n)` and `forgetful(n)`. **Asked:** `divergence`, the Jensen–Shannon divergence between the two in nats,
