@@ -195,9 +195,9 @@ def gpt():
 
 
 def gpt_code():
-    """Lesson 54's GPT, fast settings, on the source of Python's standard library: 2,000 batches of 16 windows of 128
+    """Lesson 54's GPT, fast settings, on the source of Python's standard library: 1,200 batches of 16 windows of 128
     bytes, Muon and AdamW with rates falling linearly to zero, layers in bfloat16."""
-    return _language_model("code", "def ", steps=2_000, dropout=0.0)
+    return _language_model("code", "def ", steps=1_200, dropout=0.0)
 
 
 def _language_model(name: str, prompt: str, steps: int, dropout: float):
