@@ -262,7 +262,7 @@ history.plot().set(ylabel="nats per image", ylim=(0, 300));
 with torch.no_grad():
     terms = {name: vae_loss(m, x_test) for name, m in (("live", live), ("shipped", vae))}
 claim("minus ELBO on test digits, live", terms["live"]["loss"], "<", 150, digits=1)
-claim("minus ELBO on test digits, shipped", terms["shipped"]["loss"], "<", 113, digits=1)
+claim("minus ELBO on test digits, shipped", terms["shipped"]["loss"], "<", 118, digits=1)
 claim("what a code says about its digit, shipped (nats)", terms["shipped"]["kl"], ">", 15, digits=1)
 
 # %% [markdown]
