@@ -1,6 +1,7 @@
 """GPT against Hugging Face's GPT-2, PyTorch's layers and closed forms; its cache against reading everything again."""
 
 import math
+import platform
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib.data.text import encode
+from course_lib.checkpoint import load, metadata
+from course_lib.data.text import encode, load_text
 from course_lib.device import seed, seeded
 from course_lib.gpt import (
     GPT,
@@ -24,6 +26,8 @@ from course_lib.gpt import (
     next_token,
     to_gpt2,
 )
+from course_lib.metrics import bits_per_byte
+from course_lib.muon import muon, orthogonalise
 
 SMALL = dict(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=24)
 CONFIGS = {"plain": GPTConfig(**SMALL), "fast": fast(**SMALL)}
@@ -141,6 +145,49 @@ def test_the_loss_is_that_of_the_next_token():
     logits = model(idx[:, :8])
     by_hand = [-F.log_softmax(logits[b, t], 0)[idx[b, t + 1]] for b in range(3) for t in range(8)]
     torch.testing.assert_close(lm_loss(model, idx)["loss"], torch.stack(by_hand).mean())
+
+
+# ---- the shipped models
+
+@pytest.mark.parametrize("name", ["gpt", "gpt_code"])
+def test_a_shipped_model_is_as_good_as_it_says(name):
+    """On the text of this Python; that of another version differs by what changed in the language."""
+    about, model = metadata(name), load(name)
+    same = about["python"] == ".".join(platform.python_version_tuple()[:2])
+    bits = bits_per_byte(model, load_text(about["text"]).test[:60_000], stride=64)
+    assert bits == pytest.approx(about["metrics"]["bits_per_byte"], abs=0.02 if same else 0.4)
+    assert about["parameters"] == n_parameters(model.config)
+
+
+# ---- Muon
+
+@pytest.mark.parametrize("shape", [(5, 40, 30), (30, 40), (64, 16)])
+def test_muon_makes_singular_values_nearly_one(shape):
+    """And keeps the singular vectors: U^T X V is diagonal."""
+    G = torch.randn(shape, generator=seeded(0), dtype=torch.float64)
+    X = orthogonalise(G)
+    values = torch.linalg.svdvals(X)
+    assert X.shape == G.shape and values.max() < 1.25 and values.median() > 0.65
+    U, _, Vh = torch.linalg.svd(G, full_matrices=False)
+    inside = U.mT @ X @ Vh.mT
+    torch.testing.assert_close(inside, inside.diagonal(dim1=-2, dim2=-1).diag_embed(), atol=1e-8, rtol=0)
+
+
+def test_orthogonalise_is_what_torchs_muon_does_to_its_first_step():
+    """lr 1, no momentum: the step is minus the orthogonalised gradient (PyTorch works in bfloat16)."""
+    weight = nn.Parameter(torch.zeros(24, 40))
+    weight.grad = torch.randn(24, 40, generator=seeded(1))
+    torch.optim.Muon([weight], lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0).step()
+    torch.testing.assert_close(-weight.detach(), orthogonalise(weight.grad), atol=0.03, rtol=0)
+
+
+def test_muon_takes_matrices_in_blocks_and_adamw_the_rest():
+    model = GPT(CONFIGS["plain"])
+    inner, outer = muon(model).optimizers
+    names = {id(p): name for name, p in model.named_parameters()}
+    inside = {names[id(p)] for p in inner.param_groups[0]["params"]}
+    assert inside == {n for n, p in model.named_parameters() if n.startswith("blocks") and p.ndim == 2}
+    assert len(inside) + len(outer.param_groups[0]["params"]) == len(names)
 
 
 # ---- counting
