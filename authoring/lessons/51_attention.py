@@ -392,8 +392,8 @@ def train(task, positions="learned", steps=150):
 trained = {task: train(task) for task in SOURCE}
 
 # %% [markdown]
-# *Figure: the loss of the three tasks over 150 steps. All begin at log 27 = 3.3; copy and reverse drop to zero within
-# thirty steps, sort a little later.*
+# *Figure: the loss of the three tasks over 150 steps. All begin at log 27 = 3.3. Copy and reverse wait for ten steps, then
+# drop to nearly zero by step 30; sort falls at once, but more slowly.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses of models that were trained in this place
