@@ -179,6 +179,14 @@ wrong(check.kl_between, "sigma_p / sigma_q is missing")(kl(
     "((var_q + (mu_q - mu_p) ** 2) / (2 * var_p) - 0.5).sum(1)"))
 wrong(check.kl_between, "have standard deviations")(kl(
     EACH.replace("var_q +", "(logvar_q / 2).exp() +").replace("(2 * var_p)", "(2 * (logvar_p / 2).exp())") + ".sum(1)"))
+wrong(check.kl_between, "logvar as the standard deviation itself")(kl(
+    "(torch.log(logvar_p / logvar_q) + (logvar_q**2 + (mu_q - mu_p) ** 2) / (2 * logvar_p**2) - 0.5).sum(1)"))
+wrong(check.kl_between, "you divide the logarithms")(kl(
+    EACH.replace("logvar_p - logvar_q", "logvar_p / logvar_q") + ".sum(1)"))
+wrong(check.kl_between, "you divide the logarithms")(kl(
+    "(logvar_p / logvar_q + (var_q + (mu_q - mu_p) ** 2) / (2 * var_p) - 0.5).sum(1)"))
+wrong(check.kl_between, "the variance of q is not divided")(kl(
+    "(0.5 * (logvar_p - logvar_q) + var_q + (mu_q - mu_p) ** 2 / (2 * var_p) - 0.5).sum(1)"))
 wrong(check.kl_between, "the logarithm of a negative number")(kl(
     "(0.5 * (logvar_p.log() - logvar_q.log()) + (logvar_q + (mu_q - mu_p) ** 2) / (2 * logvar_p) - 0.5).sum(1)"))
 wrong(check.kl_between, "the square of mu_q - mu_p is not divided")(kl(
@@ -283,12 +291,20 @@ def elbo(reconstruction=SUMMED, kl="kl_each.sum(1).mean()", loss="reconstruction
 wrong(check.negative_elbo, "the bug is still there")(elbo(f"{BCE}(logits, x)"))
 wrong(check.negative_elbo, "the bug is still there")(elbo(f"{BCE}(logits, x, reduction='sum') / x.numel()"))
 wrong(check.negative_elbo, "now both terms are means")(elbo(f"{BCE}(logits, x)", "kl_each.mean()"))
-wrong(check.negative_elbo, "nats per pixel")(elbo(f"{BCE}(logits, x)", "kl_each.sum(1).mean() / x[0].numel()"))
+wrong(check.negative_elbo, "the balance of the two terms is right")(elbo(
+    f"{BCE}(logits, x)", "kl_each.sum(1).mean() / x[0].numel()"))
 wrong(check.negative_elbo, "a mean over the code numbers now")(elbo(kl="kl_each.mean()"))
 wrong(check.negative_elbo, "counts only 1/64")(elbo(f"{BCE}(logits, x, reduction='sum')"))
 wrong(check.negative_elbo, "sums over the whole batch")(elbo(f"{BCE}(logits, x, reduction='sum')", "kl_each.sum()"))
 wrong(check.negative_elbo, "a sum over the batch now")(elbo(kl="kl_each.sum()"))
 wrong(check.negative_elbo, "784 whatever the size")(elbo(f"28 * 28 * {BCE}(logits, x)"))
+wrong(check.negative_elbo, "784 whatever the size")(elbo(f"{BCE}(logits, x)", loss="784 * reconstruction + kl"))
+wrong(check.negative_elbo, "'reconstruction' is still in nats per pixel")(elbo(
+    f"{BCE}(logits, x)", loss="x[0].numel() * reconstruction + kl"))
+wrong(check.negative_elbo, "you subtract the KL")(elbo(f"{BCE}(logits, x)", loss="reconstruction - kl"))
+wrong(check.negative_elbo, "by a squared error")(elbo("F.mse_loss(logits, x, reduction='sum') / B"))
+wrong(check.negative_elbo, "by a squared error")(elbo("F.mse_loss(logits.sigmoid(), x)"))
+wrong(check.negative_elbo, "that is an autoencoder")(elbo(f"{BCE}(logits, x)", loss="reconstruction"))
 wrong(check.negative_elbo, "adds up the channels")(elbo(f"{PIXELS}.sum(1).mean()"))
 wrong(check.negative_elbo, "the pixels of a row only")(elbo(f"{PIXELS}.sum(-1).mean()"))
 wrong(check.negative_elbo, "the reconstruction is one number for each image")(elbo(f"{PIXELS}.flatten(1).sum(1)"))
@@ -406,6 +422,11 @@ def _(kl_each, floor):
 @wrong(check.free_bits, "you add up the images of the batch: take")
 def _(kl_each, floor):
     return kl_each.sum(0).clamp(min=floor).sum()
+
+
+@wrong(check.free_bits, "the sum over the batch with the floor")
+def _(kl_each, floor):
+    return torch.clamp(kl_each.sum(0), min=floor).sum() / kl_each.shape[0]
 
 
 @wrong(check.free_bits, "and add up the batch: first")
