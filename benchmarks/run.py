@@ -125,14 +125,21 @@ def seconds(f) -> float:
     return time.perf_counter() - begin
 
 
-def main() -> None:
+def table(rows) -> None:
     print(f"{platform.machine()}, {THREADS} threads, torch {torch.__version__}; median of {ROUNDS} rounds\n")
     print("| task | ours | peer | peer / ours | quartiles |\n|---|---|---|---:|---|")
-    for task, ours_name, ours, peer_name, peer in ROWS:
+    for task, ours_name, ours, peer_name, peer in rows:
         ours(), peer()                                                        # warm up
         ratios = [1 / (seconds(ours) / seconds(peer)) for _ in range(ROUNDS)]
         low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
         print(f"| {task} | {ours_name} | {peer_name} | {middle:.2f} | {low:.2f} – {high:.2f} |", flush=True)
+
+
+def main() -> None:
+    import gpt
+
+    table(ROWS + gpt.ROWS)
+    gpt.after()
 
 
 if __name__ == "__main__":
