@@ -30,7 +30,7 @@ def _padded(g: torch.Generator) -> list[tuple]:
             q[..., 0] = 1 + q[..., 0].abs()
             k[..., 0] = torch.where(torch.arange(S) < length[:, None], k[..., 0], 300.0)
         if len(cases) == 4:
-            q[..., 0], k[..., 0] = 15.0, 15.0
+            q[..., 0], k[..., 0] = 14.0, 14.0                                   # scores near 98: exp overflows at 88.7
         cases.append((q, k, v, length))
     return cases
 
@@ -143,7 +143,7 @@ attention = Implementation(
     ],
     hint="scores (B, T, S) = q @ k.transpose(1, 2) / sqrt(D). real = torch.arange(S) < length[:, None, None] has shape "
          "(B, 1, S). Scores that are not real become -inf; then softmax over the last axis, times v.",
-    gradient=("q", "k", "v"), rtol=1e-3, atol=1e-4)
+    gradient=("q", "k", "v"), rtol=2e-3, atol=1e-3)                            # large scores are rounded
 
 
 # --- 2 and 3
