@@ -455,9 +455,9 @@ claim("Fréchet distance without momentum", history["Fréchet distance"][-1], "<
 claim("Fréchet distance with momentum", broken["Fréchet distance"][-1], ">=", 60, digits=1)
 
 # %% [markdown]
-# *Figure: left, thirty fakes of the generator trained without momentum: different digits in different hands. Middle,
-# thirty of the one trained with it: nearly the same smudge thirty times. Right, the classes in use over the rounds: they
-# rise towards ten without momentum, and stay at one or two with it.*
+# *Figure: left, thirty fakes of the generator trained without momentum: rough digits of many kinds. Middle, thirty of the
+# one trained with it: blank paper and grey patches, no digit. Right, the classes in use over the rounds: they rise
+# towards ten without momentum, and stay low with it.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the generators were trained in this notebook
@@ -469,8 +469,9 @@ curves({title: (h.eval_steps, h["classes"]) for title, (_, h) in games.items()},
 panels[2].set(ylabel="classes in use", ylim=(0, 10.5));
 
 # %% [markdown]
-# The repair is the zero. In an ordinary minimisation momentum averages noise away. In a game the slope turns round when
-# the opponent moves, and momentum carries each player past the point where the other has just been.
+# The judge must name something, and calls nearly all of the patches alike. The repair is the zero. In an ordinary
+# minimisation momentum averages noise away. In a game the slope turns round when the opponent moves, and momentum
+# carries each player past the point where the other has just been.
 #
 # ## Results: the shipped generators
 #
@@ -479,8 +480,8 @@ panels[2].set(ylabel="classes in use", ylim=(0, 10.5));
 # by adding the product of a vector for each class with its features (Miyato & Koyama, 2018).
 #
 # *Figure: three blocks of 50 digits at the same size: real ones, those of the unconditional GAN, and those of the
-# conditional one, sorted by class. Most drawn digits could pass for real at this size; some are smudged or malformed,
-# more of them in the second block.*
+# conditional one, sorted by class. Most drawn digits could pass for real at this size; some are malformed, more of them
+# in the second block.*
 
 # %%
 free, artist = load_checkpoint("gan"), load_checkpoint("conditional_gan")
@@ -501,10 +502,10 @@ from course_lib.metrics import bootstrap, control_accuracy
 thousand = {"gan": free.sample(1000, generator=seeded(1)),
             "conditional_gan": artist.sample(1000, torch.arange(1000) % 10, seeded(1))}
 features = {name: judge_features(images) for name, images in thousand.items()}
-for name, bound in {"gan": 7, "conditional_gan": 1}.items():
+for name, bound, upper in (("gan", 4.5, 5.5), ("conditional_gan", 0.9, 1.4)):
     value, low, high = bootstrap(frechet_distance, features[name], real_features, n=100)
     claim(f"Fréchet distance of {name}", value, "<=", bound, digits=2)
-    claim("    upper end of its interval", high, "<=", 1.6 * bound, digits=2)
+    claim("    upper end of its interval", high, "<=", upper, digits=2)
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -525,13 +526,13 @@ fig, ax = plt.subplots(figsize=(6.4, 2.4))
 for i, (name, s) in enumerate(share.items()):
     ax.bar(ten - 0.2 + 0.4 * i, s, width=0.38, label=name)
 ax.axhline(0.1, color="0.4", lw=1, ls="--")
-ax.set(xlabel="digit, to the judge", ylabel="share of samples", xticks=range(10))
-ax.legend(ncols=2, loc="lower right");
+ax.set(xlabel="digit, to the judge", ylabel="share of samples", xticks=range(10), ylim=(0, 0.18))
+ax.legend(ncols=2, loc="upper left");
 
 # %%
-claim("rarest digit of the free generator, share", share["gan"].min(), ">", 0.03)
+claim("rarest digit of the free generator, share", share["gan"].min(), ">", 0.05)
 claim("rarest digit of the conditional one, share", share["conditional_gan"].min(), ">", 0.09)
-claim("classes in use: free", class_entropy(probs["gan"]).exp(), ">=", 9.3)
+claim("classes in use: free", class_entropy(probs["gan"]).exp(), ">=", 9.7)
 claim("classes in use: conditional", class_entropy(probs["conditional_gan"]).exp(), ">=", 9.9)
 seen = control_accuracy(None, thousand["conditional_gan"], torch.arange(1000) % 10)
 claim("the judge sees the digit that was asked for", seen, ">=", 0.98)
@@ -572,8 +573,8 @@ claim("copying score of the conditional generator",
 # more varied, and some strokes smudge; at 1.5 several are torn.*
 
 # %%
-def at_temperature(tau, n=10, seed_=1):
-    z = tau * torch.randn(n, artist.config.n_latent, generator=seeded(seed_))
+def at_temperature(tau, n=10):
+    z = tau * torch.randn(n, artist.config.n_latent, generator=seeded(1))
     with torch.no_grad():
         return artist(z, torch.arange(n) % 10)                    # (n, 1, 28, 28)
 
