@@ -18,12 +18,13 @@ def _clouds(g: torch.Generator) -> list[tuple]:
     for radius, least, inside, corner, far in ((0.5, 1, (1, 0, 0), 0, 0), (2.0, 2, (0, 2), 1, 0),
                                                (0.5, 2, (3, 2, 1, 0), 4, 2), (2.0, 2, (4, 0, 1), 0, 2),
                                                (0.5, 3, (2, 5, 3, 0, 4), 3, 1), (2.0, 1, (0, 0), 2, 3)):
+        overlap = len(cases) == 3
         centres = 8 * radius * torch.arange(len(inside))[:, None] * torch.tensor([1.0, 0.5]) + rand(g, 1, 2)
         angle = torch.rand(sum(inside), generator=g) * 2 * math.pi
-        if inside == (4, 0, 1):
+        if overlap:
             centres[1], angle = centres[0] + torch.tensor([1.3 * radius, 0]), angle / 10 - 0.3
         within = (0.8 + 0.1 * torch.rand(sum(inside), 1, generator=g)) * torch.stack([angle.cos(), angle.sin()], 1)
-        if inside == (4, 0, 1):
+        if overlap:
             within *= 0.65                                        # nearer to the first centre than to the second
         x = torch.cat([centres.repeat_interleave(torch.tensor(inside), 0) + radius * within,
                        centres[:1] - radius * (0.8 + 0.1 * torch.rand(corner, 2, generator=g)),
@@ -47,7 +48,6 @@ def _swapped(good, near, least):
     return (near.sum(1) >= least).sum()
 
 
-_NEAREST = "d = torch.cdist(x, centres), shape (N, K). d.min(1) gives the distance to the nearest one and its number."
 ring_score = Implementation(
     "ring_score",
     right=_ring_score(),
@@ -57,12 +57,10 @@ ring_score = Implementation(
              "you compare the squared distance with the radius: take the root, or square the radius",
              "torch.cdist(x, centres) has the root already."),
         Slip(_ring_score(lambda x, c: (x[:, None] - c).abs().amax(2)),
-             "you compare each coordinate with the radius, which is a square and no circle",
-             "torch.cdist(x, centres) is the distance of each sample from each centre, shape (N, K)."),
+             "you compare each coordinate with the radius, which is a square and no circle"),
         Slip(_ring_score(lambda x, c: (x[:, None] - c).abs().sum(2)),
              "you added up the absolute differences of the two coordinates: the distance is the root of the sum of "
-             "their squares",
-             "torch.cdist(x, centres), shape (N, K)."),
+             "their squares"),
         Slip(_ring_score(found=lambda good, near, least: (good.sum(0) >= 1).sum()),
              "a mode with a single good sample counts as found: it needs at least `least` of them",
              "(count >= least).sum()"),
@@ -72,15 +70,14 @@ ring_score = Implementation(
         Slip(_ring_score(found=lambda good, near, least: (near.sum(0) >= least).sum(),
                          share=lambda good, near, least: near.sum() / len(near)),
              "where two circles overlap, a sample in both counts twice, for the modes and for the share: it belongs to "
-             "its nearest centre only", _NEAREST),
+             "its nearest centre only"),
         Slip(_ring_score(found=lambda good, near, least: (near.sum(0) >= least).sum()),
-             "where two circles overlap, a sample in both counts for two modes: it belongs to its nearest centre only",
-             _NEAREST),
+             "where two circles overlap, a sample in both counts for two modes: it belongs to its nearest centre only"),
         Slip(_ring_score(share=lambda good, near, least: near.sum() / len(near)),
              "where two circles overlap, a sample in both counts twice in the share: is it near *some* centre, yes or "
              "no?", "Compare the smallest distance of each sample, d.amin(1), with the radius."),
         Slip(_ring_score(share=lambda good, near, least: good.sum()),
-             "the second value is how many samples are good: their share is asked for, so divide by N", _NEAREST),
+             "the second value is how many samples are good: their share is asked for, so divide by N"),
         Slip(_ring_score(share=lambda good, near, least: good.sum() / good.shape[1]),
              "the good samples are divided by the number of centres: their share of the N samples is asked for",
              "(d.amin(1) <= radius).float().mean()"),
@@ -115,8 +112,8 @@ ring_score = Implementation(
         Slip(_ring_score(found=lambda good, near, least: (good.sum(0) < least).sum()),
              "the first value is how many modes are *missed*", "(count >= least).sum()"),
     ],
-    hint=_NEAREST + " Keep the numbers of the good ones, count each with .bincount(minlength=K), and compare with "
-         "least.",
+    hint="d = torch.cdist(x, centres), shape (N, K). d.min(1) gives the distance to the nearest centre and its number. "
+         "Keep the numbers of the good ones, count each with .bincount(minlength=K), and compare with least.",
     rtol=1e-3, atol=1e-4)
 
 # --- 2
@@ -148,7 +145,7 @@ def _bce(s, t):
     return F.binary_cross_entropy(torch.sigmoid(s), torch.full_like(s, t), reduction="none")
 
 
-def _slips(formula, sentence: str, hint: str) -> list[Slip]:
+def _slips(formula, sentence: str, hint: str = "") -> list[Slip]:
     """One mistake, in an answer that is safe for large logits and in two that are not."""
     return [Slip(lambda real_logits, fake_logits, target, nll=nll: formula(real_logits, fake_logits, target, nll),
                  sentence, hint) for nll in (_stable, _naive, _bce)]
@@ -166,61 +163,47 @@ losses = Implementation(
              "-log sigmoid(s) = softplus(-s), and -log(1 - sigmoid(s)) = softplus(s): torch.nn.functional.softplus "
              "works on logits of any size. So does binary_cross_entropy_with_logits.", only=(4,)),
         *_slips(lambda r, f, t, nll: _both(r, f, 1.0, nll),
-                "target is not used: real examples shall be called real with probability target, not 1",
-                "On real examples: -target log D - (1 - target) log(1 - D)."),
+                "target is not used: real examples shall be called real with probability target, not 1"),
         *_slips(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + nll(f, 0.0).mean(), nll(f, 1.0).mean()),
                 "you have scaled the loss on real examples by target, and the other half is missing: "
                 "-(1 - target) log(1 - D)",
                 "-target log D - (1 - target) log(1 - D): its smallest value is at D = target."),
         *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, 1.0).mean()),
-                "you smoothed the target of the fakes as well: it stays 0, hence *one-sided*",
-                "On fakes, the discriminator's loss is -log(1 - D), without target."),
+                "you smoothed the target of the fakes as well: it stays 0, hence *one-sided*"),
         *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, t).mean()),
-                "you smoothed the generator's loss as well: it wants to be called real with probability 1",
-                "The generator's loss is -log D on fakes, without target."),
+                "you smoothed the generator's loss as well: it wants to be called real with probability 1"),
         *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, t).mean()),
                 "you smoothed all three targets: only that of the real examples is `target`; on fakes the "
-                "discriminator wants 0 and the generator 1",
-                "The generator's loss is -log D on fakes; the discriminator's is -log(1 - D) there."),
+                "discriminator wants 0 and the generator 1"),
         *_slips(lambda r, f, t, nll: (nll(r, 1 - t).mean() + nll(f, 1.0).mean(), nll(f, 0.0).mean()),
-                "everything is upside down: real examples shall have large logits, and fakes small ones",
-                "D = sigmoid(logit) is the probability of real."),
+                "everything is upside down: real examples shall have large logits, and fakes small ones"),
         *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1.0).mean(), nll(f, 1.0).mean()),
                 "on fakes, the discriminator's loss is the generator's, -log D: it must be -log(1 - D)",
                 "softplus(fake_logits).mean() for the discriminator, softplus(-fake_logits).mean() for the generator."),
         *_slips(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + (1 - t) * nll(f, 0.0).mean(), nll(f, 1.0).mean()),
                 "you use target to weigh real against fake: both halves count fully, and target is what the "
-                "discriminator shall say on real examples",
-                "On real examples: -target log D - (1 - target) log(1 - D). On fakes: -log(1 - D)."),
+                "discriminator shall say on real examples"),
         *_slips(lambda r, f, t, nll: (nll(r, 0.0).mean() + nll(f, t).mean(), nll(f, 1.0).mean()),
-                "the discriminator's targets are swapped: real examples have the target `target`, fakes 0",
-                "D = sigmoid(logit) is the probability of real."),
+                "the discriminator's targets are swapped: real examples have the target `target`, fakes 0"),
         *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, 0.0).mean()),
-                "the generator's loss is -log(1 - D): it would learn to be caught",
-                "-log D on fakes, softplus(-fake_logits).mean()"),
+                "the generator's loss is -log(1 - D): it would learn to be caught"),
         *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), -nll(f, 0.0).mean()),
-                "the generator's loss is the saturating one, log(1 - D): the task asks for -log D",
-                "softplus(-fake_logits).mean()"),
+                "the generator's loss is the saturating one, log(1 - D): the task asks for -log D"),
         *_slips(lambda r, f, t, nll: (_both(r, f, t, nll)[0], -_both(r, f, t, nll)[0]),
                 "the generator's loss is minus that of the discriminator: that is the saturating game, and the task "
-                "asks for -log D on fakes",
-                "softplus(-fake_logits).mean()"),
+                "asks for -log D on fakes"),
         *_slips(lambda r, f, t, nll: tuple(-loss for loss in _both(r, f, t, nll)),
-                "both signs are wrong: a loss is minus a logarithm, since logarithms of probabilities are negative",
-                "-log D = softplus(-logit)"),
+                "both signs are wrong: a loss is minus a logarithm, since logarithms of probabilities are negative"),
         *_slips(lambda r, f, t, nll: (-_both(r, f, t, nll)[0], _both(r, f, t, nll)[1]),
-                "the discriminator's loss has the wrong sign: it is minimised, like every loss here",
-                "-target log D - (1 - target) log(1 - D), and on fakes -log(1 - D)."),
+                "the discriminator's loss has the wrong sign: it is minimised, like every loss here"),
         *_slips(lambda r, f, t, nll: _both(r, f, t, nll)[::-1],
                 "the two losses are in the wrong order: the discriminator's comes first",
                 "return d_loss, g_loss"),
         *_slips(lambda r, f, t, nll: (torch.cat([nll(r, t), nll(f, 0.0)]).mean(), nll(f, 1.0).mean()),
                 "you took one mean over real and fake examples together: the task asks for the mean over the real ones "
-                "*plus* the mean over the fakes",
-                "Two calls of .mean(), which are added."),
+                "*plus* the mean over the fakes"),
         *_slips(lambda r, f, t, nll: (_both(r, f, t, nll)[0] / 2, nll(f, 1.0).mean()),
-                "the discriminator's loss is half of what is asked for: the two means are added, not averaged",
-                "Leave out the division by 2."),
+                "the discriminator's loss is half of what is asked for: the two means are added, not averaged"),
         *_slips(lambda r, f, t, nll: (nll(r, t).sum() + nll(f, 0.0).sum(), nll(f, 1.0).sum()),
                 "these are sums over the batch: the task asks for means",
                 ".mean() in place of .sum()"),
@@ -230,8 +213,7 @@ losses = Implementation(
              "binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, target))"),
         Slip(lambda real_logits, fake_logits, target: _both(
             real_logits, fake_logits, target, lambda s, t: _naive(s, t, torch.clone)),
-             "you took the logarithm of the logits: D = sigmoid(logit) is the probability",
-             "-log D = softplus(-logit), and -log(1 - D) = softplus(logit)."),
+             "you took the logarithm of the logits: D = sigmoid(logit) is the probability"),
         Slip(lambda real_logits, fake_logits, target: _both(
             real_logits.sigmoid(), fake_logits.sigmoid(), target, _stable),
              "the sigmoid is taken twice: softplus, logsigmoid and binary_cross_entropy_with_logits want logits, not "
@@ -322,30 +304,25 @@ squared_slope = Implementation(
     slips=[
         Slip(lambda discriminator, x: _slope()(discriminator, x).detach(),
              "the values are right, but no gradient flows from them to the discriminator's parameters: "
-             "autograd.grad(..., create_graph=True) keeps the graph; .detach() and torch.tensor() cut it",
-             "torch.autograd.grad(logits.sum(), x, create_graph=True)"),
+             "autograd.grad(..., create_graph=True) keeps the graph; .detach() and torch.tensor() cut it"),
         Slip(lambda discriminator, x: _leaves_gradients(discriminator, x).detach(),
              "the values are right, but .backward() ends the graph, so no gradient can flow on from them, and it fills "
-             "the .grad of the discriminator's parameters: use torch.autograd.grad",
-             "g, = torch.autograd.grad(logits.sum(), x, create_graph=True)"),
+             "the .grad of the discriminator's parameters: use torch.autograd.grad"),
         Slip(_leaves_gradients,
              "the values are right, but your .backward() has also filled the .grad of the discriminator's parameters, "
-             "where it would be added to the next step: use torch.autograd.grad",
-             "g, = torch.autograd.grad(logits.sum(), x, create_graph=True)"),
+             "where it would be added to the next step: use torch.autograd.grad"),
         Slip(_slope(then=lambda g: g.flatten(1).square().sum(1).sqrt()),
              "you took the root: the *squared* length of the gradient is asked for", "Leave out the root."),
         Slip(_slope(then=lambda g: g.flatten(1).square().mean(1)),
              "you took the mean over the coordinates (or pixels): the squared length of a vector is the sum of their "
-             "squares", "g.flatten(1).square().sum(1)"),
+             "squares"),
         Slip(_slope(then=lambda g: g.flatten(1).square().sum(1).mean()),
              "you took the mean over the batch: one number for each example is asked for, shape (B,)",
              "Leave out the last .mean()."),
         Slip(_slope(then=lambda g: g.square().sum()),
-             "you summed everything to one number: one for each example is asked for, shape (B,)",
-             "g.flatten(1).square().sum(1) sums over all axes but the first."),
+             "you summed everything to one number: one for each example is asked for, shape (B,)"),
         Slip(_slope(then=lambda g: g.square().mean()),
-             "you took the mean of everything: one sum of squares for each example is asked for, shape (B,)",
-             "g.flatten(1).square().sum(1) sums over all axes but the first."),
+             "you took the mean of everything: one sum of squares for each example is asked for, shape (B,)"),
         Slip(_slope(of=lambda s: s.mean()),
              "you differentiate the *mean* of the logits, so every gradient is divided by B: differentiate their sum",
              "discriminator(x).sum()"),
@@ -355,23 +332,21 @@ squared_slope = Implementation(
              "this is the slope of the loss -log D: that of the logit itself is asked for",
              "Differentiate discriminator(x).sum()."),
         Slip(_slope(then=lambda g: g.flatten(1).sum(1)),
-             "you have not squared the gradient: positive and negative numbers cancel", "g.flatten(1).square().sum(1)"),
+             "you have not squared the gradient: positive and negative numbers cancel"),
         Slip(_slope(then=lambda g: g.flatten(1).sum(1).square()),
              "you squared the sum: the sum of the squares is asked for", ".square() before .sum(1)"),
         Slip(_slope(then=lambda g: g.flatten(1).abs().sum(1)),
-             "you added up absolute values: squares are asked for", "g.flatten(1).square().sum(1)"),
+             "you added up absolute values: squares are asked for"),
         Slip(_slope(then=lambda g: g.square()),
              "these are the squares of all entries of the gradient: add up those of each example, shape (B,)",
              ".flatten(1).sum(1)"),
         Slip(_slope(then=lambda g: g.square().sum(0)),
-             "you summed over the first axis, which are the examples: sum over all the others",
-             "g.flatten(1).square().sum(1)"),
+             "you summed over the first axis, which are the examples: sum over all the others"),
         *[Slip(_slope(then=lambda g, axis=axis: g.square().sum(axis)),
                "right for points (B, 2), but of an image (B, C, H, W) you sum over one axis only: sum over all but the "
                "first", "g.flatten(1) has the shape (B, C * H * W).") for axis in (1, -1)],
         Slip(_by_parameters,
-             "this is the gradient with respect to the discriminator's parameters: that with respect to x is asked for",
-             "torch.autograd.grad(discriminator(x).sum(), x, create_graph=True), after x.requires_grad_()"),
+             "this is the gradient with respect to the discriminator's parameters: that for x is asked for"),
     ],
     hint="x = x.detach().requires_grad_(); then g, = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True) "
          "has the shape of x. Flatten all axes but the first, square, and sum over axis 1.",
@@ -493,17 +468,15 @@ divergence = Measurement(
     tolerance=0.08,
     slips=[
         Slip(lambda shares: 2 * _divergence(shares),
-             "this is twice the divergence: log 4 minus the loss is 2 JS", "Divide by 2."),
+             "this is twice the divergence: log 4 minus the loss is 2 JS"),
         Slip(lambda shares: 2 * math.log(2) - 2 * _divergence(shares),
-             "this is the loss of the discriminator: the divergence is what it lacks to log 4, halved",
-             "JS = (log 4 - loss) / 2"),
+             "this is the loss of the discriminator: the divergence is what it lacks to log 4, halved"),
         Slip(lambda shares: math.log(2) - _divergence(shares),
              "this is half of the loss: how far is it below log 2?", "JS = log 2 - loss / 2"),
         Slip(lambda shares: -_divergence(shares),
-             "the sign is wrong: a divergence is not negative", "JS = (log 4 - loss) / 2"),
+             "the sign is wrong: a divergence is not negative"),
         Slip(lambda shares: -2 * _divergence(shares),
-             "this is the loss minus log 4: the divergence is half of that, with the other sign",
-             "JS = (log 4 - loss) / 2"),
+             "this is the loss minus log 4: the divergence is half of that, with the other sign"),
         Slip(lambda shares: _divergence(shares) / math.log(2),
              "this is in bits, or a share of log 2: nats are asked for", "(math.log(4) - loss) / 2"),
         Slip(lambda shares: _divergence(shares) / 2,
