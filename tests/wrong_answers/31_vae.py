@@ -306,6 +306,8 @@ wrong(check.negative_elbo, "by a squared error")(elbo("F.mse_loss(logits, x, red
 wrong(check.negative_elbo, "by a squared error")(elbo("F.mse_loss(logits.sigmoid(), x)"))
 wrong(check.negative_elbo, "that is an autoencoder")(elbo(f"{BCE}(logits, x)", loss="reconstruction"))
 wrong(check.negative_elbo, "adds up the channels")(elbo(f"{PIXELS}.sum(1).mean()"))
+wrong(check.negative_elbo, "the mean over the channels")(elbo(f"{PIXELS}.sum((2, 3)).mean()"))
+wrong(check.negative_elbo, "you divide the KL by 784")(elbo(f"{BCE}(logits, x)", "kl_each.sum(1).mean() / 784"))
 wrong(check.negative_elbo, "the pixels of a row only")(elbo(f"{PIXELS}.sum(-1).mean()"))
 wrong(check.negative_elbo, "the reconstruction is one number for each image")(elbo(f"{PIXELS}.flatten(1).sum(1)"))
 wrong(check.negative_elbo, "you return one number for each image")(elbo(f"{PIXELS}.sum((1, 2, 3))", "kl_each.sum(1)"))
