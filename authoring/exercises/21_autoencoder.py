@@ -211,7 +211,7 @@ assert abs(float(shrunk_distance) / _own - 1) < 0.12, "not within 12 percent of 
 # decoder.
 #
 # *Figure: three rows of ten: the digits; your decoder on your codes, blurred and right; your decoder on her codes,
-# grey waves in which no digit can be recognised.*
+# blurred shapes that are other digits or none.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained here, and drawn at once
@@ -241,8 +241,8 @@ claim("your decoder's error on her codes", on_her_codes, ">", 53, digits=1)
 # %% [markdown]
 # **Explain** in five to eight sentences. Both errors are equal: what do the two autoencoders have in common, and
 # what not? Why does no further training bring your codes together? You also have the codes that *both* of you gave
-# to 100 digits: what could you compute from them so that you can read her letters, and why may it work even for the
-# numbers of *convolutional* autoencoders less well? Which of the two reasons why random codes decode to garbage
+# to 100 digits: what could you compute from them so that you can read her letters, and why might that work less
+# well for two *convolutional* autoencoders? Which of the two reasons why random codes decode to garbage
 # (lesson 21, *Break it*) does this show?
 
 # %% [markdown] tags=["manual:explain_letter:4"]
@@ -258,9 +258,9 @@ claim("your decoder's error on her codes", on_her_codes, ">", 53, digits=1)
 # the other.
 #
 # **Rubric.** 1 point: the same subspace and another basis (or: the codes differ by an invertible matrix that the
-# decoders undo). 1 point: all of these are minima, and the loss does not distinguish them, so training cannot. 1
-# point: a linear map fitted by least squares to the pairs, and that it need not be linear for deep networks. 1
-# point: names the reason, nothing says where codes lie, and not the holes.
+# decoders undo). 1 point: all of these are minima, and the loss does not distinguish them, so training cannot.
+# 1 point: a linear map fitted by least squares to the pairs, and that it need not be linear for deep networks.
+# 1 point: names the reason, nothing says where codes lie, and not the holes.
 
 # %% [markdown]
 # ## 6 · Your own question (4 points)
@@ -304,11 +304,13 @@ ax.set(xlabel="Gaussians in the mixture", ylabel="Fréchet distance", ylim=(0, N
 # Gaussians fitted to the codes of the training digits by the EM of lesson 13; 1,000 images each, two draws;
 # everything else as in the lesson. **Result:** the distance falls from about 18 with one Gaussian to about 4 with
 # twenty, see the figure. Rebuilt test digits are near 1, so most of the garbage came from the model of the codes
-# and not from the decoder. My guess was too low. **Sure?** The two draws differ by about one at most, far less than the effect; but I fitted each number of Gaussians from one start only, and 20 full covariances have 3,000 numbers for
+# and not from the decoder. My guess was too low. **Sure?** The two draws differ by about one at most, far less than
+# the effect; but I fitted each number of Gaussians from one start only, and 20 full covariances have 3,000 numbers
+# for
 # 4,000 codes: I should look at the nearest training digits, to see whether it only repeats codes. **Next:** 80
 # Gaussians, and the likelihood of test codes, which would show that.
 #
 # **Rubric.** 1 point: a question that can be answered by an experiment, and a guess made before. 1 point: one thing
-# is changed and the rest held fixed; measured on images that the model was not fitted to, where that matters. 1
-# point: a number or a figure with labelled axes, described truthfully, whether or not it agrees with the guess. 1
-# point: says how sure the result is (several draws or seeds) or what might be wrong with it.
+# is changed and the rest held fixed; measured on images that the model was not fitted to, where that matters.
+# 1 point: a number or a figure with labelled axes, described truthfully, whether or not it agrees with the guess.
+# 1 point: says how sure the result is (several draws or seeds) or what might be wrong with it.
