@@ -629,7 +629,7 @@ seen = {}
 for ax, name, (model, _) in ((middle, "leaking", leaking), (right, "honest", honest)):
     seen[name] = receptive_field(lambda x: model.blocks[0](x, model.mask), T=16, C=64) > 0
     ax.imshow(seen[name], cmap="Blues", vmin=0, vmax=1.3)
-    ax.set(title=name, xlabel="input s", ylabel="output t")
+    ax.set(title=name, xlabel="input s", ylabel="output t", xticks=range(0, 16, 5), yticks=range(0, 16, 5))
 claim("loss of the leak on random letters", leaking[1]["loss"][-1], "<", 0.3)
 claim("loss of the honest model", honest[1]["loss"][-1], ">", 3.2)
 claim("outputs of the leak that see the future", seen["leaking"].triu(1).any(1).sum(), "==", 15)
