@@ -136,8 +136,8 @@ def _stable(s, t):
     return t * F.softplus(-s) + (1 - t) * F.softplus(s)
 
 
-def _naive(s, t, probability=torch.sigmoid):
-    real, fake = torch.log(probability(s)), torch.log(1 - probability(s))
+def _naive(s, t):
+    real, fake = torch.log(torch.sigmoid(s)), torch.log(1 - torch.sigmoid(s))
     return -(real if t == 1 else fake if t == 0 else t * real + (1 - t) * fake)
 
 
@@ -211,8 +211,9 @@ losses = Implementation(
             real_logits, fake_logits, target, lambda s, t: _stable(torch.full_like(s, t), s)),
              "the logits and the targets have changed places: binary_cross_entropy_with_logits takes the logits first",
              "binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, target))"),
-        Slip(lambda real_logits, fake_logits, target: _both(
-            real_logits, fake_logits, target, lambda s, t: _naive(s, t, torch.clone)),
+        Slip(lambda real_logits, fake_logits, target: (
+            -(target * real_logits.log() + (1 - target) * (1 - real_logits).log()).mean()
+            - (1 - fake_logits).log().mean(), -fake_logits.log().mean()),
              "you took the logarithm of the logits: D = sigmoid(logit) is the probability"),
         Slip(lambda real_logits, fake_logits, target: _both(
             real_logits.sigmoid(), fake_logits.sigmoid(), target, _stable),
