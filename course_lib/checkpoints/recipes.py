@@ -22,13 +22,11 @@ from course_lib.data import Batches, load
 from course_lib.data.text import Windows, decode, encode, load_text
 from course_lib.dcgan import Discriminator, GANConfig, Generator
 from course_lib.device import seed, seeded
-from course_lib.diffusion import diffusion_loss, in_steps, linear_alphas_cumprod
 from course_lib.gan import fit_gan, r1_penalty
 from course_lib.gaussians import ClassGaussians, GaussianMixture
 from course_lib.gpt import GPT, fast, generate, lm_loss
 from course_lib.metrics import bits_per_byte, measure
 from course_lib.muon import muon
-from course_lib.pipeline import Pipeline, PipelineConfig
 from course_lib.train import fit
 from course_lib.vae import VAE, MixtureVAE, VAEConfig, annealed
 
@@ -135,27 +133,6 @@ def vae_mixture():
     model = MixtureVAE.fit(load_checkpoint("vae"), load("digits").train.x, generator=seeded(0))
     made, seconds = metadata("vae"), time.perf_counter() - start
     return model, _generator(model, "VAE", lesson=31, steps=made["steps"], seconds=made["seconds"] + seconds)
-
-
-def ddpm():
-    """Lesson 61's U-Net, trained to guess the noise at any of 1,000 times: 10,000 batches of 32 training digits, AdamW
-    with the learning rate falling over the last 60 %, average of the last weights; bfloat16. Sampled by DDIM, 50
-    steps."""
-    alphas_cumprod = linear_alphas_cumprod()
-
-    def loss_fn(pipeline, x, y):
-        return diffusion_loss(in_steps(pipeline.network, len(alphas_cumprod)), 2 * x - 1, alphas_cumprod)
-
-    return _diffusion(PipelineConfig(path="eps", steps=50), loss_fn, lesson=61, steps=10_000)
-
-
-def _diffusion(config: PipelineConfig, loss_fn, *, lesson: int, steps: int, labels: bool = False):
-    digits = load("digits")
-    seed(0)
-    model = Pipeline(config).to(memory_format=torch.channels_last)
-    history = fit(model, loss_fn, Batches(*digits.train, batch_size=32), steps, lr=2e-3, betas=(0.9, 0.99),
-                  warmup=50, decay=0.6, ema=0.998, autocast=True, label=config.path)
-    return model, _generator(model, "diffusion", lesson=lesson, steps=steps, seconds=history.seconds, labels=labels)
 
 
 def gan():
