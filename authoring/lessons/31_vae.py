@@ -597,7 +597,7 @@ left.set(xlabel="number of the code, sorted", ylabel="nats", xticks=range(8), yl
 left.legend(fontsize=8.5, ncols=2)
 for name, colour in zip(runs, (3, 1, 0)):
     right.plot(runs[name][1]["kl"], color=COLOURS[colour], label=name, lw=1)
-right.set(xlabel="step", ylabel="KL (nats per image)")
+right.set(xlabel="step", ylabel="KL (nats per image)");
 
 # %%
 for name, op, bound in (("as it is", "<", 1.5), ("annealed", ">", 1.5), ("free bits", ">", 3)):
