@@ -15,11 +15,13 @@ from course_lib.checks import Implementation, Measurement, Mistake, Slip, rand
 
 
 def _logits(g: torch.Generator) -> list[tuple]:
-    """Logits that lie well apart, in a random order, so that it is clear which are the largest."""
+    """Logits that lie well apart, in a random order, so that it is clear which are the largest; higher in each row, so
+    that no row has the threshold of another."""
     cases = []
     for b, n, temperature, k in ((1, 3, 0.5, 2), (3, 5, 2.0, 3), (3, 4, 0.7, 1), (2, 6, 1.5, 4), (4, 5, 0.6, 5)):
         order = torch.rand(b, n, generator=g).argsort(1)
-        cases.append((order * 0.7 - 1 + 0.2 * torch.rand(b, n, generator=g), temperature, k))
+        rows = 1.3 * torch.arange(b)[:, None] - 1
+        cases.append((rows + 0.7 * order + 0.2 * torch.rand(b, n, generator=g), temperature, k))
     return cases
 
 

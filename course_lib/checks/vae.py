@@ -264,7 +264,8 @@ def _codes(g: torch.Generator) -> list[tuple]:
     cases = []
     for b, floor, level in ((1, 0.5, levels[1:3]), (3, 0.25, levels[:3]), (3, 0.5, levels[2:3]), (4, 1.5, levels),
                             (5, 0.8, levels[:2] + levels[3:4])):
-        spread = 0.2 + 1.8 * torch.rand(b, len(level), generator=g)
+        spread = torch.linspace(0.3, 1.7, b)[torch.randperm(b, generator=g), None] + 0.3 * torch.rand(
+            b, len(level), generator=g)
         cases.append((floor * torch.tensor(level) * spread / spread.mean(0), floor))
     return cases
 
