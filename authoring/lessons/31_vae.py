@@ -248,7 +248,7 @@ assert_close(vae_loss(model, x[:64])["loss"], mine)
 # *Figure: minus the ELBO and its two terms over 250 steps, in nats per image. The reconstruction term falls from 540
 # to about 110. The KL term leaps up while its weight is still small, then settles at 15.*
 
-# %%
+# %% tags=["nbval-ignore-figure"]
 # not compared: a curve of something trained here
 from course_lib.train import fit
 
@@ -269,7 +269,7 @@ claim("what a code says about its digit, shipped (nats)", terms["shipped"]["kl"]
 # *Figure: test digits above their reconstructions by the live model, blurred, and by the shipped one, close but
 # smoother than the originals. The last row is drawn with more contrast.*
 
-# %%
+# %% tags=["nbval-ignore-figure"]
 # not compared: the live model was trained here
 ten = torch.stack([x_test[y_test == c][1] for c in range(10)])
 with torch.no_grad():
@@ -586,7 +586,7 @@ reports = {name: report(model) for name, (model, _) in runs.items()}
 # is, more when annealed, half a nat each with free bits. Right, the KL over 300 steps: it creeps up as it is, jumps to
 # 5 and falls slowly when annealed, stays at 4 with free bits.*
 
-# %%
+# %% tags=["nbval-ignore-figure"]
 # not compared: three models trained here
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
 bars = {"decoder that cannot peek": nats} | {name: r[0] for name, r in reports.items()}
