@@ -113,24 +113,31 @@ def unavailable() -> str | None:
 
 
 LAUNCH = """
-import sys
+import os, sys, threading
 try:
     import resource
     for name, most in {rlimits}:
         resource.setrlimit(getattr(resource, "RLIMIT_" + name), (most, most))
 except ImportError:                                  # Windows, with trusted submissions
     pass
+if {leash}:
+    leash = os.dup(0)                                # the grader holds the other end; when it is gone, so is the kernel
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=lambda: os._exit(len(os.read(leash, 1))), daemon=True).start()
 from ipykernel.kernelapp import launch_new_instance
 launch_new_instance()
 """
 
 
-def launcher(limits: Limits) -> str:
-    """The first program in the sandbox: it gives up resources for good, then becomes the kernel."""
+def launcher(limits: Limits, leash: bool = True) -> str:
+    """The first program in the sandbox: it gives up resources for good, then becomes the kernel.
+
+    leash: it ends when its standard input is closed. Bubblewrap's own --die-with-parent misses a parent that is killed
+    while the sandbox is being set up."""
     rlimits = [("DATA", limits.memory_mb << 20), ("CPU", int(limits.seconds) + 5), ("FSIZE", limits.file_mb << 20),
                ("NPROC", 8 * limits.processes),      # threads count too; the kernel does not enforce it for root
                ("NOFILE", 256), ("CORE", 0), ("MEMLOCK", 0)]
-    return LAUNCH.format(rlimits=rlimits)
+    return LAUNCH.format(rlimits=rlimits, leash=leash)
 
 
 # --- a kernel -------------------------------------------------------------------------------------------------------
@@ -150,8 +157,10 @@ class Kernel:
         where = dict(transport="ipc", ip=str(self.folder / "k")) if posix else {}
         connection, _ = write_connection_file(str(self.folder / "connection.json"), key=os.urandom(16).hex().encode(),
                                               **where)
-        program = [sys.executable, "-c", launcher(limits), "-f", connection, "--HistoryManager.hist_file=:memory:"]
-        quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        program = [sys.executable, "-c", launcher(limits, leash=not trusted), "-f", connection,
+                   "--HistoryManager.hist_file=:memory:"]
+        quiet = dict(stdin=subprocess.DEVNULL if trusted else subprocess.PIPE,                     # see launcher
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if trusted:
             work = self.folder / "work"
             work.mkdir()
@@ -197,6 +206,8 @@ class Kernel:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
         self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
 
     def watch(self) -> None:
         """Kill the kernel if it uses, all processes together, more than it may. Looks five times a second."""

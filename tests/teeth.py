@@ -160,6 +160,7 @@ BUGS = [
         "test_pipeline.py::test_samples_are_those_of_the_sampler_that_the_configuration_names"),
     Bug("sandbox.py", 'if not shutil.which("bwrap"):', 'if shutil.which("bwrap"):',
         "test_grading.py::test_without_bubblewrap_it_refuses_unless_told_otherwise"),
+    Bug("sandbox.py", "if {leash}:", "if not {leash}:", "test_grading.py::test_a_kernel_ends_when_its_grader_lets_go"),
     Bug("cli.py", '"YOUR ANSWER HERE" not in source and "YOUR CODE HERE" not in source', "True",
         "test_cli.py::test_progress_counts_checks_that_passed_and_answers_that_were_written"),
     Bug("grading.py", "(*determine_grade(cell), error)", "(*determine_grade(cell)[::-1], error)",

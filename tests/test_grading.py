@@ -265,3 +265,10 @@ def test_environment_secrets_do_not_enter_the_sandbox(monkeypatch):
         outputs, _ = kernel.run("import glob\nfor p in glob.glob('/proc/*/environ'):\n    print(open(p).read())")
     assert "HOME" in outputs[0].text and "abc123" not in "".join(o.get("text", "") for o in outputs)
     assert not os.path.exists(kernel.folder)
+
+
+@pytest.mark.skipif(bool(sandbox.unavailable()), reason="needs bubblewrap")
+def test_a_kernel_ends_when_its_grader_lets_go():
+    with sandbox.Kernel(LIMITS) as kernel:
+        kernel.process.stdin.close()                         # what the system does when the grader is killed
+        assert kernel.process.wait(timeout=10) == 0
