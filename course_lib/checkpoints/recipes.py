@@ -118,8 +118,8 @@ def vae():
     """Lesson 31's VAE: 7,000 batches of 64 training digits, beta from 0 to 1 over the first tenth, AdamW with the
     learning rate falling over the last 60 %, average of the last weights. Its images are drawn with sharpness 3.
 
-    Sharpness, number of steps and length of the code were chosen in runs that showed the test distance; for the sharpness,
-    reconstructions of training digits say the same (lesson 31)."""
+    Sharpness, number of steps and length of the code were chosen in runs that showed the test distance; for the
+    sharpness, reconstructions of training digits say the same (lesson 31)."""
     digits, steps = load("digits"), 7_000
     seed(0)
     model = VAE(VAEConfig(sharpness=3.0)).to(memory_format=torch.channels_last)
