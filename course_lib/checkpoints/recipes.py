@@ -120,12 +120,16 @@ def vae():
 
     Sharpness, number of steps and length of the code were chosen in runs that showed the test distance; for the
     sharpness, reconstructions of training digits say the same (lesson 31)."""
-    digits, steps = load("digits"), 7_000
+    model, seconds = _vae(7_000)
+    return model, _generator(model, "VAE", lesson=31, steps=7_000, seconds=seconds)
+
+
+def _vae(steps: int):
     seed(0)
     model = VAE(VAEConfig(sharpness=3.0)).to(memory_format=torch.channels_last)
-    history = fit(model, annealed(steps // 10), Batches(digits.train.x, batch_size=64), steps, lr=2e-3,
+    history = fit(model, annealed(steps // 10), Batches(load("digits").train.x, batch_size=64), steps, lr=2e-3,
                   betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.998, label="vae")
-    return model, _generator(model, "VAE", lesson=31, steps=steps, seconds=history.seconds)
+    return model, history.seconds
 
 
 def vae_mixture():
@@ -162,6 +166,45 @@ def _game(n_class: int, steps: int, run: int = 0):
     history = fit_gan(*players, Batches(x, y, batch_size=32) if n_class else Batches(x, batch_size=32), steps,
                       n_latent=config.n_latent, penalty=r1_penalty, autocast=True, label="GAN")
     return players[0], history.seconds
+
+
+def vae_minute():
+    """The recipe of `vae` with 1,900 batches, about a minute of one processor core, for the table of lesson 64. Its
+    seconds are those of the processor."""
+    (model, _), seconds = _on_one_core(_vae, 1_900)
+    return model, _generator(model, "VAE", lesson=64, steps=1_900, seconds=seconds)
+
+
+def vae_mixture_minute():
+    """The recipe of `vae_mixture` on the networks of `vae_minute`: a minute for these, and what EM takes."""
+    made, x = metadata("vae_minute"), load("digits").train.x
+    model, seconds = _on_one_core(lambda: MixtureVAE.fit(load_checkpoint("vae_minute"), x, generator=seeded(0)))
+    return model, _generator(model, "VAE", lesson=64, steps=made["steps"], seconds=made["seconds"] + seconds)
+
+
+def gan_minute():
+    """The recipe of `gan` with 2,200 batches, about a minute of one processor core, for the table of lesson 64. Its
+    seconds are those of the processor."""
+    (model, _), seconds = _on_one_core(_game, 0, 2_200)
+    return model, _generator(model, "GAN", lesson=64, steps=2_200, seconds=seconds)
+
+
+def conditional_gan_minute():
+    """The recipe of `conditional_gan` with 2,200 batches, about a minute of one processor core, for the table of lesson
+    64. Its seconds are those of the processor."""
+    (model, _), seconds = _on_one_core(_game, 10, 2_200)
+    return model, _generator(model, "GAN", lesson=64, steps=2_200, seconds=seconds, labels=True)
+
+
+def _on_one_core(train, *settings):
+    """What `train(*settings)` returns, and the processor's seconds that it took with one thread: the time on the clock
+    of a machine that does nothing else."""
+    threads, start = torch.get_num_threads(), time.process_time()
+    torch.set_num_threads(1)
+    try:
+        return train(*settings), time.process_time() - start
+    finally:
+        torch.set_num_threads(threads)
 
 
 def gpt():
