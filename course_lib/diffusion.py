@@ -129,11 +129,15 @@ def ddpm(model, x: Tensor, alphas_cumprod: Tensor, clip: float | None = None) ->
 
 
 @torch.no_grad()
-def ddim(model, x: Tensor, alphas_cumprod: Tensor, steps: int, eta: float = 0.0, clip: float | None = None) -> Tensor:
-    """From noise x to an image in `steps` of the T times, evenly spread.  x (B, ...) -> (B, ...); see ddim_step"""
+def ddim(model, x: Tensor, alphas_cumprod: Tensor, steps: int, eta: float = 0.0, clip: float | None = None,
+         generator: torch.Generator | None = None) -> Tensor:
+    """From noise x to an image in `steps` of the T times, evenly spread.  x (B, ...) -> (B, ...); see ddim_step
+
+    generator: where fresh noise comes from, if eta > 0"""
     times = spread(len(alphas_cumprod), steps)
     for t, t_next in zip(times, [*times[1:], -1]):
-        x = ddim_step(model(x, _times(x, t)), x, t, t_next, alphas_cumprod, eta, clip)
+        noise = torch.randn(x.shape, generator=generator, device=x.device) if eta else None
+        x = ddim_step(model(x, _times(x, t)), x, t, t_next, alphas_cumprod, eta, clip, noise)
     return x
 
 

@@ -22,7 +22,8 @@ class PipelineConfig:
     path: str = "flow"                         # what the network predicts: the velocity, or eps, x0 or v of diffusion
     steps: int = 15                            # of the midpoint method for "flow", of DDIM for the others
     guidance: float = 1.0                      # with labels; see diffusion.guided
-    T: int = 1000                              # steps of the noise schedule, where there is one
+    T: int = 1000                              # steps of the noise schedule (cosine), where there is one
+    eta: float = 1.0                           # of DDIM: 1 adds fresh noise in every step, as DDPM does, 0 none
 
 
 class Pipeline(nn.Module):
@@ -42,7 +43,8 @@ class Pipeline(nn.Module):
                guidance: float | None = None, steps: int | None = None, batch_size: int = 100) -> Tensor:
         """n images -> (n, 1, 28, 28).  y: the labels, one for all or (n,); None for the unconditional model.
 
-        guidance, steps: those of the configuration, if None.  Raises ValueError for n < 1, and for labels where the
+        guidance, steps: those of the configuration, if None. The noise that is added on the way (eta > 0) depends on
+        batch_size.  Raises ValueError for n < 1, and for labels where the
         network has none."""
         if n < 1:
             raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
@@ -50,15 +52,26 @@ class Pipeline(nn.Module):
         x = torch.randn(n, 1, 28, 28, generator=generator, device=device)
         y = None if y is None else torch.as_tensor(y, device=device).expand(n)
         parts = [self._draw(x[i], None if y is None else y[i], c.guidance if guidance is None else guidance,
-                            steps or c.steps) for i in torch.arange(n).split(batch_size)]
+                            steps or c.steps, generator) for i in torch.arange(n).split(batch_size)]
         return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
-    def _draw(self, x: Tensor, y: Tensor | None, guidance: float, steps: int) -> Tensor:
+    def _draw(self, x: Tensor, y: Tensor | None, guidance: float, steps: int, generator) -> Tensor:
         model, null = self.network, self.network.config.n_class
         if y is not None:                      # guided(..., scale=1) gives the same as partial, at twice the cost
             model = partial(model, y=y) if guidance == 1 else diffusion.guided(model, y, null, guidance)
         if self.config.path == "flow":
             return flow.midpoint(model, x, steps)
-        alphas_cumprod = diffusion.linear_alphas_cumprod(self.config.T)
+        alphas_cumprod = diffusion.cosine_alphas_cumprod(self.config.T)
         model = diffusion.predicts_eps(diffusion.in_steps(model, self.config.T), alphas_cumprod, self.config.path)
-        return diffusion.ddim(model, x, alphas_cumprod, steps, clip=1.0)
+        return diffusion.ddim(model, x, alphas_cumprod, steps, self.config.eta, clip=1.0, generator=generator)
+
+
+def pipeline_loss(model: Pipeline, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+    """What a pipeline's network is trained with: the loss of its path, for images x (B, 1, 28, 28) in [0, 1] and, if
+    the network has classes, labels y (B,), of which one in ten is replaced by the empty one."""
+    c, network, x = model.config, model.network, 2 * x - 1
+    if y is not None:
+        network = partial(network, y=diffusion.drop_labels(y, network.config.n_class))
+    if c.path == "flow":
+        return flow.flow_loss(network, x)
+    return diffusion.diffusion_loss(diffusion.in_steps(network, c.T), x, diffusion.cosine_alphas_cumprod(c.T), c.path)

@@ -64,6 +64,27 @@ class TimedBlock(nn.Module):
         return x + self.conv2(F.silu(h))
 
 
+class Overview(nn.Module):
+    """The whole map pressed into one vector and spread out again, as in an autoencoder: convolutions see strokes, this
+    sees which digit they are going to be. It starts as the identity.  (B, C, 7, 7), (B, n_embd) -> (B, C, 7, 7)"""
+
+    def __init__(self, c: int, n_embd: int, n_narrow: int = 16):
+        super().__init__()
+        n = n_narrow * 7 * 7
+        self.norm, self.narrow, self.widen = ChannelNorm(c), nn.Conv2d(c, n_narrow, 1), nn.Conv2d(n_narrow, c, 1)
+        self.press, self.spread = nn.Linear(n, n_embd), nn.Linear(n_embd, n)
+        self.film = nn.Linear(n_embd, 2 * n_embd)
+        for layer in (self.film, self.widen):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        scale, shift = self.film(emb).chunk(2, dim=1)             # 2 x (B, n_embd)
+        h = self.press(self.narrow(self.norm(x)).flatten(1)) * (1 + scale) + shift            # (B, n_embd)
+        h = F.silu(self.spread(F.silu(h))).view(len(x), -1, 7, 7)                             # (B, n_narrow, 7, 7)
+        return x + self.widen(h)
+
+
 class UNet(nn.Module):
     """model(x, t) or model(x, t, y) -> a prediction of the shape of x.
 
@@ -76,7 +97,7 @@ class UNet(nn.Module):
         self.enter = nn.Conv2d(4, c, 3, padding=1)
         self.down1 = TimedBlock(c, e)
         self.shrink = nn.Conv2d(c, 2 * c, 3, stride=2, padding=1)
-        self.down2, self.middle = TimedBlock(2 * c, e), TimedBlock(2 * c, e)
+        self.down2, self.middle, self.overview = TimedBlock(2 * c, e), TimedBlock(2 * c, e), Overview(2 * c, e)
         self.join2, self.up2 = nn.Conv2d(4 * c, 2 * c, 1), TimedBlock(2 * c, e)
         self.grow = nn.Conv2d(2 * c, 4 * c, 1)
         self.join1, self.up1 = nn.Conv2d(2 * c, c, 1), TimedBlock(c, e)
@@ -90,7 +111,7 @@ class UNet(nn.Module):
         emb = self.embed(torch.as_tensor(t, device=x.device).expand(len(x)), y)               # (B, n_embd)
         h1 = self.down1(self.enter(F.pixel_unshuffle(x, 2)), emb)                             # (B, c, 14, 14)
         h2 = self.down2(self.shrink(h1), emb)                                                 # (B, 2c, 7, 7)
-        h = self.middle(h2, emb)                                                              # (B, 2c, 7, 7)
+        h = self.overview(self.middle(h2, emb), emb)                                          # (B, 2c, 7, 7)
         h = self.up2(self.join2(torch.cat([h, h2], 1)), emb)                                  # (B, 2c, 7, 7)
         h = F.pixel_shuffle(self.grow(h), 2)                                                  # (B, c, 14, 14)
         h = self.up1(self.join1(torch.cat([h, h1], 1)), emb)                                  # (B, c, 14, 14)

@@ -33,13 +33,13 @@ def test_samples_are_those_of_the_sampler_that_the_configuration_names():
 
 @pytest.mark.parametrize("path", diffusion.TARGETS)
 def test_a_diffusion_network_is_sampled_by_ddim(path):
-    model, x, a = build(path=path, T=50), torch.randn(2, 1, 28, 28, generator=seeded(1)), \
-        diffusion.linear_alphas_cumprod(50)
+    model, a, g = build(path=path, T=50), diffusion.cosine_alphas_cumprod(50), seeded(1)
+    x = torch.randn(2, 1, 28, 28, generator=g)
 
     def eps(x, t):
         return diffusion.to_eps(model.network(x, (t + 1) / 50), x, t, a, path)
 
-    expected = diffusion.ddim(eps, x, a, 3, clip=1.0)
+    expected = diffusion.ddim(eps, x, a, 3, eta=1.0, clip=1.0, generator=g)
     assert_close(model.sample(2, generator=seeded(1)), (expected / 2 + 0.5).clamp(0, 1))
 
 

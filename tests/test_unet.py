@@ -60,6 +60,15 @@ def test_every_weight_is_used(build):
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
+def test_the_overview_carries_every_cell_to_every_other():
+    seed(0)
+    overview, x = awake(unet.Overview(4, 8, n_narrow=2)), torch.randn(1, 4, 7, 7).requires_grad_()
+    emb = torch.randn(1, 8)
+    for i, j in ((0, 0), (3, 6)):
+        slope, = torch.autograd.grad((overview(x, emb) - x)[0, :, i, j].sum(), x)
+        assert (slope.abs().sum(1) > 0).all()
+
+
 def test_time_features_are_sines_and_cosines_from_slow_to_fast():
     f = unet.time_features(torch.tensor([0.0, 0.5]), 8)
     assert_close(f[0], torch.tensor([0.0] * 4 + [1.0] * 4))
