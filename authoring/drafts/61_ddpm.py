@@ -1,6 +1,3 @@
-# A draft: no shipped checkpoint `ddpm` yet (10,000 steps with target eps reached a Fréchet distance of 11, and 8 with
-# 100 steps of DDPM: the U-Net needs better global shape), no exercise. Cells up to "Digits" run and hold.
-
 # %% [markdown]
 # # 61 · Destroy, then learn to undo: diffusion
 #
@@ -35,7 +32,7 @@ from course_lib.checkpoint import load as load_checkpoint
 from course_lib.claims import claim
 from course_lib.data import Batches, load, toys
 from course_lib.device import budget, device, seed, seeded
-from course_lib.plots import COLOURS, strip
+from course_lib.plots import COLOURS, curves, strip
 from course_lib.train import fit
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
@@ -44,16 +41,17 @@ from course_lib.train import fit
 # then as strokes; the last row are ten different, clean digits.*
 
 # %%
-painter, seen = load_checkpoint("ddpm"), []
+painter, seen, cosine = load_checkpoint("ddpm"), [], diffusion.cosine_alphas_cumprod()
+guess = diffusion.predicts_eps(diffusion.in_steps(painter.network, 1000), cosine, "v")          # explained below
 
 def watched(x_t, t):                                              # a model like any other, which also keeps its input
     seen.append(x_t)
-    return painter.network(x_t, (t + 1) / 1000)                   # this network takes times between 0 and 1
+    return guess(x_t, t)
 
-a_linear = diffusion.linear_alphas_cumprod()
-final = diffusion.ddim(watched, torch.randn(10, 1, 28, 28, generator=seeded(4)), a_linear, steps=50, clip=1.0)
-stages = [seen[i] for i in (0, 20, 30, 38, 44)] + [final]
-strip({f"after {i} of 50": (s / 2 + 0.5).clamp(0, 1) for i, s in zip((0, 20, 30, 38, 44, 50), stages)});
+start = torch.randn(10, 1, 28, 28, generator=seeded(4))
+final = diffusion.ddim(watched, start, cosine, steps=30, eta=1.0, clip=1.0, generator=seeded(5))
+frames = {f"{30 - i} steps left": seen[i] for i in (0, 12, 18, 22, 26)} | {"done": final}
+strip({name: (x_t / 2 + 0.5).clamp(0, 1) for name, x_t in frames.items()});
 
 # %% [markdown]
 # ## One pixel, three steps
@@ -89,48 +87,56 @@ assert_close(variance, 1 - a_bar[-1])
 #
 # ## Build it in the open: a thousand steps of noise
 #
-# For images we use $T = 1000$ steps with $\beta_t = 1 - \alpha_t$ rising evenly from 0.0001 to 0.02, the schedule of the
-# paper. Small steps first, while the details are still there, larger ones later.
+# Ho et al. use $T = 1000$ steps, with $\beta_t = 1 - \alpha_t$ rising evenly from 0.0001 to 0.02: small steps first, while
+# the details are still there, larger ones later. Nichol & Dhariwal (2021) noticed that half of these steps only add
+# noise to noise, and let $\bar\alpha_t$ fall along a **cosine** instead, up to an offset $s = 0.008$:
+# $\bar\alpha_t \propto \cos^2\!\big(\tfrac{\pi}{2} \tfrac{t/T + s}{1 + s}\big)$.
 
 # %%
 T = 1000
 betas = torch.linspace(1e-4, 0.02, T, dtype=torch.float64)
-alphas_cumprod = (1 - betas).cumprod(0).float()                   # (T,): alpha-bar of eq. 1
-claim("left of the image's variance at the end", alphas_cumprod[-1], "<", 1e-4, digits=6)
+linear = (1 - betas).cumprod(0).float()                           # (T,): alpha-bar of eq. 1
+angle = torch.pi / 2 * (torch.arange(T + 1).double() / T + 0.008) / 1.008
+assert_close(linear, diffusion.linear_alphas_cumprod())
+assert_close(cosine, (angle.cos() / angle[0].cos()).square()[1:].float(), atol=1e-5, rtol=0)
+claim("left of the image's variance half-way, linear", linear[500], "<", 0.1)
+claim("left of the image's variance half-way, cosine", cosine[500], ">", 0.45)
 
 # %%
-def q_sample(x0, t, eps):
-    """Eq. 1.  x0, eps (B, 1, 28, 28), t (B,) -> (B, 1, 28, 28)"""
-    a = alphas_cumprod[t].view(-1, 1, 1, 1)                       # (B, 1, 1, 1)
+def q_sample(x0, t, eps, a):
+    """Eq. 1.  x0, eps (B, 1, 28, 28), t (B,), a (T,) -> (B, 1, 28, 28)"""
+    a = a[t].view(-1, 1, 1, 1)                                    # (B, 1, 1, 1)
     return a.sqrt() * x0 + (1 - a).sqrt() * eps
 
 # %% [markdown]
 # From here on grey values run from −1 (white) to 1 (ink), so that an image has about the size of the noise.
 #
-# *Figure: three digits, each at seven times. At t = 0 clean; at 100 grainy; at 300 still readable; at 500 a shadow; from
-# 700 on only noise.*
+# *Figure: a seven and a nine at seven times, with both schedules. With the linear one they are shadows at t = 300 and gone
+# at 450; with the cosine they can be read until 450, and a shadow is left at 600. At t = 999 all are only noise.*
 
 # %%
-images, times = 2 * x_test[[0, 300, 720]] - 1, torch.tensor([0, 50, 100, 200, 300, 500, 999])
+times, eps = torch.tensor([0, 50, 150, 300, 450, 600, 999]), torch.randn(7, 1, 28, 28, generator=seeded(1))
 rows = {}
-for image, label in zip(images, y_test[[0, 300, 720]]):
-    eps = torch.randn(7, 1, 28, 28, generator=seeded(1))
-    rows[f"a {label}"] = q_sample(image.expand(7, 1, 28, 28), times, eps) / 2 + 0.5
-axes = strip(rows, title="    ".join(f"t = {t}" for t in times.tolist()))
+for name, a in {"linear": linear, "cosine": cosine}.items():
+    for i in (300, 720):
+        images = (2 * x_test[i] - 1).expand(7, 1, 28, 28)
+        rows[f"a {y_test[i]}, {name}"] = q_sample(images, times, eps, a) / 2 + 0.5
+ax = strip(rows)
+ax.set(xticks=[30 * i + 14 for i in range(7)], xticklabels=times.tolist(), xlabel="time $t$");
 
 # %% [markdown]
-# **Prove it.** Do a thousand small steps really equal the one big one? We walk 20,000 copies of one pixel through all
-# 300 first steps, and compare with eq. 1: mean, standard deviation, and the shape of the whole distribution.
+# **Prove it.** Do many small steps really equal the one big one? We walk 20,000 copies of one pixel through the first
+# 300 steps, and compare with eq. 1: mean, standard deviation, and the shape of the whole distribution.
 
 # %%
-walk = torch.full((20_000,), 1.0)
+pixel = torch.full((20_000,), 1.0)
 for t in range(300):
     noise = torch.randn(20_000, generator=seeded(t))
-    walk = (1 - betas[t]).sqrt().float() * walk + betas[t].sqrt().float() * noise
-jump = alphas_cumprod[299].sqrt() + (1 - alphas_cumprod[299]).sqrt() * torch.randn(20_000, generator=seeded(999))
-claim("difference of the means", (walk.mean() - jump.mean()).abs(), "<", 0.03)
-claim("difference of the standard deviations", (walk.std() - jump.std()).abs(), "<", 0.02)
-gap = torch.searchsorted(walk.sort().values, jump.sort().values) / 20_000 - torch.arange(20_000) / 20_000
+    pixel = (1 - betas[t]).sqrt().float() * pixel + betas[t].sqrt().float() * noise
+jump = linear[299].sqrt() + (1 - linear[299]).sqrt() * torch.randn(20_000, generator=seeded(999))
+claim("difference of the means", (pixel.mean() - jump.mean()).abs(), "<", 0.03)
+claim("difference of the standard deviations", (pixel.std() - jump.std()).abs(), "<", 0.02)
+gap = torch.searchsorted(pixel.sort().values, jump.sort().values) / 20_000 - torch.arange(20_000) / 20_000
 claim("largest gap between the two distribution functions", gap.abs().max(), "<", 0.02)
 
 # %% [markdown]
@@ -151,11 +157,11 @@ claim("largest gap between the two distribution functions", gap.abs().max(), "<"
 #
 # We check it where everything is known: eight Gaussians on a ring, the toy of lesson 00. Noise on a mixture of Gaussians
 # is again a mixture of Gaussians, with means $\sqrt{\bar\alpha_t}\, m_k$ and variance $\bar\alpha_t s^2 + 1 -
-# \bar\alpha_t$ if the old ones were $m_k$ and $s^2$. So $p_t$ is a formula, and autograd gives its gradient. For the toy,
-# 100 steps are enough, with the same noise in all.
+# \bar\alpha_t$ if the old ones were $m_k$ and $s^2$. So $p_t$ is a formula, and autograd gives its gradient. For the toy
+# 100 steps are enough.
 
 # %%
-ring, a_toy = toys.ring(std=0.2), diffusion.linear_alphas_cumprod(100)   # (100,)
+ring, a_toy = toys.ring(std=0.2), diffusion.cosine_alphas_cumprod(100)   # (100,)
 
 def noisy_ring(t):
     """The exact density of x_t, for a whole number t."""
@@ -174,15 +180,15 @@ def exact_eps(x_t, t):
 # Their mean noise should be the formula's.
 
 # %%
-t, place = 40, torch.tensor([0.5, 0.9])
+t, place = 60, torch.tensor([0.5, 0.9])
 x0 = ring.sample(1_000_000, seeded(0))                            # (1000000, 2)
 eps = torch.randn(1_000_000, 2, generator=seeded(1))
 x_t = a_toy[t].sqrt() * x0 + (1 - a_toy[t]).sqrt() * eps
-near = (x_t - place).abs().amax(1) < 0.05
+near = (x_t - place).abs().amax(1) < 0.1
 formula = exact_eps(place[None], torch.tensor([t]))[0]
 print(f"{near.sum()} draws end near (0.5, 0.9)")
 print(f"their mean noise: {eps[near].mean(0).numpy().round(2)}, by eq. 2: {formula.numpy().round(2)}")
-claim("difference", (eps[near].mean(0) - formula).norm(), "<", 0.03)
+claim("difference", (eps[near].mean(0) - formula).norm(), "<", 0.05)
 
 # %% [markdown]
 # ## A network learns it
@@ -224,44 +230,66 @@ for loss in (noise_loss, lambda m, x0: diffusion.diffusion_loss(m, x0, a_toy)):
     seed(1)
     losses.append(loss(toy, some)["loss"])
 assert_close(*losses)
-assert_close(diffusion.linear_alphas_cumprod(), alphas_cumprod)
 claim("loss at the start (the noise has variance 1; guessing 0 costs 1)", losses[0], ">", 0.9)
 
 # %%
 # not compared: trained in this lesson
-history = fit(toy, noise_loss, Batches(ring.sample(20_000, seeded(3)), batch_size=256), steps=2_000, lr=5e-3,
-              warmup=50, decay=0.6, ema=0.99)
-history.plot("loss").set(ylim=(0, 1));
+def train(toy, loss_fn):
+    points = Batches(ring.sample(20_000, seeded(3)), batch_size=256)
+    return fit(toy, loss_fn, points, steps=1_200, lr=5e-3, warmup=50, decay=0.6, ema=0.99)
+
+history = train(toy, noise_loss)
 
 # %% [markdown]
-# The loss does not go to zero, and must not: several noises lead to the same $x_t$, and their spread is left. The right
-# question is how far the network is from the *exact* mean. We measure the squared distance where data are, as a share
-# of the squared length of the exact answer.
+# The loss does not go to zero, and must not: several noises lead to the same $x_t$, and their spread is left. The exact
+# mean has a loss too, and no network can have less.
+#
+# *Figure: the loss over the steps of training. It falls from 1 at once and then runs along the dotted line, the loss of
+# the exact mean.*
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: trained in this lesson
+def loss_of(model, n=1_000):
+    t = torch.arange(100).repeat_interleave(n)                    # each time equally often
+    x0, eps = ring.sample(100 * n, seeded(4)), torch.randn(100 * n, 2, generator=seeded(5))
+    x_t = diffusion.q_sample(x0, t, eps, a_toy)
+    with torch.no_grad():
+        answers = [model(x, s) for x, s in zip(x_t.split(n), t.split(n))]
+    return (eps - torch.cat(answers)).square().mean()
+
+best = loss_of(exact_eps)
+history.plot("loss").axhline(best, color=COLOURS[7], ls=":")
+plt.ylim(0, 1)
+claim("loss of the exact mean", best, ">", 0.2)
+claim("loss of the network above it", loss_of(toy) - best, "<", 0.02, digits=4)
+
+# %% [markdown]
+# And how far is its answer from the exact one? The root of the mean square, where data are; the noise itself has
+# size 1.
 
 # %%
-def distance_from_exact(model, t):
-    x_t = noisy_ring(t).sample(2_000, seeded(t))
-    times = torch.full((2_000,), t)
-    exact = exact_eps(x_t, times)
+def miss(model, t):
+    x_t, times = noisy_ring(t).sample(2_000, seeded(t)), torch.full((2_000,), t)
     with torch.no_grad():
-        return ((model(x_t, times) - exact).square().sum() / exact.square().sum()).item()
+        return (model(x_t, times) - exact_eps(x_t, times)).square().mean().sqrt().item()
 
-for t, bound in ((10, 0.3), (40, 0.1), (80, 0.05)):
-    claim(f"t = {t}: share of the exact answer that is missed", distance_from_exact(toy, t), "<", bound)
+for t, bound in ((10, 0.3), (40, 0.1), (80, 0.1)):
+    claim(f"t = {t}: distance of the guessed noise from the exact mean", miss(toy, t), "<", bound)
 
 # %% [markdown]
-# *Figure: two fields of arrows over the noisy ring at t = 15, exact and learned. Both point from everywhere to the nearest of
-# eight places, with short arrows on the places themselves; by eye they are equal.*
+# *Figure: two fields of arrows over the noisy ring at t = 15, exact and learned. Each arrow takes away the noise that the
+# answer says is in a point, and so leads towards the guess of where it came from, one of eight places. Among the data, in
+# blue, both fields look alike; in the empty middle and the corners the learned one had nothing to learn from.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the right half was trained in this lesson
-fig, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True)
-points, times = torch.cartesian_prod(*[torch.linspace(-2.6, 2.6, 17)] * 2), torch.full((289,), 15)
-for ax, name, model in zip(axes, ("exact score", "learned score"), (exact_eps, toy)):
+fig, axes = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True)
+points, times = torch.cartesian_prod(*[torch.linspace(-2.8, 2.8, 17)] * 2), torch.full((289,), 15)
+for ax, name, model in zip(axes, ("exact", "learned"), (exact_eps, toy)):
     with torch.no_grad():
-        score = -model(points, times) / (1 - a_toy[15]).sqrt()    # eq. 2, solved for the score
+        arrows = -(1 - a_toy[15]).sqrt() * model(points, times)   # (1 - alpha-bar) times the score, by eq. 2
     ax.scatter(*noisy_ring(15).sample(1_000, seeded(5)).T, s=3, color=COLOURS[5])
-    ax.quiver(*points.T, *score.T, color=COLOURS[7], angles="xy", scale=60, width=0.004)
+    ax.quiver(*points.T, *arrows.T, color=COLOURS[7], angles="xy", scale_units="xy", scale=1, width=0.004)
     ax.set(title=name, xlabel="$x_1$", aspect="equal")
 axes[0].set_ylabel("$x_2$");
 
@@ -335,7 +363,7 @@ learned, exact = walk(toy), walk(exact_eps)
 # not compared: the upper row is drawn by the network that was trained in this lesson
 fig, axes = plt.subplots(2, 6, figsize=(10, 3.6), sharex=True, sharey=True)
 for row, name, states in zip(axes, ("learned", "exact"), (learned, exact)):
-    for ax, i in zip(row, (0, 40, 70, 85, 95, 100)):
+    for ax, i in zip(row, (0, 40, 60, 75, 90, 100)):
         ax.scatter(*states[i].T, s=1, color=COLOURS[0])
         ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xticks=[], yticks=[])
         if name == "learned":
@@ -356,8 +384,61 @@ def describe(points):
 for name, states in {"learned": learned, "exact": exact}.items():
     modes, share, spread = describe(states[-1])
     print(f"{name}: {modes} modes of 8")
-    claim(f"{name}: points on a mode", share, ">", 0.8)
-    claim(f"{name}: width of the dots (0.2 in the data)", spread, ">", 0.15)
+    claim(f"{name}: points on a mode", share, ">", 0.85)
+    claim(f"{name}: width of the dots (0.2 in the data)", spread, ">", 0.16)
+
+# %% [markdown]
+# ## Noise, image, or a mixture?
+#
+# Eq. 1 has two unknowns, and who knows one knows the other. So why guess the noise, when we want the image? Because a
+# network is never exact. If its noise is wrong by $\delta$, the image that follows is wrong by
+# $\delta\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$: next to nothing at the end of the way back, where the details are made
+# and no later step can repair them. A network that answers the image itself is wrong by $\delta$ at every time. At the
+# noisy end it is the other way round. Salimans & Ho (2022) take a mixture, *v*, which is the noise where there is
+# little noise and minus the image where there is little else:
+#
+# $$v = \sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1 - \bar\alpha_t}\,x_0 \tag{4}$$
+#
+# An error of $\delta$ in $v$ is one of $\sqrt{\bar\alpha_t}\,\delta$ in the noise and of $\sqrt{1 - \bar\alpha_t}\,
+# \delta$ in the image, never more than $\delta$. **Predict** three curves over $t$, then look. We train two more networks, with the other targets;
+# `predicts_eps` turns their answers into noise, so that everything above accepts them.
+
+# %%
+# not compared: trained in this lesson
+answers = {"noise": toy}
+for name, target in (("image", "x0"), ("v", "v")):
+    seed(0)
+    net = Toy()
+    train(net, lambda m, x0: diffusion.diffusion_loss(m, x0, a_toy, target))
+    answers[name] = diffusion.predicts_eps(net, a_toy, target)
+
+ts = torch.tensor([0, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 99])
+noise_error = {name: torch.tensor([miss(model, t) for t in ts.tolist()]) for name, model in answers.items()}
+image_error = {name: error * ((1 - a_toy[ts]) / a_toy[ts]).sqrt() for name, error in noise_error.items()}
+
+# %% [markdown]
+# *Figure: errors over time on logarithmic axes, of the noise on the left and of the image on the right. The network that
+# answers the noise is bad at images near t = 99, the one that answers the image is bad at noise near t = 0; v follows the better
+# of the two at both ends.*
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: trained in this lesson
+fig, axes = plt.subplots(1, 2, figsize=(8, 3))
+for ax, name, errors in zip(axes, ("noise", "image"), (noise_error, image_error)):
+    curves({f"guesses {k}": (ts.tolist(), e.tolist()) for k, e in errors.items()}, ax=ax, xlabel="time $t$")
+    ax.set(yscale="log", ylabel=f"error of the {name}")
+axes[1].get_legend().remove()
+late, early = ({name: e[i] for name, e in image_error.items()} for i in (1, 10))
+claim("t = 1: error of the image, guessing the image / guessing the noise", late["image"] / late["noise"], ">", 3)
+claim("t = 95: guessing the noise / guessing the image", early["noise"] / early["image"], ">", 4)
+for end, name in ((late, "noise"), (early, "image")):
+    claim(f"guessing v / guessing the {name}", end["v"] / end[name], "<", 3)
+
+# %%
+for name, model in answers.items():
+    share, spread = describe(walk(model)[-1])[1:]
+    print(f"guessing the {name}:", end=" ")
+    claim("width of the dots", spread, "<" if name == "image" else ">", 0.15)
 
 # %% [markdown]
 # ## A perfect denoiser
@@ -365,19 +446,20 @@ for name, states in {"learned": learned, "exact": exact}.items():
 # For digits we cannot write down the density. But one perfect answer is known: the one for our 4,000 training digits.
 # If the data are *these* images and nothing else, then the mean of $x_0$ given $x_t$ is a weighted average of them, with
 # weights by Bayes' rule: $w_i \propto \exp\big(-\|x_t - \sqrt{\bar\alpha_t}\, x_i\|^2 / 2(1 - \bar\alpha_t)\big)$. No network
-# can beat this on the training loss. **Predict** what it draws.
+# can beat this on the training loss. **Predict** what it draws. (`ddim` takes the same walk in fewer, longer steps, with
+# fresh noise if `eta=1` and without if `eta=0`; a later lesson derives it.)
 
 # %%
 def perfect_eps(x_t, t):
     """E[eps | x_t] if every image is one of the 4,000.  x_t (B, 1, 28, 28), t (B,), the same for all"""
-    a, known = alphas_cumprod[t[0]], (2 * x - 1).flatten(1)       # (N, 784)
+    a, known = cosine[t[0]], (2 * x - 1).flatten(1)       # (N, 784)
     square = torch.cdist(x_t.flatten(1), a.sqrt() * known).square()
     weight = (-square / (2 * (1 - a))).softmax(1)                 # (B, N)
     x0 = (weight @ known).view_as(x_t)
     return (x_t - a.sqrt() * x0) / (1 - a).sqrt()
 
 seed(0)
-drawn = diffusion.ddim(perfect_eps, torch.randn(10, 1, 28, 28), alphas_cumprod, steps=100) / 2 + 0.5
+drawn = diffusion.ddim(perfect_eps, torch.randn(10, 1, 28, 28), cosine, steps=100) / 2 + 0.5
 distance, i = torch.cdist(drawn.flatten(1), x.flatten(1)).min(1)
 
 # %% [markdown]
@@ -386,67 +468,84 @@ distance, i = torch.cdist(drawn.flatten(1), x.flatten(1)).min(1)
 
 # %%
 strip({"drawn": drawn.clamp(0, 1), "nearest": x[i]});
-claim("largest distance to a training digit", distance.max(), "<", 0.01, digits=5)
+claim("largest distance to a training digit", distance.max(), "<", 0.1, digits=4)
 
 # %% [markdown]
 # It draws beautifully, and only what it has seen. **The loss is not the goal.** What makes diffusion a generator is that a
-# network of 0.4 million numbers *cannot* be perfect: it has to say something about the space between the training images,
+# network of 0.6 million numbers *cannot* be perfect: it has to say something about the space between the training images,
 # and a convolutional network says sensible things there. We shall test for copies below, as in every lesson.
 #
 # ## Digits
 #
 # The network must see the whole image and every pixel, so it has the shape of a U (Ronneberger et al., 2015): down from
 # 14×14 to 7×7, where a stroke is a few cells wide, and up again, with a bridge from each level to its counterpart. Its
-# blocks are those of lesson 21, and one thing is new: the time scales and shifts the channels in each block.
+# blocks are those of lesson 21, and the time scales and shifts the channels in each. Convolutions see strokes; something
+# must see which digit they are going to be. So at the bottom an *overview* presses the whole map into one vector and
+# spreads it out again, as an autoencoder does.
 
 # %%
 from course_lib.unet import UNet, UNetConfig
 
 print(inspect.getsource(UNet.forward))
 seed(0)
-net = UNet(UNetConfig()).to(device())
-claim("numbers to learn", sum(p.numel() for p in net.parameters()), "<", 400_000)
+net = UNet(UNetConfig(n_class=10)).to(device(), memory_format=torch.channels_last)              # faster on a CPU
+claim("numbers to learn", sum(p.numel() for p in net.parameters()), "<", 700_000)
 
 # %% [markdown]
-# Two details matter more than they look. The last layer starts at zero, so that the first guess is "no noise" and not
-# random garbage that has to be unlearned. And the image enters folded, four pixels to a cell of 14×14: convolutions at
+# Two details matter more than they look. The last layer starts at zero, so that the first guess is "nothing" and not
+# garbage that has to be unlearned. And the image enters folded, four pixels to a cell of 14×14: convolutions at
 # 28×28 would cost four times as much and see less far.
-
-# %% [markdown]
-# Now train it, for as long as it takes to read this paragraph twice. `fit` keeps an average of the recent weights and
-# ends with that: in diffusion the average is much better than any single state, because the noise in the gradient,
-# which comes from random times as much as from random images, cancels.
-
-# %%
-def digit_loss(model, x):
-    return diffusion.diffusion_loss(diffusion.in_steps(model, T), 2 * x - 1, alphas_cumprod)
+#
+# Now train it, for half a minute, with $v$ as the target. That is short for all ten digits at once. So for this run we
+# make the problem ten times smaller, and **tell the network which digit is in the noise**, as one more input beside the
+# time. (Lesson 63 makes more of it. The shipped checkpoint, which was trained for longer, had to do without.) `fit`
+# ends with an average of the recent weights: it is much better than any single state, because the noise in the
+# gradient, which comes from random times as much as from random images, cancels.
 
 # %%
+def digit_loss(model, x, y):
+    def told(x_t, t):
+        return model(x_t, (t + 1) / T, y)                         # this network takes times between 0 and 1
+    return diffusion.diffusion_loss(told, 2 * x - 1, cosine, target="v")
+
+# %% tags=["nbval-ignore-figure"]
 # not compared: trained in this lesson
 seed(0)
-history = fit(net, digit_loss, Batches(x.to(device()), batch_size=32), steps=budget(cpu=500, gpu=5_000), lr=2e-3,
-              betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.995)
-history.plot("loss").set(ylim=(0, 0.3));
+history = fit(net, digit_loss, Batches(x.to(device()), y.to(device()), batch_size=32),
+              steps=budget(cpu=500, gpu=5_000), lr=4e-3, betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.99)
+history.plot("loss").set(ylim=(0, 0.6));
+
+# %%
+@torch.no_grad()
+def draw(network, y, steps=30, eta=1.0, seed=1):
+    """One digit for each label.  (n,) -> (n, 1, 28, 28)"""
+    def told(x_t, t):
+        return network(x_t, (t + 1) / T, y)
+    g = seeded(seed)
+    x_T = torch.randn(len(y), 1, 28, 28, generator=g)
+    eps_of = diffusion.predicts_eps(told, cosine, "v")
+    return (diffusion.ddim(eps_of, x_T.to(device()), cosine, steps, eta, clip=1.0) / 2 + 0.5).clamp(0, 1)
 
 # %% [markdown]
-# To look at samples soon, we skip: `ddim` takes the same walk in fewer, longer steps and without fresh noise. Lesson 62
-# derives it. `clip` keeps each guess of the image between −1 and 1, where grey values live.
-#
-# *Figure: three rows of ten. The first are real digits. The second, from the network that was trained for half a minute,
-# is already handwriting: sharp strokes, and about half of them are digits. The third, from the shipped checkpoint, reads
-# like the first.*
+# *Figure: four rows of ten. The first are real digits 0 to 9. The second and third, from the network that was trained for half a
+# minute and told what to draw, are ... The fourth, from the shipped checkpoint, which chooses by itself, ...*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the second row is drawn by the network that was trained in this lesson
-start = torch.randn(10, 1, 28, 28, generator=seeded(1))
-young = diffusion.ddim(diffusion.in_steps(net, T), start.to(device()), alphas_cumprod, steps=50, clip=1.0)
-rows = {"real": torch.stack([x_test[y_test == c][0] for c in range(10)]),
-        "half a minute": (young / 2 + 0.5).clamp(0, 1), "the checkpoint": painter.sample(10, generator=seeded(1))}
-strip(rows);
+ten = torch.arange(10)
+young = draw(net, ten.repeat(5).to(device())).cpu()
+strip({"real": torch.stack([x_test[y_test == c][0] for c in range(10)]),
+       "half a minute": young[:10], "half a minute, again": young[10:20],
+       "checkpoint": painter.sample(10, generator=seeded(1)), "checkpoint, again": painter.sample(10, generator=seeded(2))});
+
+# %%
+from course_lib.metrics import control_accuracy
+
+claim("half a minute: the judge sees the digit that was asked for", control_accuracy(None, young, ten.repeat(5)), ">", 0.5)
 
 # %% [markdown]
-# The checkpoint is the same network, trained by the same lines for longer. How good is it? As always: the judge's
-# Fréchet distance, beside all generators so far.
+# The checkpoint is the same network without labels, trained by the same lines for longer. How good is it? As always: the
+# judge's Fréchet distance, beside generators so far.
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -473,17 +572,15 @@ claim("smallest distance to a training digit", distance.min(), ">", 1.0)
 # %% [markdown]
 # ## Predict, then turn one knob
 #
-# A thousand evaluations of the network for one image are many. **Predict** what happens when the same noise is taken to
-# an image in 50, 20, 10, 5, or 2 steps. Where does it break, and what does it look like when it does: noisy or blurred?
+# A thousand evaluations of the network for one image are many; above we took 30. **Predict** what happens with 50, 20, 10,
+# 5, or 2 steps from the same noise. Where does it break, and what does it look like when it does: noisy or blurred?
 #
 # *Figure: five rows of the same ten images. With 50 and 20 steps crisp digits; with 10 nearly the same; with 5 smooth, with
 # gaps; with 2 blurred ghosts.*
 
 # %%
 start = torch.randn(10, 1, 28, 28, generator=seeded(2))
-eps_of = diffusion.in_steps(painter.network, T)
-with torch.no_grad():
-    rows = {f"{n} steps": diffusion.ddim(eps_of, start, alphas_cumprod, n, clip=1.0) for n in (50, 20, 10, 5, 2)}
+rows = {f"{n} steps": diffusion.ddim(guess, start, cosine, n, clip=1.0) for n in (50, 20, 10, 5, 2)}
 strip({name: (drawn / 2 + 0.5).clamp(0, 1) for name, drawn in rows.items()});
 
 # %% [markdown]
@@ -528,15 +625,15 @@ claim("width with DDIM", describe(repaired[-1])[2], ">", 0.15)
 # and swollen shapes, of which several are no digits.*
 
 # %%
-def back(add_noise, n=10, steps=100):
+def back(add_noise, n=10, steps=30):
     """n images in `steps` of the 1,000 times, with or without the fresh noise of DDPM."""
-    times, x_t = diffusion.spread(T, steps), torch.randn(n, 1, 28, 28, generator=seeded(3))
-    seed(7)
+    times, g = diffusion.spread(T, steps), seeded(7)
+    x_t = torch.randn(n, 1, 28, 28, generator=seeded(3))
     for t, t_next in zip(times, [*times[1:], -1]):
         with torch.no_grad():
-            eps = eps_of(x_t, torch.full((n,), t))
-        noise = torch.randn_like(x_t) if add_noise else torch.zeros_like(x_t)
-        x_t = diffusion.ddim_step(eps, x_t, t, t_next, alphas_cumprod, eta=1.0, clip=1.0, noise=noise)
+            eps = guess(x_t, torch.full((n,), t))
+        noise = add_noise * torch.randn(x_t.shape, generator=g)
+        x_t = diffusion.ddim_step(eps, x_t, t, t_next, cosine, eta=1.0, clip=1.0, noise=noise)
     return (x_t / 2 + 0.5).clamp(0, 1)
 
 # %%
