@@ -55,7 +55,7 @@ checkpoints: setup ## train shipped weights anew: all, or make checkpoints NAME=
 
 bench: setup     ## compare with other implementations
 	@$(PIP) -e ".[bench]"
-	@$(BIN)/python benchmarks/run.py
+	@TQDM_DISABLE=1 $(BIN)/python benchmarks/run.py
 
 clean:           ## remove .venv
 	rm -rf $(VENV)

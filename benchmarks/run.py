@@ -136,10 +136,12 @@ def table(rows) -> None:
 
 
 def main() -> None:
+    import diffusion
     import gpt
 
-    table(ROWS + gpt.ROWS)
+    table(ROWS + gpt.ROWS + diffusion.rows())
     gpt.after()
+    diffusion.after()
 
 
 if __name__ == "__main__":

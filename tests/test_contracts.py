@@ -793,6 +793,9 @@ REGISTRY = {
     "pipeline.Pipeline.sample": Entry(
         lambda n: a_pipeline().sample(n, labels(n), guidance=2.0), (N, 1, 28, 28),
         lambda: a_pipeline().sample(0), "n=0"),
+    "pipeline.pipeline_loss": Entry(
+        lambda n: pipeline.pipeline_loss(a_pipeline(), images(n), labels(n))["loss"], (),
+        lambda: pipeline.pipeline_loss(a_pipeline(), torch.rand(3, 784)), "(3, 784)"),
 
     "muon.orthogonalise": Entry(
         lambda n: muon.orthogonalise(randn(n, 5, 3)), (N, 5, 3), lambda: muon.orthogonalise(randn(3)), "(3,)"),
@@ -867,6 +870,9 @@ REGISTRY = {
     "unet.TimedBlock": Entry(lambda n: there(lambda: unet.TimedBlock(4, 8)), harmless=INHERITED),
     "unet.TimedBlock.forward": Entry(
         lambda n: there(lambda: unet.TimedBlock(4, 8))(rand(n, 4, 7, 7), rand(n, 8)), (N, 4, 7, 7), harmless=SHAPES),
+    "unet.Overview": Entry(lambda n: there(lambda: unet.Overview(4, 8)), harmless=INHERITED),
+    "unet.Overview.forward": Entry(
+        lambda n: there(lambda: unet.Overview(4, 8))(rand(n, 4, 7, 7), rand(n, 8)), (N, 4, 7, 7), harmless=SHAPES),
     "unet.UNet": Entry(lambda n: a_unet(), harmless=INHERITED),
     "unet.UNet.forward": Entry(
         lambda n: a_unet(10)(images(n), rand(n), labels(n)), (N, 1, 28, 28),

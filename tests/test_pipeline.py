@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from course_lib import diffusion, flow
 from course_lib.device import seed, seeded
-from course_lib.pipeline import PATHS, Pipeline, PipelineConfig
+from course_lib.pipeline import PATHS, Pipeline, PipelineConfig, pipeline_loss
 
 SMALL = dict(n_class=10, n_channel=4, n_embd=8)
 
@@ -50,3 +50,24 @@ def test_the_size_of_a_batch_changes_nothing():
 
 def test_all_paths_are_known():
     assert set(PATHS) == {"flow", *diffusion.TARGETS}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_loss_is_that_of_the_path_with_some_labels_left_out(path):
+    model, y = build(path=path), torch.arange(500) % 10
+    x, seen = torch.rand(500, 1, 28, 28, generator=seeded(2)), []
+
+    def network(x_t, t, y):
+        seen.append(y)
+        return torch.zeros_like(x_t)
+
+    model.network.forward = network
+    seed(3)
+    loss = pipeline_loss(model, x, y)["loss"].item()
+    left_out = seen[0] == 10
+    assert 20 < left_out.sum() < 90 and torch.equal(seen[0][~left_out], y[~left_out])
+    square = (2 * x - 1).square().mean().item()                    # a network that answers 0 misses the whole target
+    times = (torch.arange(1_000) + 0.5) / 1_000
+    expected = {"flow": 1 + square, "eps": 1, "x0": square,
+                "v": ((1 - times.mul(torch.pi / 2).sin() ** 2) + times.mul(torch.pi / 2).sin() ** 2 * square).mean()}
+    assert loss == pytest.approx(float(expected[path]), rel=0.03)
