@@ -65,7 +65,7 @@ def test_make_lists_its_targets_and_refuses_an_old_python(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-def test_the_installed_package_carries_digits_and_judge(tmp_path):
+def test_the_installed_package_carries_data_and_judge(tmp_path):
     """Build the wheel as pip would, unpack it elsewhere, and use it from a folder that is not the repository."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "course_lib", source / "course_lib", ignore=shutil.ignore_patterns("__pycache__"))
@@ -78,10 +78,11 @@ def test_the_installed_package_carries_digits_and_judge(tmp_path):
     script = ("import sys; sys.path.insert(0, sys.argv[1]); import course_lib;"
               "assert course_lib.__file__.startswith(sys.argv[1]), course_lib.__file__;"
               "from course_lib.data import load; from course_lib import checkpoint;"
+              "from course_lib.data.text import load_text; print(len(load_text('austen').train));"
               "x, y = load('digits').test; judge = checkpoint.load('judge');"
               "print(len(x), (judge(x[:200]).argmax(1) == y[:200]).float().mean().item())")
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "site")], cwd=tmp_path, capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr
-    n, accuracy = done.stdout.split()
-    assert int(n) == 1000 and float(accuracy) > 0.95
+    n_bytes, n, accuracy = done.stdout.split()
+    assert int(n) == 1000 and int(n_bytes) > 3_600_000 and float(accuracy) > 0.95

@@ -1,13 +1,16 @@
 """Texts: what holds in every version of Python; windows; and what a text costs in bits, by hand."""
 
+import hashlib
 import lzma
 import math
 import re
+import struct
 
 import pytest
 import torch
 from torch import nn
 
+from course_lib.data import build_austen
 from course_lib.data import text as texts
 from course_lib.data.text import Text, Windows, decode, encode, load_text
 from course_lib.device import seed
@@ -21,15 +24,64 @@ def test_bytes_are_utf8_and_come_back():
     assert decode(torch.tensor([65, 159, 66])) == "A\ufffdB"                   # no UTF-8
 
 
-@pytest.mark.parametrize("name, least", [("docs", 300_000), ("code", 2_000_000)])
-def test_texts_are_real_and_split_the_same_way_each_time(name, least):
+@pytest.mark.parametrize("name, least, known", [
+    ("docs", 300_000, "iterable object"), ("code", 2_000_000, "def __init__(self"),
+    ("austen", 3_600_000, "It is a truth universally acknowledged, that a single man in possession of a good fortune")])
+def test_texts_are_real_and_split_the_same_way_each_time(name, least, known):
     text = load_text(name)
     assert text.train.dtype == torch.uint8 and len(text.train) >= least
     assert 0.05 < len(text.test) / len(text.train) < 0.2
     assert torch.equal(load_text(name).test, text.test)
     assert re.fullmatch(r"Text\(train=[\d,]+ bytes, test=[\d,]+ bytes\)", repr(text))
     words = decode(text.train)
-    assert ("iterable object" if name == "docs" else "def __init__(self") in words and "\ufffd" not in words[:1000]
+    assert known in words and "\ufffd" not in words[:1000]
+
+
+def test_the_novels_are_hers_alone_and_the_same_everywhere():
+    """Their hash is the one in the data's README; no title, heading, note or mark of an editor is left."""
+    whole = lzma.decompress(texts.AUSTEN.read_bytes())
+    assert hashlib.sha256(whole).hexdigest() in (texts.AUSTEN.parent / "README.md").read_text(encoding="utf-8")
+    paragraphs = [p for chapter in whole.decode().split("\n\n\n") for p in chapter.rstrip("\n").split("\n\n")]
+    assert len(whole.decode().split("\n\n\n")) == 50 + 61 + 48 + 55 + 31 + 24        # the chapters of the six novels
+    assert not [p for p in paragraphs if "\n" in p or p != " ".join(p.split()) or "_" in p]
+    editors = re.compile(r"(chapter|volume) [ivxl\d]|the end$|finis|\[(at|end) |\(end |by jane|.*(gutenberg|\be-?book)")
+    assert not [p for p in paragraphs if editors.match(p.lower())]
+
+
+def test_each_chapter_is_whole_and_on_one_side():
+    text = load_text("austen")
+    chapters = lzma.decompress(texts.AUSTEN.read_bytes()).decode().rstrip("\n").split("\n\n\n")
+    train, test = (bytes(side.tolist()).decode() for side in text)
+    assert len(train) + len(test) == sum(map(len, chapters)) + 2 * len(chapters)
+    assert all((chapter in train) != (chapter in test) for chapter in chapters)
+    known = "With more than usual eagerness did Catherine hasten to the pump-room the next day"
+    assert known in test and known not in train
+
+
+@pytest.mark.parametrize("lines, chapters", [
+    (["EMMA", "", "VOLUME I", "", "Chapter 1", "", "a  b", "_c_.", "", "d", "", "CHAPTER XIV.", "", "e", "", "FINIS"],
+     ["a b c.\n\nd", "e"]),
+    (["CHAPTER 1", "a", "", "CHAPTER 2", "", "[At this point in the first", "edition, it ends.]", "", "b", "", "* * *"],
+     ["b"]),
+    (["Chapter 9", "", "a", "", "A NOTE ON THE TEXT", "", "b"], ["a"]),
+])
+def test_the_builder_keeps_her_words_only(lines, chapters):
+    assert build_austen.chapters(lines) == chapters
+
+
+def test_the_builder_reads_what_r_has_saved():
+    """A vector of two strings, byte by byte as R writes it; and no other archive is accepted."""
+    data = b"RDX2\nX\n" + bytes(24) + b"emma" + struct.pack(">iiii", 16, 2, 0x40009, 3) + b"one"
+    data += struct.pack(">ii", 0x8009, 3) + "£2".encode() + struct.pack(">i", 254)
+    assert build_austen.r_strings(data, "emma") == ["one", "£2"]
+    with pytest.raises(ValueError, match="type 14"):
+        build_austen.r_strings(b"emma" + struct.pack(">ii", 14, 2), "emma")
+
+
+def test_the_builder_wants_the_very_archive(tmp_path):
+    (tmp_path / "other.tar.gz").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="use janeaustenr 1.0.0"):
+        build_austen.read_source(str(tmp_path / "other.tar.gz"))
 
 
 def test_the_same_paragraph_is_on_one_side_and_there_once():
