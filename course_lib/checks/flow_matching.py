@@ -1,5 +1,5 @@
 """The checks of exercise 64: both ends of a road, Heun's method, one half of a DiT block, a loss whose velocity fades
-away, and how much shorter roads are that do not cross."""
+away, and how much shorter paths are than roads that cross."""
 
 from collections.abc import Callable
 from functools import cache
@@ -264,7 +264,7 @@ velocity_loss = Implementation(
 def exact_velocity(x: Tensor, t: Tensor) -> Tensor:
     """E[data - eps | x] at time t where the data are those of toys.ring().  (B, 2), (B,) -> (B, 2)"""
     ring, t = toys.ring(), t[:, None]
-    variance = (t * ring.std) ** 2 + (1 - t) ** 2                 # (B, 1) of x around t m, for data from the mode at m
+    variance = (t * ring.std) ** 2 + (1 - t) ** 2                 # (B, 1), of x around t m
     away = x[:, None] - t[:, None] * ring.means                   # (B, 8, 2)
     share = (-away.square().sum(2) / (2 * variance)).softmax(1)   # (B, 8) which mode does it go to?
     gain = (t * ring.std**2 - (1 - t)) / variance                 # (B, 1)
@@ -273,7 +273,7 @@ def exact_velocity(x: Tensor, t: Tensor) -> Tensor:
 
 @cache
 def _roads_of(steps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The noise and the data of the task, paired at random, and the ends of the flow from this noise.  3 x (5000, 2)"""
+    """The noise and the data of the task, paired at random, and the ends of the paths from it.  3 x (5000, 2)"""
     eps, x = torch.randn(5_000, 2, generator=seeded(5)), toys.ring().sample(5_000, seeded(6))
     return eps, x, heun.right(exact_velocity, eps, steps)
 
@@ -304,10 +304,10 @@ saved = Measurement(
         Slip(lambda: _before() / _after(), "this is how many times more it was before: 1 - after / before is asked "
              "for"),
         Slip(_lengths, "you compare lengths: the means of the squared lengths are asked for"),
-        Slip(_after, "this is the mean of the flow's roads alone: 1 - after / before is asked for"),
-        Slip(_before, "this is the mean of the random roads alone: 1 - after / before is asked for"),
-        Slip(lambda: 1 - _after(1) / _before(), "so much is saved if the flow is followed in a single step, which ends "
-             "far from the ring: take at least 20", "heun(exact_velocity, eps, 50)"),
+        Slip(_after, "this is the mean of the paths alone: 1 - after / before is asked for"),
+        Slip(_before, "this is the mean of the roads alone: 1 - after / before is asked for"),
+        Slip(lambda: 1 - _after(1) / _before(), "so much is saved if the paths are followed in a single step, which "
+             "ends far from the ring: take at least 20", "heun(exact_velocity, eps, 50)"),
     ],
     hint="1 - after / before, with (end - eps).square().sum(1).mean() for after, and x in place of end for before. "
          "Both begin at the same eps; end = heun(exact_velocity, eps, 50).")
