@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.transformer import attention
 from course_lib.unet import TimeAndLabel
 
 
@@ -52,7 +53,7 @@ class DiTBlock(nn.Module):
     def attend(self, x: Tensor) -> Tensor:                        # (B, T, C)
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)           # 3 x (B, n_head, T, D)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, C))
+        return self.proj(attention(q, k, v).transpose(1, 2).reshape(B, T, C))
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         scale1, shift1, gate1, scale2, shift2, gate2 = self.modulation(emb).chunk(6, dim=1)   # 6 x (B, C)
