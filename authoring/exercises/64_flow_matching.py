@@ -244,10 +244,11 @@ assert abs(float(_w.grad) + 2 * float(((_x - _eps) * _x_t).mean())) < 1e-3
 # $(m - x)/(1 - t)$: what is left of the road in what is left of the time. The broken one takes a time of 1 for it at every moment,
 # and so it fades as the goal comes near. On the ring the samples stop on their way to eight points. (ii) $x - x_t = (1 - t)(x - \varepsilon)$: the
 # target is the right one times $1 - t$, and so is the part of it that cannot be predicted. Near $t = 1$ all targets are about 0, and any network
-# gets them right. At every time the lowest possible loss is $(1 - t)^2$ times that of the right target (here about 0.8 in all, and 1.8 with the
+# gets them right. At every time the lowest possible loss is $(1 - t)^2$ times that of the right target (here about 0.8 in all, and 1.9 with the
 # right one). Losses for different targets must not be compared; samples can be. (iii) Divide by $1 - t$: the network
 # has learned $(1 - t)$ times the best velocity. At $t = 1$ that is $0/0$, and shortly before it the errors of the network are enlarged. Euler's method
-# never asks at $t = 1$; Heun's does.
+# never asks at $t = 1$; Heun's does, and returns nan. (Measured with Euler's 50 steps: the mean distance from a centre falls from 0.76 to 0.37; a
+# network trained with the right loss reaches 0.21.)
 #
 # **Rubric.** 1 point: (i) $v = m - x$ and a share $1/e$ (or 37 percent) left. 1 point: (ii) the target, and the part of it that nobody can
 # predict, shrinks by $1 - t$, so that the two losses cannot be compared. 1 point: (iii) divide by $1 - t$, with a catch at or near $t = 1$.
@@ -256,7 +257,8 @@ assert abs(float(_w.grad) + 2 * float(((_x - _eps) * _x_t).mean())) < 1e-3
 # ## 5 · Measure: what crossing costs (2 points)
 #
 # In training, noise and data are paired at random, so the roads cross. The paths never do: at every place and time there is only one
-# velocity. Both lead from the same noise to the same distribution of data. How much less far is it on the paths?
+# velocity. Both lead from the same noise to the same distribution of data. How much shorter are the paths, from end to
+# end?
 #
 # For the ring we need no network, since the best possible velocity is a formula (as in the lesson, the mean velocity of
 # all roads through a place).
@@ -338,7 +340,7 @@ ax.set(xticks=range(6), xticklabels=steps, ylim=(0, 1));
 # you would try next. Half a page is plenty.
 
 # %% [markdown] tags=["manual:own_question:4"]
-# *An example of an answer.* **Question:** in task 5 the paths lead much less far than the roads of training. What if noise and data are paired so
+# *An example of an answer.* **Question:** in task 5 the paths are much shorter than the roads of training. What if noise and data are paired so
 # that the roads are short from the beginning (as Pooladian et al., 2023, and Tong et al., 2023, propose)?
 # **Guess:** the paths get a little straighter, and half as many steps will do. **Experiment:** in every batch of 128, the data are put into the
 # order in which the sum of all squared distances is smallest; everything else stays. Two seeds; the share of 2,000 samples that
