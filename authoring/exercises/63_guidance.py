@@ -147,7 +147,8 @@ broken = train(label_loss_broken)
 # %% [markdown]
 # *Figure: three times the eight dots of the ring in grey, over them in orange what the broken network draws. Left,
 # for label 3: one dot, filled. Middle, for label 0: the first dot is dense, but many points lie on all others and
-# between them. Right, for label 3 with guidance of scale 2 by the empty label 8: points far from every dot.*
+# between them. Right, for label 3 with guidance of scale 2 by the empty label 8: a streak of points outside
+# the ring, on no dot.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the network was trained in this notebook
@@ -193,14 +194,12 @@ def label_loss(model, x0, y, t, eps, u):
 # %% tags=["test:check_label_loss:3"]
 check.label_loss(label_loss)
 ### BEGIN HIDDEN TESTS
-_seen = []
-def _spy(x, t, y):
-    _seen.append(y.tolist())
-    return torch.zeros_like(x)
+def _says_the_label(x, t, y):
+    return 0 * x + torch.as_tensor(y).expand(len(x))[:, None]
 _eps = torch.randn(4, 2)
-_loss = label_loss(_spy, torch.randn(4, 2), torch.tensor([5, 0, 2, 0]), torch.tensor([3, 50, 7, 99]), _eps,
-                   torch.tensor([0.05, 0.5, 0.95, 0.01]))
-assert _seen == [[8, 0, 2, 8]] and abs(float(_loss) - float(_eps.square().mean())) < 1e-4
+_loss = label_loss(_says_the_label, torch.randn(4, 2), torch.tensor([5, 0, 2, 0]), torch.tensor([3, 50, 7, 99]),
+                   _eps.clone(), torch.tensor([0.05, 0.5, 0.95, 0.01]))
+assert abs(float(_loss) - float((torch.tensor([[8.0], [0.0], [2.0], [8.0]]) - _eps).square().mean())) < 1e-3
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -338,8 +337,8 @@ assert 0.203 < float(guided_spread) < 0.229, "the spread is not within 6 percent
 # When does guidance matter, early in the noise or late? What if the empty label is replaced by another *class*, from
 # which to keep away (a negative prompt)? In-painting in task 3 put some points where no data are: does it help to go
 # back and forth, to make $x$ noisy again after a step and repeat it (Lugmayr et al., 2022), or to say the label? How
-# does the spread in task 4 depend on the scale, and where does the mean go? Your code shall run in less than a
-# minute.
+# does the spread in task 4 depend on the scale, and where does the mean go? Which digit of the lesson's checkpoint
+# gains most by guidance? Your code shall run in less than a minute.
 
 # %% tags=["solution:own_experiment"]
 blurred = partial(perfect, dots=toys.ring(std=0.5))               # dots that overlap
@@ -359,7 +358,7 @@ for ax, column, label in zip(axes, torch.stack(list(table.values())).T,
                              ("share on the asked dot", "spread of the points", "distance from the middle")):
     ax.barh(list(table), column)
     ax.set_xlabel(label)
-claim("share on the dot without guidance", table["never"][0], "<", 0.92)
+claim("share on the dot without guidance", table["never"][0], "<", 0.93)
 claim("with guidance at t < 20 only", table["t < 20"][0], ">", 0.99)
 claim("its spread, as a share of that with guidance always", table["t < 20"][1] / table["always"][1], ">", 1.3)
 
@@ -372,10 +371,10 @@ claim("its spread, as a share of that with guidance always", table["t < 20"][1] 
 # dot a point will belong to. **Experiment:** the perfect network on a ring whose dots overlap (standard deviation
 # 0.5), label 1, scale 3 in one part of the 100 times and 1 in the others; share of 1,000 points that are nearest to
 # the dot that was asked for, their spread, and the distance of their mean from the middle, which is 2 for the dot.
-# **Result:** without guidance 88 percent are on the right dot. Guidance at the last 20 times brings all of them
-# there, that at the first 40 only 94 percent: the opposite of what I had guessed. The distance is 2.1 for the late
-# guidance, and 2.9 when guidance is always on; the spread 0.35 against 0.24 (0.49 without). So late guidance removes
-# the points between the dots and leaves most of the variety; guidance in the middle and early pushes everything
+# **Result:** without guidance 90 percent are on the right dot. Guidance at the last times, t < 20, brings all of them
+# there, that at the noisiest, t >= 60, only 95 percent: the opposite of what I had guessed. The distance is 2.1 for
+# the late guidance, and 2.9 when guidance is always on; the spread 0.34 against 0.23 (0.47 without). So late guidance
+# removes the points between the dots and leaves more of the variety; guidance in the middle and early pushes everything
 # outwards. **Sure?** The share has a standard error of 1 percent without guidance; the other differences are much
 # larger, and the network is exact. But dots that overlap are a special case: where two classes are far apart, the
 # decision falls earlier. **Next:** the same on digits, with the judge's accuracy and recall; Kynkäänniemi et al.

@@ -81,6 +81,8 @@ guided_prediction = Implementation(
         Slip(lambda *case: _guided(lambda c, u, s: u + case[5] * (c - u))(*case),
              "scale of shape (B,) meets the last axis of x and not the first, so coordinates get strengths in place of "
              "examples", "scale.view(-1, *[1] * (x.ndim - 1)), which is (B, 1) for points and (B, 1, 1, 1) for images"),
+        Slip(None, "right for images, and not for points: scale of shape (B,) needs as many axes as x",
+             "scale.view(-1, *[1] * (x.ndim - 1)) fits any x", only=(0, 1, 2)),
         Slip(None,
              "right for points (B, D), and not for images (B, C, H, W): scale of shape (B,) needs as many axes as x",
              "scale.view(-1, 1, 1, 1) for images; for any x, scale.view(-1, *[1] * (x.ndim - 1))", only=(3, 4)),

@@ -79,7 +79,13 @@ def _(model, x, t, y, null, scale):
     return uncond + fit(scale, x) * (cond - uncond)
 
 
-@wrong(check.guided_prediction, "needs as many axes as x")
+@wrong(check.guided_prediction, "right for images, and not for points")
+def _(model, x, t, y, null, scale):
+    cond, uncond = both(model, x, t, y, null)
+    return uncond + scale[:, None, None, None] * (cond - uncond)
+
+
+@wrong(check.guided_prediction, "right for points (B, D), and not for images")
 def _(model, x, t, y, null, scale):
     cond, uncond = both(model, x, t, y, null)
     return uncond + scale[:, None] * (cond - uncond)
@@ -188,6 +194,13 @@ right(check.label_loss)(loss((SEEN, "seen = y * keep + 8 * ~keep")))
 right(check.label_loss)(loss((SEEN, "y[~keep] = 8\nseen = y")))
 right(check.label_loss)(loss(("u >= 0.1", "u < 0.1"), (SEEN, "seen = y.masked_fill(keep, 8)"), (
     "(guess - eps).square().mean()", "torch.nn.functional.mse_loss(eps, guess)")))
+
+
+@right(check.label_loss)
+def _(model, x0, y, t, eps, u):
+    x_t = diffusion.q_sample(x0, t, eps, diffusion.linear_alphas_cumprod(100))
+    guess = torch.where((u < 0.1)[:, None], model(x_t, t, 8), model(x_t, t, y))
+    return ((guess - eps) ** 2).mean()
 
 
 @right(check.label_loss)
