@@ -15,9 +15,9 @@ from course_lib.unet import TimeAndLabel
 class DiTConfig:
     n_class: int = 0                           # 0: no labels. Else label n_class is the empty one, "no label"
     patch: int = 4                             # must divide 28: 4 makes 49 tokens of 16 pixels
-    n_layer: int = 6
+    n_layer: int = 4
     n_head: int = 4                            # must divide n_embd
-    n_embd: int = 96
+    n_embd: int = 128
 
 
 def patchify(x: Tensor, p: int) -> Tensor:
