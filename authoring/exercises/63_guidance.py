@@ -172,7 +172,7 @@ def share(points, label):
 
 claim("label 3: share on its dot", share(three, 3), ">", 0.9)
 claim("label 0: share on its dot", share(zero, 0), "<", 0.75)
-claim("label 3, guided: share on its dot", share(strong, 3), "<", 0.8)
+claim("label 3, guided: share on its dot", share(strong, 3), "<", 0.85)
 
 # %% [markdown]
 # **Given** clean points `x0` (B, 2), their labels `y` (B,) from 0 to 7, times `t` (B,), the noise `eps` (B, 2), and
