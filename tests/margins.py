@@ -2,7 +2,7 @@
 
 Checks draw fresh inputs at every call. A wrong answer that is far off on most of them and nearly right on a few would
 pass once in a while. For each task and each of its slips this prints the smallest distance, in tolerances, from the
-right answer, and from the slips before it that have another sentence; below 1 a learner was told the wrong thing. Aim at
+right answer, and from the slips before it that have another sentence. Below 1 a learner is told the wrong thing. Aim at
 10 or more; below that, change the cases, not the tolerance.
 """
 
