@@ -152,9 +152,14 @@ class Mixer:
         return (x @ self.here + x.cumsum(1) @ self.before).sin()
 
 
+def _spread(g: torch.Generator, *shape: int) -> Tensor:
+    """Tokens whose numbers lie well apart, so that a small term under the root of the norm is of no account."""
+    return 2 * torch.rand(shape, generator=g).argsort(-1) + 0.5 * torch.rand(shape, generator=g)
+
+
 def _tokens(g: torch.Generator) -> list[tuple]:
     sizes = ((1, 2, 4), (3, 3, 5), (2, 3, 4), (3, 4, 6), (5, 1, 8))
-    return [(1 + 2 * rand(g, b, t, c), Mixer(g, c), *(0.5 + rand(g, b, c) for _ in range(3))) for b, t, c in sizes]
+    return [(_spread(g, b, t, c), Mixer(g, c), *(0.5 + rand(g, b, c) for _ in range(3))) for b, t, c in sizes]
 
 
 def _norm(x: Tensor) -> Tensor:
