@@ -252,8 +252,8 @@ ax.figure.set_size_inches(5, 2.8)
 # small $t$ and huge at large $t$. So that network spends its capacity on large $t$, where the rough shape and place are decided, and
 # neglects the small $t$ of the last steps, where the details are: images with a right outline, but blurred or grainy strokes.
 #
-# **Rubric.** 1 point: (i) both ends: at t = 0 the noise is hidden inside the width of the data, at t = 99 copying the input suffices. 1
-# point: (ii) the factor, derived; at the end the guess is the mean of the data and the error their variance. 1 point: (iii) better at
+# **Rubric.** 1 point: (i) both ends: at t = 0 the noise is hidden inside the width of the data, at t = 99 copying the input suffices.
+# 1 point: (ii) the factor, derived; at the end the guess is the mean of the data and the error their variance. 1 point: (iii) better at
 # large t, worse at small t, because of the weight; the details suffer.
 
 # %% [markdown]
