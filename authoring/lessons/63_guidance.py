@@ -40,8 +40,8 @@ from course_lib.train import fit
 
 # %% [markdown]
 # *Figure: four rows of ten images from one network and the same noise, asked for the digits 0 to 9. At scale 0 it
-# draws what it likes; at 1 the digits asked for, though some are hard to read; at 3 they are clear; at 12 heavy and
-# black.*
+# draws what it likes; at 1 the digits asked for, though some are hard to read; at 3 they are clear; at 12 heavy and black, and one
+# has fallen apart.*
 
 # %%
 painter, digits = load_checkpoint("conditional_ddpm"), torch.arange(10)
@@ -105,7 +105,7 @@ def noisy(density, t):
 
 # %%
 def exact_eps(x_t, t, y):
-    """E[eps | x_t, y], by eq. 2 of lesson 61.  x_t (B, 2), t (B,), all the same; y (B,), where 3 is no label"""
+    """E[eps | x_t, y], by eq. 2 of lesson 61.  x_t (B, 2), t (B,), all the same; y (B,), 3 is no label"""
     place = x_t.detach().requires_grad_()
     with torch.enable_grad():
         log_p = torch.stack([noisy(density, t[0]).log_prob(place) for density in known], dim=1)    # (B, 4)
@@ -340,7 +340,8 @@ toy, deaf = train(0.1), train(0.0)
 
 def missed(model, t, y):
     """The share of the exact answer that the model misses, for one label (3: none)."""
-    x_t, times, label = noisy(known[y], t).sample(2_000, seeded(t)), *torch.tensor([[t], [y]]).expand(2, 2_000)
+    x_t, times = noisy(known[y], t).sample(2_000, seeded(t)), torch.full((2_000,), t)
+    label = torch.full((2_000,), y)
     exact = exact_eps(x_t, times, label)
     with torch.no_grad():
         return ((model(x_t, times, label) - exact).square().sum() / exact.square().sum()).item()
@@ -362,7 +363,8 @@ panels({"exact": exact, **learned})
 for s in (1, 2, 4):
     off = (learned["drop-out 0.1"][s] - exact[s]).norm(dim=1).median()
     claim(f"scale {s}: distance of a point from where the exact walk ends (median)", off, "<", 0.5)
-claim("the same without drop-out, scale 4", (learned["no drop-out"][4] - exact[4]).norm(dim=1).median(), ">", 1.5)
+off = (learned["no drop-out"][4] - exact[4]).norm(dim=1).median()
+claim("the same without drop-out, scale 4", off, ">", 1.5)
 
 # %% [markdown]
 # Without drop-out the network has never seen the empty label, and answers at random when it is asked without one.
@@ -634,8 +636,8 @@ strip({"real": halves[:12], "left": erased(halves[:12]), "completed": completed[
 # changes.
 #
 # *Figure: four rows. On the left the upper half of a digit, then ten completions of that same half, asked for 0 to 9.
-# Most are what was asked for, with a lower half that suits the given pen. Some wishes cannot be fulfilled: the half
-# of a 7 makes no 0.*
+# Most are what was asked for, with a lower half that suits the given pen. Some wishes cannot
+# be fulfilled.*
 
 # %%
 given = torch.stack([x_test[y_test == c][i] for c, i in ((7, 5), (9, 1), (5, 0), (8, 1))])
