@@ -1,16 +1,16 @@
 """The diffusion models of lessons 61 to 64 beside those of `diffusers` and `denoising-diffusion-pytorch`.
 
-`rows()` and `after()` are parts of `make bench`; `TQDM_DISABLE=1 python benchmarks/diffusion.py` runs them alone. `after()` gives each
-network 60 seconds of processor time on the same 4,000 digits, draws 1,000 images with its own sampler and lets the
-judge of the course compare them with the test digits. The peers get our optimiser, decay and average of the weights,
-which are better at this length than their examples'; network, noise schedule, loss and sampler are theirs.
+`rows()` and `after()` are parts of `make bench`; `TQDM_DISABLE=1 python benchmarks/diffusion.py` runs them alone.
+`after()` gives each network 60 seconds of processor time on the same 4,000 digits, draws 1,000 images with its own
+sampler and lets the judge of the course compare them with the test digits. The peers get our optimiser, decay and
+average of the weights, which are better at this length than their examples'; network, noise schedule, loss and sampler
+are theirs.
 """
 
 import importlib.util
 import time
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from course_lib.data import Batches, load
@@ -116,28 +116,28 @@ def rows() -> list[tuple]:
     return found
 
 
-def processor_seconds(f) -> float:
+def processor_seconds(f, *args) -> tuple:
+    """What f(*args) returns, and the seconds it took."""
     begin = time.process_time()
-    f()
-    return (time.process_time() - begin) / torch.get_num_threads()
+    result = f(*args)
+    return result, (time.process_time() - begin) / torch.get_num_threads()
 
 
 def after(seconds: float = 60.0) -> None:
     """Every contender trained for so many seconds, then judged. Others on this machine do not count."""
-    print(f"\n| after {seconds:.0f} s of processor time | parameters | batches | images/s | drawn/s | Fréchet | precision "
-          "| recall | control |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(f"\n| after {seconds:.0f} s of processor time | parameters | batches | images/s | drawn/s "
+          "| Fréchet | precision | recall | control |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name, make in CONTENDERS.items():
         seed(0)
         contender = make()
         train(contender, 5)                                                   # warm up
-        steps = int(20 * seconds / processor_seconds(lambda: train(contender, 20)))
+        steps = int(20 * seconds / processor_seconds(train, contender, 20)[1])
         seed(0)
         contender = make()
-        spent = processor_seconds(lambda: train(contender, steps))
-        drawn = []
-        drawing = processor_seconds(lambda: drawn.append(contender.sample(1_000)))
-        m = measure(drawn[0], contender.labels, n_bootstrap=50)
-        n = sum(p.numel() for p in contender.model.parameters() if isinstance(p, nn.Parameter))
+        _, spent = processor_seconds(train, contender, steps)
+        drawn, drawing = processor_seconds(contender.sample, 1_000)
+        m = measure(drawn, contender.labels, n_bootstrap=50)
+        n = sum(p.numel() for p in contender.model.parameters())
         control = f"{m['control']:.3f}" if "control" in m else "–"
         print(f"| {name} | {n:,} | {steps} | {32 * steps / spent:.0f} | {1_000 / drawing:.1f} | {m['frechet']:.2f} "
               f"| {m['precision']:.2f} | {m['recall']:.2f} | {control} |", flush=True)
