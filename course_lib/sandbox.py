@@ -104,10 +104,13 @@ def unavailable() -> str | None:
     if not shutil.which("bwrap"):
         return "bubblewrap is missing: on Debian and Ubuntu run `apt-get install bubblewrap` (it needs Linux)"
     with tempfile.TemporaryDirectory() as run:
-        tried = subprocess.run([*command(Path(run), [], Limits()), sys.executable, "-c", "import ipykernel"],
-                               capture_output=True, text=True, env={})
+        program = [sys.executable, "-c", "import ipykernel, course_lib"]
+        tried = subprocess.run([*command(Path(run), [], Limits()), *program], capture_output=True, text=True, env={})
+    said = (tried.stderr.strip().splitlines() or ["no message"])[-1]
+    if "No module named" in said:                    # it was found by PYTHONPATH, or lies in another clone
+        return (f"Python finds less in the sandbox than outside ({said}): run `make setup` in this folder, and grade "
+                "with its .venv/bin/course")
     if tried.returncode:
-        said = (tried.stderr.strip().splitlines() or ["no message"])[-1]
         return f"bubblewrap does not work here ({said}): allow user namespaces, or grade on another machine"
     return None
 

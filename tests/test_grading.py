@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -272,3 +273,15 @@ def test_a_kernel_ends_when_its_grader_lets_go():
     with sandbox.Kernel(LIMITS) as kernel:
         kernel.process.stdin.close()                         # what the system does when the grader is killed
         assert kernel.process.wait(timeout=10) == 0
+
+
+@pytest.mark.skipif(bool(sandbox.unavailable()), reason="needs bubblewrap")
+def test_a_library_that_the_sandbox_cannot_see_is_said_before_everybody_gets_0(tmp_path):
+    """As when another copy of course_lib is found by PYTHONPATH, which does not enter the sandbox."""
+    here = Path(course_lib.__file__).parent
+    (tmp_path / "course_lib").mkdir()
+    for name in ("__init__.py", "sandbox.py"):
+        shutil.copy(here / name, tmp_path / "course_lib")
+    found = subprocess.run([sys.executable, "-c", "from course_lib import sandbox; print(sandbox.unavailable())"],
+                           capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert "No module named 'course_lib'" in found.stdout and "make setup" in found.stdout, found
