@@ -232,8 +232,8 @@ def harmless(nb, trusted: set[str]) -> None:
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{title}</title><style>
-body {{ font: 16px/1.5 sans-serif; max-width: 55em; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }}
-pre {{ font-size: 14px; padding: .6em; background: #f5f5f5; overflow-x: auto; white-space: pre-wrap }}
+body {{ font: 16px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }}
+pre {{ font-size: 13px; padding: .6em; background: #f5f5f5; overflow-x: auto; white-space: pre-wrap }}
 pre.out {{ background: #fff; border-left: 3px solid #bbb }}
 pre.error {{ background: #fdf0ed; border-left: 3px solid #c33 }}
 img {{ max-width: 100% }} table {{ border-collapse: collapse }} td, th {{ padding: .2em .8em; border: 1px solid #ccc }}
@@ -245,15 +245,24 @@ img {{ max-width: 100% }} table {{ border-collapse: collapse }} td, th {{ paddin
 markdown = mistune.create_markdown(escape=True, plugins=["table", "math"])            # HTML in it becomes text
 
 
+def bare(line: str) -> str:
+    """A line of code without what a traceback puts before it: ----> 4 x = 1."""
+    return re.sub(r"^(-+>)?\s*\d*\s*", "", line).strip()
+
+
 def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remarks: list[str]) -> str:
     """A student's feedback as one HTML page. It is built from escaped text and pictures only, it has no script, and its
     policy forbids the browser to run one or to fetch anything.  grades: task -> (score, points, by hand?)"""
-    total, most = sum(g[0] for g in grades.values()), sum(g[1] for g in grades.values())
+    total, most = (sum(g[i] for g in grades.values() if not g[2]) for i in (0, 1))
+    waiting = sum(points for _, points, hand in grades.values() if hand)
     asked = {c.metadata.nbgrader.grade_id: c.source for c in task.released.cells if "nbgrader" in c.metadata}
     shown = {name: f"{'to be graded, ' if hand else f'{score:g} '}of {points:g}"
              for name, (score, points, hand) in grades.items()}
+    public = {bare(line) for c in task.released.cells for line in c.source.splitlines()}
+    hidden = {bare(line) for c in task.complete.cells for line in c.source.splitlines()} - public
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{text}</td></tr>" for name, text in shown.items())
-    parts = [f"<p>{html.escape(student)}: <b>{total:g} of {most:g}</b> points</p><table>{rows}</table>"]
+    later = f"; {waiting:g} more are for answers that are still to be graded" * bool(waiting)
+    parts = [f"<p>{html.escape(student)}: <b>{total:g} of {most:g}</b> points{later}</p><table>{rows}</table>"]
     parts += [f'<p class="note">{html.escape(remark)}</p>' for remark in remarks]
     for cell in nb.cells:
         entry = cell.metadata.get("nbgrader", {})
@@ -271,7 +280,8 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
             else:
                 kind = "error" if o.output_type == "error" else "out"
                 text = "\n".join(o.traceback) if kind == "error" else o.get("text") or o.data["text/plain"]
-                text = re.sub(r"\x1b\[[\d;]*m", "", text)
+                text = re.sub(r"\x1b\[[\d;]*m", "", text)                # tracebacks and warnings quote hidden tests:
+                text = "\n".join(line for line in text.split("\n") if bare(line) not in hidden)
                 text = text if len(text) < 20_000 else text[:20_000] + "\n... and more"
                 parts.append(f'<pre class="{kind}">{html.escape(text)}</pre>')
         if comments.get(name):

@@ -145,7 +145,7 @@ def test_feedback_holds_no_live_script(graded):
     assert {str(p): found for p in pages if (found := Live(p.read_text()).found)} == {}
     assert all("default-src 'none'" in p.read_text() for p in pages)
     assert "alert(1)" in (graded.into / "feedback" / "live script" / NAME / f"{NAME}.html").read_text()  # as text
-    assert "BEGIN HIDDEN" not in pages[0].read_text()
+    assert not [p for p in pages if "HIDDEN" in p.read_text() or "sq(-2)" in p.read_text()]
 
 
 def test_the_notebook_that_the_teacher_opens_holds_no_live_script(graded):
@@ -194,6 +194,18 @@ def test_grades_given_by_hand_stay_when_a_new_file_is_handed_in(course):
     path.write_text(nbformat.writes(answered(course.root, sq=RIGHT["sq"], why="Because.")))
     course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True)
     assert course.group.table(course.task)[0]["score"] == 2 + 4
+
+
+def test_feedback_quotes_no_hidden_test_and_counts_what_is_graded(course):
+    wrong = "import warnings\ndef sq(x):\n    warnings.warn('odd', stacklevel=2)\n    return 3 * x"
+    handed_in = answered(course.root, sq=wrong, add=RIGHT["add"], why="So.")
+    (course.folder / "ada.ipynb").write_text(nbformat.writes(handed_in))
+    course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True)
+    graded = course.group.path("autograded", "ada", course.task, ".ipynb").read_text()
+    feedback = course.group.path("feedback", "ada", course.task, ".html").read_text()
+    assert graded.count("sq(-2)") == 2                    # the cell and the warning; in the traceback with colours
+    assert "sq(-2)" not in feedback and "HIDDEN" not in feedback and "AssertionError" in feedback and "odd" in feedback
+    assert "<b>3 of 5</b> points; 5 more are for answers that are still to be graded" in feedback
 
 
 def test_a_number_and_noise_in_a_test_cell_change_no_score():
