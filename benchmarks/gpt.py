@@ -121,8 +121,8 @@ if importlib.util.find_spec("transformers"):
               partial(write_theirs, B)) for B in (1, 8)]
 
 
-def after(seconds: float = 60.0, turn: int = 20) -> None:
-    """Bits per byte on the test part after so many seconds of training, rates falling linearly to zero."""
+def after(seconds: float = 60.0, turn: int = 20) -> dict[str, float]:
+    """Bits per byte on the test part after so many seconds of training, rates falling linearly to zero.  -> by name"""
     learners = {"ours": Learner(lambda: GPT(fast()), muon, 16, partial(lm_loss, dtype=torch.bfloat16), warmup=0),
                 "textbook, lr 1e-3": Learner(Textbook, adamw, 32),
                 "textbook, lr 3e-3": Learner(Textbook, partial(adamw, lr=3e-3), 32)}
@@ -136,10 +136,13 @@ def after(seconds: float = 60.0, turn: int = 20) -> None:
                 # how many steps there will be is known only from the speed so far
                 learner.n = max(learner.done + turn, int(learner.done * seconds / spent[name]))
     print("\n| after 60 s on `docs` | steps | tokens/s | bits per byte, test |\n|---|---:|---:|---:|")
+    found = {}
     for name, learner in learners.items():
         speed = learner.done * learner.windows.batch_size * T / spent[name]
         bits = bits_per_byte(learner.model, text.test)
         print(f"| {name} | {learner.done} | {speed:,.0f} | {bits:.3f} |", flush=True)
+        found[name] = bits
+    return found
 
 
 if __name__ == "__main__":

@@ -237,8 +237,8 @@ def _digit_pipeline(config, lesson, steps):
     return model, _generator(model, family, lesson=lesson, steps=steps, seconds=seconds, labels=labels)
 
 
-def _trained(config, steps, ema=0.998):
-    data = load("digits").train[:2 if "n_class" in config.sizes else 1]
+def _trained(config, steps, ema=0.998, data=None):
+    data = load("digits").train[:2 if "n_class" in config.sizes else 1] if data is None else data
     seed(0)
     model = Pipeline(config).to(memory_format=torch.channels_last)
     history = fit(model, pipeline_loss, Batches(*data, batch_size=32), steps, lr=2e-3, betas=(0.9, 0.99), warmup=50,
@@ -290,8 +290,8 @@ def _on_one_core(train, *settings, **named):
 
 
 def gpt():
-    """Lesson 54's GPT, fast settings, 5 layers of width 192, on the novels of Jane Austen: 7,000 batches of 8 windows of
-    256 bytes, Muon and AdamW with rates falling linearly to zero, layers in bfloat16, weights kept as float16.
+    """Lesson 54's GPT, fast settings, 5 layers of width 192, on the novels of Jane Austen: 7,000 batches of 8 windows
+    of 256 bytes, Muon and AdamW with rates falling linearly to zero, layers in bfloat16, weights kept as float16.
 
     Four passes over the text: little is learned by heart yet, and dropout has nothing to do."""
     return _language_model("austen", "She ")
