@@ -328,16 +328,6 @@ def jobs(root: Path, folder: str, wanted: list[str]) -> list[Job]:
             for stem in chosen]
 
 
-def lessons(root: Path, wanted: list[str]) -> list[tuple[Path, Path]]:
-    """(text, notebook) of the lessons with these numbers or names, or of all."""
-    return [job[:2] for job in jobs(root, "lessons", wanted)]
-
-
-def exercises(root: Path, wanted: list[str]) -> list[Job]:
-    """(text, solution, student's file) of the exercises with these numbers or names, or of all."""
-    return jobs(root, "exercises", wanted)
-
-
 def chosen_by(options) -> list[Job]:
     """What a command is about: lessons, or exercises with --exercises; --check and --adopt look at both."""
     if options.exercises:

@@ -1,6 +1,18 @@
-"""Small, tested PyTorch implementations of the generative models that the notebooks teach. One idea, one file.
+"""Small, tested PyTorch implementations of what the notebooks teach. One idea, one file.
 
-Import from the file of the idea: `from course_lib.train import fit`. The README's idea index says where each one lives.
+    classify      mlp  convnet  classify  augment  calibration
+    draw images   gaussians  autoencoder  vae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
+    write text    ngrams  transformer  gpt
+    train         train  muon
+    measure       metrics  leaderboard  claims
+    around them   data  checkpoint  checkpoints  device  plots
+    exercises     checks  cli  grading  sandbox
+
+Import from the file of the idea: `from course_lib.train import fit`. The README's idea index names the function, the
+lesson and the source of each idea.
+
+What cannot work raises ValueError, in one line that holds the wrong number. A docstring speaks of errors where they are
+others, or where the reason could surprise.
 """
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.gaussians import principal_axes
+from course_lib.gaussians import PrincipalAxes, principal_axes
 
 
 @dataclass
@@ -180,15 +180,14 @@ class Autoencoder(nn.Module):
         return self.decode(self.codes.sample(n, generator))
 
 
-class PCA(nn.Module):
+class PCA(PrincipalAxes):
     """Principal component analysis as an autoencoder: no linear one has a smaller squared error on the images that it
-    was fitted to. The code is the coordinates on the principal axes."""
+    was fitted to. The code is the coordinates on the principal axes: `encode` and `decode` are those of PrincipalAxes.
+    """
 
     def __init__(self, config: PCAConfig):
-        super().__init__()
+        super().__init__(config.size, config.n_latent)
         self.config = config
-        self.register_buffer("mean", torch.zeros(config.size**2))
-        self.register_buffer("axes", torch.eye(config.n_latent, config.size**2))
         self.codes = CodeGaussian(config.n_latent)
 
     @classmethod
@@ -201,20 +200,7 @@ class PCA(nn.Module):
         model.codes.fit(model.encode(x))
         return model
 
-    def encode(self, x: Tensor) -> Tensor:                        # (B, 1, S, S)
-        if x.shape[1:] != (1, self.config.size, self.config.size):
-            raise ValueError(f"PCA was fitted to images of {self.config.size}x{self.config.size} grey pixels, got "
-                             f"{tuple(x.shape)}")
-        return (x.flatten(1) - self.mean) @ self.axes.T           # (B, n_latent)
-
-    def decode(self, z: Tensor) -> Tensor:                        # (B, n_latent)
-        """Images, clamped to [0, 1], which can only bring them nearer to real ones.  (B, n_latent) -> (B, 1, S, S)"""
-        if z.ndim != 2 or z.shape[1] != self.config.n_latent:
-            raise ValueError(f"codes of shape (B, {self.config.n_latent}) are needed, got {tuple(z.shape)}")
-        size = self.config.size
-        return (self.mean + z @ self.axes).clamp(0, 1).view(-1, 1, size, size)
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:                       # (B, 1, S, S)
         return self.decode(self.encode(x))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:

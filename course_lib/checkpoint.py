@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def save(path: str | Path, model: nn.Module, *, recipe: str, seed: int, steps: i
         part.write_bytes(to_bytes(tensors, {"course": json.dumps(info, sort_keys=True)}))
         os.replace(part, path)
     except OSError as e:
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        with suppress(OSError):
+            part.unlink()
         raise CheckpointError(f"cannot write {path}: {e.strerror or e}. Nothing was changed; free some space or choose "
                               f"another folder") from None
 

@@ -5,16 +5,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def classifier_loss(model, x: Tensor, y: Tensor, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+def classifier_loss(model, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """Cross-entropy in nats per example, and the accuracy on the same batch (a fraction).  x (B, ...), y (B,) int64
 
-    Label smoothing moves that share of the target's probability evenly to all classes (Szegedy et al., 2016, sec. 7).
     Raises ValueError for labels of a wrong shape or dtype, and on the CPU for a label that is no class of the model.
     """
     logits = model(x)                                             # (B, n_class)
     check_labels(y, *logits.shape)
-    return {"loss": F.cross_entropy(logits, y, label_smoothing=label_smoothing),
-            "accuracy": (logits.argmax(1) == y).float().mean()}
+    return {"loss": F.cross_entropy(logits, y), "accuracy": (logits.argmax(1) == y).float().mean()}
 
 
 @torch.no_grad()

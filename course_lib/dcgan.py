@@ -7,17 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.convnet import conv_block
+
 
 @dataclass
 class GANConfig:
     n_latent: int = 16                         # length of z
     n_class: int = 0                           # 0: unconditional, no labels
     n_channel: int = 64                        # width of the generator at 7x7; the discriminator ends as wide
-
-
-def conv_bn(c_in: int, c_out: int) -> nn.Sequential:
-    """Convolution, batch norm, ReLU.  (B, c_in, H, W) -> (B, c_out, H, W)"""
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU())
 
 
 class Generator(nn.Module):
@@ -29,13 +26,14 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(config.n_latent + config.n_class, c * 49, bias=False), nn.Unflatten(1, (c, 7, 7)),
             nn.BatchNorm2d(c), nn.ReLU(),                                                         # (B, c, 7, 7)
-            conv_bn(c, 2 * c), nn.PixelShuffle(2),                                                # (B, c/2, 14, 14)
-            conv_bn(c // 2, c // 2), nn.Conv2d(c // 2, 4, 3, padding=1), nn.PixelShuffle(2),      # (B, 1, 28, 28)
+            conv_block(c, 2 * c), nn.PixelShuffle(2),                                             # (B, c/2, 14, 14)
+            conv_block(c // 2, c // 2), nn.Conv2d(c // 2, 4, 3, padding=1), nn.PixelShuffle(2),   # (B, 1, 28, 28)
         )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:                              # (B, n_latent)
         if self.config.n_class:
-            z = torch.cat([z, 3 * _one_hot(y, len(z), self.config.n_class).to(z)], 1)             # (B, n_latent + 10)
+            label = 3 * _one_hot(y, len(z), self.config.n_class).to(z)        # nearly as long as z: sqrt(n_latent) = 4
+            z = torch.cat([z, label], 1)                                                      # (B, n_latent + n_class)
         return (self.layers(z).tanh() + 1) / 2                                                    # (B, 1, 28, 28)
 
     @torch.no_grad()

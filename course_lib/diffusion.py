@@ -25,7 +25,9 @@ def linear_alphas_cumprod(T: int = 1000, first: float = 1e-4, last: float = 0.02
 
 
 def cosine_alphas_cumprod(T: int = 1000, s: float = 0.008) -> Tensor:
-    """The schedule of Nichol & Dhariwal (2021, eq. 17), whose noise grows evenly to the eye; betas at most 0.999."""
+    """The schedule of Nichol & Dhariwal (2021, eq. 17), whose noise grows evenly to the eye.  -> (T,)
+
+    No beta is above 0.999, so the last step leaves a trace of the image."""
     if T < 1:
         raise ValueError(f"T={T} steps of noise must be at least 1")
     a = (((torch.arange(T + 1, dtype=torch.float64) / T + s) / (1 + s)) * math.pi / 2).cos() ** 2       # (T + 1,)
@@ -52,7 +54,9 @@ def target_of(x0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor, target
 
 
 def to_eps(prediction: Tensor, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor, target: str) -> Tensor:
-    """The noise that a prediction of this kind implies: x_t = sqrt(a) x0 + sqrt(1 - a) eps, solved for eps."""
+    """The noise that a prediction of this kind implies: x_t = sqrt(a) x0 + sqrt(1 - a) eps, solved for eps.
+
+    prediction, x_t (B, ...), t (B,) -> (B, ...)"""
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
     a = per_sample(alphas_cumprod, t, x_t)
@@ -61,7 +65,9 @@ def to_eps(prediction: Tensor, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor, t
 
 
 def to_x0(eps: Tensor, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """The image that is left when this noise is taken away: x0 = (x_t - sqrt(1 - a) eps) / sqrt(a)."""
+    """The image that is left when this noise is taken away: x0 = (x_t - sqrt(1 - a) eps) / sqrt(a).
+
+    eps, x_t (B, ...), t (B,) -> (B, ...)"""
     a = per_sample(alphas_cumprod, t, x_t)
     return (x_t - (1 - a).sqrt() * eps) / a.sqrt()
 

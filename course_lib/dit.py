@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.transformer import attention
+from course_lib.transformer import attention, split_heads
 from course_lib.unet import TimeAndLabel
 
 
@@ -31,7 +31,7 @@ def unpatchify(tokens: Tensor, p: int, H: int) -> Tensor:
 
 
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """(B, T, C), (B, C), (B, C) -> (B, T, C)"""
+    """Every channel of every token, scaled and shifted as its image asks.  (B, T, C), (B, C), (B, C) -> (B, T, C)"""
     return x * (1 + scale[:, None]) + shift[:, None]
 
 
@@ -50,10 +50,10 @@ class DiTBlock(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def attend(self, x: Tensor) -> Tensor:                        # (B, T, C)
-        B, T, C = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)           # 3 x (B, n_head, T, D)
-        return self.proj(attention(q, k, v).transpose(1, 2).reshape(B, T, C))
+    def attend(self, x: Tensor) -> Tensor:
+        """Multi-head attention of lesson 51, without a mask.  (B, T, C) -> (B, T, C)"""
+        q, k, v = split_heads(self.qkv(x), self.n_head)           # 3 x (B, n_head, T, C/n_head)
+        return self.proj(attention(q, k, v).transpose(1, 2).flatten(2))                       # (B, T, C)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         scale1, shift1, gate1, scale2, shift2, gate2 = self.modulation(emb).chunk(6, dim=1)   # 6 x (B, C)
@@ -70,8 +70,8 @@ class DiT(nn.Module):
         super().__init__()
         if 28 % config.patch:
             raise ValueError(f"patch={config.patch} must divide the image size 28")
-        if config.n_embd % config.n_head or config.n_embd % 2:
-            raise ValueError(f"n_head={config.n_head} and 2 must divide n_embd={config.n_embd}")
+        if config.n_embd % config.n_head:
+            raise ValueError(f"n_head={config.n_head} must divide n_embd={config.n_embd}")
         self.config, c, n = config, config.n_embd, config.patch**2
         self.embed = TimeAndLabel(config.n_class, c)
         self.enter = nn.Linear(n, c)

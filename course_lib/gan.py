@@ -7,9 +7,6 @@ The game knows no network: any  generator(z, *y) -> x  and  discriminator(x, *y)
 positive for "real"; the probability D(x) is its sigmoid. The networks that draw digits are in dcgan.py.
 """
 
-import itertools
-import math
-import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -17,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm.auto import tqdm
 
-from course_lib.train import History, learning_rate
+from course_lib.train import Endless, History, check_settings, learning_rate, progress_bar
 
 # ----------------------------------------------------------------------------------------------------------- the losses
 
@@ -95,17 +91,18 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
     of "real" before the discriminator's step. Raises ValueError for impossible settings and FloatingPointError, naming
     the step, when a loss is no longer finite.
     """
-    _check(steps, n_latent, ema, decay, eval_every, penalty_every)
+    check_settings(ema, decay, steps=steps, n_latent=n_latent, eval_every=eval_every, penalty_every=penalty_every)
     device = next(generator.parameters()).device
     d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=betas, fused=True)
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=lr, betas=betas, fused=True)
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None   # buffers are copied
     use_bf16 = device.type == "cuda" if autocast is None else autocast
-    history, start, batches = History(), time.perf_counter(), _endless(loader)
-    quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    history, start, batches = History(), time.perf_counter(), Endless(loader)
+    remedy = f"Lower lr={lr:g}, or add a penalty such as r1_penalty"
     generator.train()
     discriminator.train()
-    for step in tqdm(range(steps), desc=label or "the game", leave=False, disable=quiet):
+    bar = progress_bar(steps, label or "the game", progress)
+    for step in range(steps):
         for group in d_optimizer.param_groups + g_optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, lr, decay=decay)
         real, *y = (t.to(device) for t in next(batches))                                        # (B, ...), maybe (B,)
@@ -135,55 +132,18 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
         if average is not None:
             average.update_parameters(generator)
         terms |= {"D(real)": real_logits.sigmoid().mean(), "D(fake)": fake_logits.sigmoid().mean()}
-        _record(history, step + 1, steps, terms, lr)
+        history.add([terms], steps, remedy)
+        bar.update()
         if evaluate and (step + 1 == steps or (eval_every and (step + 1) % eval_every == 0)):
-            _evaluate(history, step + 1, evaluate, generator if average is None else average.module)
+            history.evaluate(step + 1, evaluate, generator if average is None else average.module)
             generator.train()
+    bar.close()
     if average is not None:
         generator.load_state_dict(average.module.state_dict())
     generator.eval()
     discriminator.eval()
     history.seconds = time.perf_counter() - start
     return history
-
-
-def _check(steps, n_latent, ema, decay, eval_every, penalty_every) -> None:
-    if steps < 1 or n_latent < 1:
-        raise ValueError(f"steps={steps} and n_latent={n_latent} must be at least 1")
-    if ema is not None and not 0 < ema < 1:
-        raise ValueError(f"ema={ema} must lie between 0 and 1, for example 0.995")
-    if not 0 <= decay <= 1:
-        raise ValueError(f"decay={decay} is the fraction of steps over which lr falls: between 0 and 1")
-    if (eval_every is not None and eval_every < 1) or penalty_every < 1:
-        raise ValueError(f"eval_every={eval_every} and penalty_every={penalty_every} must be at least 1")
-
-
-def _endless(loader: Iterable):
-    for _ in itertools.count():
-        empty = True
-        for batch in loader:
-            empty = False
-            yield batch
-        if empty:
-            raise ValueError("the loader gave no batch: its data set is empty, or smaller than one batch")
-
-
-def _record(history: History, step: int, steps: int, terms: dict[str, Tensor], lr: float) -> None:
-    values = torch.stack([t.detach().float().reshape(()) for t in terms.values()]).tolist()      # wait for it once
-    for name, value in zip(terms, values):
-        if not math.isfinite(value):
-            raise FloatingPointError(f"step {step} of {steps}: the term {name!r} is {value}. Lower lr={lr:g}, or add a "
-                                     f"penalty such as r1_penalty")
-        history.terms.setdefault(name, []).append(value)
-
-
-def _evaluate(history: History, step: int, evaluate, generator: nn.Module) -> None:
-    generator.eval()
-    with torch.no_grad(), torch.random.fork_rng():
-        values = evaluate(generator)
-    history.eval_steps.append(step)
-    for name, value in values.items():
-        history.evals.setdefault(name, []).append(float(value))
 
 
 # -------------------------------------------------------------------------------------------------------- mode collapse

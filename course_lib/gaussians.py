@@ -93,7 +93,7 @@ def spread_out(z: Tensor, k: int, generator: torch.Generator | None = None) -> T
     chosen = torch.randint(len(z), (1,), generator=generator, device=z.device)
     nearest = ((z - z[chosen]) ** 2).sum(1)                                   # (N,)
     for _ in range(k - 1):
-        i = torch.multinomial(nearest.clamp(min=1e-12), 1, generator=generator)
+        i = torch.multinomial(nearest.clamp(min=1e-12), 1, generator=generator)                 # also where all are 0
         chosen = torch.cat([chosen, i])
         nearest = torch.minimum(nearest, ((z - z[i]) ** 2).sum(1))
     return z[chosen]
@@ -119,23 +119,20 @@ def em(z: Tensor, mu: Tensor, steps: int, *, pool: float = 0.0, ridge: float = 1
         history.append(evidence.mean().item())
         if step < steps:
             r = (joint - evidence).exp()                                      # E: r[i, k] = p(k | z_i)
-            n, mu, cov = moments(z, r + 1e-12)                                # M: the weighted averages
+            n, mu, cov = moments(z, r + 1e-12)                                # M: the weighted averages; no n is 0
             weights, cov = n / n.sum(), shrink(cov, n, pool, 0.0) + ridge * eye
     return weights, mu, cov, history
 
 
-# ----------------------------------------------------------------------------------------------------- the two models
+# --------------------------------------------------------------------------------------------------------- the models
 
-class Gaussians(nn.Module):
-    """K Gaussians with weights on the principal axes of images; what both models below share."""
+class PrincipalAxes(nn.Module):
+    """Images <-> their coordinates on n_axis orthonormal axes, once `mean` and `axes` are those of `principal_axes`."""
 
-    def __init__(self, size: int, n_axis: int, K: int):
+    def __init__(self, size: int, n_axis: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(size * size))                # of the images
         self.register_buffer("axes", torch.eye(n_axis, size * size))
-        self.register_buffer("log_weight", torch.full((K,), -math.log(K)))    # log p(k)
-        self.register_buffer("mu", torch.zeros(K, n_axis))
-        self.register_buffer("scale", torch.eye(n_axis).repeat(K, 1, 1))      # Cholesky factors of the covariances
 
     def encode(self, x: Tensor) -> Tensor:
         """Coordinates on the principal axes.  (B, 1, size, size) -> (B, n_axis)"""
@@ -146,9 +143,23 @@ class Gaussians(nn.Module):
         return (x.flatten(1) - self.mean) @ self.axes.T
 
     def decode(self, z: Tensor) -> Tensor:
-        """The image at coordinates z, clamped to [0, 1].  (B, n_axis) -> (B, 1, size, size)"""
+        """The image at coordinates z, clamped to [0, 1], which can only bring it nearer to a real one.
+
+        (B, n_axis) -> (B, 1, size, size)"""
+        if z.ndim != 2 or z.shape[1] != len(self.axes):
+            raise ValueError(f"coordinates have shape (B, {len(self.axes)}), got {tuple(z.shape)}")
         side = math.isqrt(len(self.mean))
         return (self.mean + z @ self.axes).clamp(0, 1).view(-1, 1, side, side)
+
+
+class Gaussians(PrincipalAxes):
+    """K Gaussians with weights on the principal axes of images; what both models below share."""
+
+    def __init__(self, size: int, n_axis: int, K: int):
+        super().__init__(size, n_axis)
+        self.register_buffer("log_weight", torch.full((K,), -math.log(K)))    # log p(k)
+        self.register_buffer("mu", torch.zeros(K, n_axis))
+        self.register_buffer("scale", torch.eye(n_axis).repeat(K, 1, 1))      # Cholesky factors of the covariances
 
     def log_joint(self, x: Tensor) -> Tensor:
         """log p(z, k) in nats, a density over the n_axis coordinates.  (B, 1, size, size) -> (B, K)"""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.transformer import alibi, causal_mask
+from course_lib.transformer import Block, alibi, causal_mask
 
 
 @dataclass
@@ -36,86 +36,25 @@ def fast(**changes) -> GPTConfig:
     return GPTConfig(**settings | changes)
 
 
-class Linear(nn.Linear):
-    """nn.Linear that works in the precision of its input: weights stay float32, and are cast on the fly."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
-
-
-class Attention(nn.Module):
-    """Multi-head attention of lesson 51, with queries, keys and values from one matrix.  (B, T, C) -> (B, T, C)"""
-
-    def __init__(self, c: GPTConfig):
-        super().__init__()
-        self.n_head = c.n_head
-        self.qkv = Linear(c.n_embd, 3 * c.n_embd, bias=c.bias)
-        self.proj = Linear(c.n_embd, c.n_embd, bias=c.bias)
-
-    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of every head.  (B, T, C) -> 3 x (B, n_head, T, C / n_head)"""
-        B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)         # (B, T, 3, n_head, C/n_head)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)                                   # 3 x (B, n_head, T, C/n_head)
-        return q, k, v
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """mask: added to the scores, (1 or n_head, T, T), -inf where nobody may look."""
-        q, k, v = self.heads(x)
-        if x.dtype == torch.float32:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        else:                                                                  # PyTorch's is slow in bfloat16 on a CPU
-            scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)        # (B, n_head, T, T)
-            y = (scores + mask).softmax(-1) @ v
-        return self.proj(y.transpose(1, 2).flatten(2))                         # (B, T, C)
-
-
-class MLP(nn.Module):
-    """Two linear layers with a GELU between, on each token alone.  (B, T, C) -> (B, T, C)"""
-
-    def __init__(self, c: GPTConfig):
-        super().__init__()
-        self.fc = Linear(c.n_embd, 4 * c.n_embd, bias=c.bias)
-        self.proj = Linear(4 * c.n_embd, c.n_embd, bias=c.bias)
-        self.gelu = c.gelu
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(F.gelu(self.fc(x), approximate=self.gelu))
-
-
-class Block(nn.Module):
-    """x + attention, then x + MLP, each after a layer norm.  (B, T, C) -> (B, T, C)"""
-
-    def __init__(self, c: GPTConfig):
-        super().__init__()
-        self.norm1, self.attn = nn.LayerNorm(c.n_embd, elementwise_affine=c.affine), Attention(c)
-        self.norm2, self.mlp = nn.LayerNorm(c.n_embd, elementwise_affine=c.affine), MLP(c)
-        self.dropout = nn.Dropout(c.dropout)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.dropout(self.attn(self.norm1(x), mask))
-        return x + self.dropout(self.mlp(self.norm2(x)))
-
-
 class GPT(nn.Module):
     """The model.  idx (B, T) int64 -> logits (B, T, vocab_size) float32; row t predicts token t + 1.
 
+    Its blocks are those of lesson 51, `transformer.Block`.
     forward(idx, dtype=torch.bfloat16) keeps the residual stream, and with it all layers, in that precision.
     """
 
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config, c = config, config
-        if c.n_head < 1 or c.n_embd % c.n_head:
-            raise ValueError(f"n_head={c.n_head} must divide n_embd={c.n_embd}")
         if c.positions not in ("learned", "alibi"):
             raise ValueError(f"unknown positions {c.positions!r}: choose learned or alibi")
         self.tok_emb = nn.Embedding(c.vocab_size, c.n_embd)
         self.pos_emb = nn.Embedding(c.block_size, c.n_embd) if c.positions == "learned" else None
         self.dropout = nn.Dropout(c.dropout)
-        self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
+        self.blocks = nn.ModuleList(Block(c.n_embd, c.n_head, c.dropout, c.bias, c.affine, c.gelu)
+                                    for _ in range(c.n_layer))
         self.norm = nn.LayerNorm(c.n_embd, elementwise_affine=c.affine)
-        self.head = None if c.tied else Linear(c.n_embd, c.vocab_size, bias=False)
+        self.head = None if c.tied else nn.Linear(c.n_embd, c.vocab_size, bias=False)
         may_look = causal_mask(c.block_size)
         mask = alibi(c.n_head, c.block_size) if c.positions == "alibi" else torch.zeros(1, *may_look.shape)
         self.register_buffer("mask", mask.masked_fill(~may_look, -math.inf), persistent=False)
@@ -188,7 +127,7 @@ def _first_seen(length: int, first: int, block_size: int) -> int:
 
     When the block is full it forgets the older half. (To forget one token at each step would move every learned
     position, and nothing that is kept in a cache would hold any longer.)"""
-    return length - block_size // 2 if length - first > block_size else first
+    return length - (block_size + 1) // 2 if length - first > block_size else first
 
 
 @torch.inference_mode()
@@ -251,10 +190,10 @@ class Cache:
                         for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc, block.mlp.proj)]
                        for block in model.blocks]
         self.table = (model.tok_emb if model.head is None else model.head).weight.T.contiguous()
-        self.penalty = None                                                    # (n_head, 1, n) at distance n - 1 ... 0
-        if c.positions == "alibi":
-            slope = model.mask[:, 1:2, :1]                                     # at distance 1
-            self.penalty = slope * torch.arange(n - 1, -1, -1, device=p.device)
+        self.slope = self.penalty = None                                       # (n_head, 1, 1) at distance 1, and
+        if c.positions == "alibi":                                             # (n_head, 1, n) at distance n - 1 ... 0
+            self.slope = alibi(c.n_head, 2, p.device)[:, 1:, :1].to(p)
+            self.penalty = self.slope * torch.arange(n - 1, -1, -1, device=p.device)
 
     def read(self, idx: Tensor, at: int, first: list[int], rows: slice = slice(None)) -> Tensor:
         """Take in tokens idx (B, T) that stand in columns at, at + 1, ... of these rows, of which row i sees nothing
@@ -288,8 +227,8 @@ class Cache:
         begin = _column(first, x)[:, :, None]                                  # (B, 1, 1)
         hidden = (key > query) | ((key < begin) & (key < query))               # (B, T, end - start); a place before its
         mask = x.new_zeros(1)                                                  # text sees itself: no row is empty
-        if self.penalty is not None:
-            mask = self.model.mask[:, 1:2, :1] * (query - key)                 # (n_head, T, end - start)
+        if self.slope is not None:
+            mask = self.slope * (query - key)                                  # (n_head, T, end - start)
         return torch.where(hidden[:, None], -math.inf, mask)
 
 

@@ -29,9 +29,11 @@ class Leaderboard:
     rows: list[dict]
 
     def cells(self) -> list[list[str]]:
+        """The text of each row, a string for each of COLUMNS."""
         return [_cells(row) for row in self.rows]
 
     def notes(self) -> list[str]:
+        """What stands below the table: the meaning of its marks, and who was measured by another judge."""
         marks = [f"{mark} {role}: {about}" for role, mark, about in
                  [("ceiling", MARKS["ceiling"], "real training digits"),
                   ("floor", MARKS["floor"], "random pixels")] if any(r.get("role") == role for r in self.rows)]

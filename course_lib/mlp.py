@@ -4,8 +4,9 @@ Both return logits (B, n_class); `softmax` makes probabilities of them, and `cro
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
+
+from course_lib.classify import check_labels
 
 
 def softmax(logits: Tensor) -> Tensor:
@@ -24,18 +25,11 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """-log softmax(logits)[y]: how surprised the model is by the true class, in nats per example.  (B, K), (B,) -> (B,)
 
     Its gradient with respect to the logits is softmax(logits) - onehot(y) (Bishop, 2006, eq. 4.109). The average over
-    the batch is left to the caller.  Raises ValueError for a wrong shape or dtype, and on the CPU for a label outside
-    0 ... K-1 (on a GPU that check would wait for the device at every step).
+    the batch is left to the caller.  Raises ValueError for a wrong shape or dtype, and as `check_labels` does.
     """
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(f"logits are floating-point numbers, shape (B, K); got {logits.dtype} {tuple(logits.shape)}")
-    if y.shape != logits.shape[:1] or y.dtype != torch.int64:
-        raise ValueError(f"{len(logits)} rows of logits need labels of shape ({len(logits)},) and dtype torch.int64; "
-                         f"got {y.dtype} {tuple(y.shape)}")
-    K = logits.shape[1]
-    if y.device.type == "cpu" and ((y < 0) | (y >= K)).any():
-        raise ValueError(f"labels from {y.min().item()} to {y.max().item()} do not fit {K} classes: they are numbered "
-                         f"0 to {K - 1}")
+    check_labels(y, *logits.shape)
     highest = logits.max(dim=1, keepdim=True).values.detach()     # (B, 1) any constant would do: it cancels
     logits = logits - highest                                     # (B, K) all <= 0, so that exp cannot overflow
     log_sum = logits.exp().sum(dim=1).log()                       # (B,) log of the softmax's denominator

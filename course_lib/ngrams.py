@@ -46,7 +46,7 @@ class NGram:
         for k, table in enumerate(self.tables):
             if len(text) > k:                                                  # the first k bytes have a shorter past
                 grams = _numbers(text, k + 1)                                  # (N - k,)
-                p[k:] = _interpolate(table, grams >> 8 & (1 << 56) - 1, grams, p[k:])
+                p[k:] = _interpolate(table, _contexts(grams), grams, p[k:])
         return p
 
     def bits_per_byte(self, text: Tensor) -> float:
@@ -73,18 +73,23 @@ class NGram:
 
 
 def _numbers(text: Tensor, k: int) -> Tensor:
-    """Every k bytes in a row as one number, first byte most significant; `>> 8` leaves all but the last.
+    """Every k bytes in a row as one number, first byte most significant.  (N,) -> (N - k + 1,)
 
-    (N,) -> (N - k + 1,).  Eight bytes may come out negative: still one number for each."""
+    Eight bytes may come out negative: still one number for each."""
     number = torch.zeros(len(text) - k + 1, dtype=torch.long)
     for i in range(k):
         number = number * 256 + text[i:len(text) - k + 1 + i]
     return number
 
 
+def _contexts(grams: Tensor) -> Tensor:
+    """All bytes but the last. `>>` fills a negative number with ones from the left, which the mask takes away again."""
+    return grams >> 8 & (1 << 56) - 1
+
+
 def _count(text: Tensor, k: int) -> Counts:
     grams, count = _numbers(text, k + 1).unique(return_counts=True)
-    contexts, which, kinds = (grams >> 8 & (1 << 56) - 1).unique(return_inverse=True, return_counts=True)
+    contexts, which, kinds = _contexts(grams).unique(return_inverse=True, return_counts=True)
     total = torch.zeros_like(kinds).scatter_add(0, which, count)
     return Counts(contexts, total, kinds, grams, count)
 

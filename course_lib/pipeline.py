@@ -44,15 +44,20 @@ class Pipeline(nn.Module):
         """n images -> (n, 1, 28, 28).  y: the labels, one for all or (n,); None for the unconditional model.
 
         guidance, steps: those of the configuration, if None. The noise that is added on the way (eta > 0) depends on
-        batch_size.  Raises ValueError for n < 1, and for labels where the
-        network has none."""
+        batch_size.  Raises ValueError for n < 1 and for labels that the network does not know."""
         if n < 1:
             raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
-        device, c = next(self.parameters()).device, self.config
+        device, c, K = next(self.parameters()).device, self.config, self.network.config.n_class
+        if y is not None:
+            y = torch.as_tensor(y, device=device).expand(n)
+            if not K:
+                raise ValueError("this network was trained with no labels and cannot be asked for a class: leave y out")
+            if y.is_floating_point() or y.is_cpu and (y.min() < 0 or y.max() >= K):
+                raise ValueError(f"y must hold whole numbers from 0 to {K - 1}, got {y}")
         x = torch.randn(n, 1, 28, 28, generator=generator, device=device)
-        y = None if y is None else torch.as_tensor(y, device=device).expand(n)
-        parts = [self._draw(x[i], None if y is None else y[i], c.guidance if guidance is None else guidance,
-                            steps or c.steps, generator) for i in torch.arange(n).split(batch_size)]
+        guidance, steps = c.guidance if guidance is None else guidance, c.steps if steps is None else steps
+        parts = [self._draw(x[i], None if y is None else y[i], guidance, steps, generator)
+                 for i in torch.arange(n).split(batch_size)]
         return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
     def _draw(self, x: Tensor, y: Tensor | None, guidance: float, steps: int, generator) -> Tensor:

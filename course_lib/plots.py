@@ -52,7 +52,7 @@ def grid(images: Tensor, n_col: int = 10, ax=None, title: str | None = None):
     return ax
 
 
-def strip(rows: dict[str, Tensor], title: str | None = None):
+def strip(rows: dict[str, Tensor]):
     """Rows of images with a name at the left of each: {name: (n, C, h, w)} with the same n; returns the axes."""
     sizes = {name: tuple(x.shape) for name, x in rows.items()}
     if not rows or len(set(sizes.values())) > 1:
@@ -60,13 +60,11 @@ def strip(rows: dict[str, Tensor], title: str | None = None):
     n, _, h, w = next(iter(rows.values())).shape
     picture = tile(torch.cat([x.detach().cpu() for x in rows.values()]), n_col=n)
     scale = min(5.4 / picture.shape[1], 0.6 / w)
-    _, ax = plt.subplots(figsize=(picture.shape[1] * scale + 1, picture.shape[0] * scale + (0.3 if title else 0)))
+    _, ax = plt.subplots(figsize=(picture.shape[1] * scale + 1, picture.shape[0] * scale))
     ax.imshow(picture.numpy(), vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[i * (h + 2) + h / 2 for i in range(len(rows))], yticklabels=list(rows))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    if title:
-        ax.set_title(title)
     return ax
 
 

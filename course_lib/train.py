@@ -37,6 +37,33 @@ class History:
     def __len__(self) -> int:
         return len(next(iter(self.terms.values()), []))
 
+    def add(self, rows: list[dict[str, Tensor]], steps: int, remedy: str) -> None:
+        """Append the terms of some steps in a row; one wait for the device for all of them.
+
+        Raises FloatingPointError, which ends in `remedy`, for a term that is not finite: step and term are named."""
+        values = [v.detach().float().reshape(()) for terms in rows for v in terms.values()]
+        for row in torch.stack(values).view(len(rows), -1).tolist() if rows else ():
+            terms = dict(zip(rows[0], row))
+            for name, value in terms.items():
+                if not math.isfinite(value):
+                    raise FloatingPointError(f"step {len(self) + 1} of {steps}: the term {name!r} is {value}. {remedy}")
+            for name, value in terms.items():
+                self.terms.setdefault(name, []).append(value)
+
+    def evaluate(self, step: int, measure: Callable[[nn.Module], dict[str, float]], model: nn.Module) -> None:
+        """Record `measure(model)`, in eval mode, after so many steps. It leaves no trace in the training: the random
+        numbers go on as if nothing had happened.  Raises ValueError for a name that is one of the loss's terms."""
+        rng = _rng()
+        model.eval()
+        with torch.no_grad():
+            values = measure(model)
+        _set_rng(rng)
+        self.eval_steps.append(step)
+        for name, value in values.items():
+            if name in self.terms:
+                raise ValueError(f"the loss records {name!r} already: let evaluate call it 'test {name}'")
+            self.evals.setdefault(name, []).append(float(value))
+
     def plot(self, *names: str, ax=None):
         """Draw the named terms (all of them, if none is named) over the steps; returns the matplotlib axes."""
         from course_lib.plots import curves  # training itself needs no matplotlib
@@ -80,7 +107,7 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     Raises ValueError for impossible settings and FloatingPointError, naming the step and the term, when a loss is no
     longer finite.
     """
-    _check(steps, ema, decay, eval_every, save_every)
+    check_settings(ema, decay, steps=steps, eval_every=eval_every, save_every=save_every)
     device = next(model.parameters()).device
     if optimizer is None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
@@ -93,28 +120,17 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     settings = dict(steps=steps, lr=peaks, betas=list(betas), weight_decay=weight_decay, warmup=warmup, decay=decay,
                     clip=clip, ema=ema)
     done, place = _load_state(resume, settings, model, average, optimizer, history, device)
-    batches = _Endless(loader, place)
+    batches = Endless(loader, place)
     if place:
         _set_rng(place["rng"])                     # as it was after the last finished step
     unread: list[dict[str, Tensor]] = []           # terms of recent steps, still on the device
     start, before, saved = time.perf_counter(), history.seconds, done
-    quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")   # tqdm's notebook bar ignores it
-    bar = tqdm(total=steps, initial=done, desc=label or "training", leave=False, disable=quiet)
+    bar = progress_bar(steps, label or "training", progress, done)
+    remedy = f"Lower lr={peaks[0]:g}, clip the gradient, or look for a log(0) or a division by 0 in the loss"
 
-    def read_terms() -> None:                      # one wait for the device instead of one per step
-        if unread:
-            values = [v.detach().float().reshape(()) for terms in unread for v in terms.values()]
-            rows = torch.stack(values).view(len(unread), -1).tolist()
-            first, names = done - len(unread) + 1, list(unread[0])
-            for i, row in enumerate(rows):
-                for name, value in zip(names, row):
-                    if not math.isfinite(value):
-                        raise FloatingPointError(
-                            f"step {first + i} of {steps}: the term {name!r} is {value}. Lower lr={peaks[0]:g}, clip "
-                            f"the gradient, or look for a log(0) or a division by 0 in the loss")
-                for name, value in zip(names, row):
-                    history.terms.setdefault(name, []).append(value)
-            unread.clear()
+    def read_terms() -> None:
+        history.add(unread, steps, remedy)
+        unread.clear()
         history.seconds = before + time.perf_counter() - start
 
     try:
@@ -140,7 +156,7 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
             bar.update()
             if evaluate and (done == steps or (eval_every and done % eval_every == 0)):
                 read_terms()
-                _record(history, done, evaluate, model if average is None else average.module)
+                history.evaluate(done, evaluate, model if average is None else average.module)
                 model.train()
             if resume and done < steps and done % save_every == 0:
                 read_terms()
@@ -161,15 +177,21 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     return history
 
 
-def _check(steps, ema, decay, eval_every, save_every) -> None:
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
+def check_settings(ema: float | None, decay: float, **counts: int | None) -> None:
+    """Raise ValueError for what no training can be told: a count below 1, an average that forgets all or nothing."""
+    for name, n in counts.items():
+        if n is not None and n < 1:
+            raise ValueError(f"{name}={n} must be at least 1")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema={ema} must lie between 0 and 1, for example 0.995")
     if not 0 <= decay <= 1:
         raise ValueError(f"decay={decay} is the fraction of steps over which lr falls: between 0 and 1")
-    if (eval_every is not None and eval_every < 1) or save_every < 1:
-        raise ValueError(f"eval_every={eval_every} and save_every={save_every} must be at least 1")
+
+
+def progress_bar(steps: int, label: str, progress: bool = True, done: int = 0) -> tqdm:
+    """A bar that disappears at the end; none where `progress` or the environment variable TQDM_DISABLE says so."""
+    quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")   # tqdm's notebook bar ignores it
+    return tqdm(total=steps, initial=done, desc=label, leave=False, disable=quiet)
 
 
 def _ema_update(ema: float):
@@ -181,21 +203,7 @@ def _ema_update(ema: float):
     return update
 
 
-def _record(history: History, step: int, evaluate, model: nn.Module) -> None:
-    """Evaluate without leaving a trace: the random numbers of the training go on as if nothing had happened."""
-    rng = _rng()
-    model.eval()
-    with torch.no_grad():
-        values = evaluate(model)
-    _set_rng(rng)
-    history.eval_steps.append(step)
-    for name, value in values.items():
-        if name in history.terms:
-            raise ValueError(f"the loss records {name!r} already: let evaluate call it 'test {name}'")
-        history.evals.setdefault(name, []).append(float(value))
-
-
-class _Endless:
+class Endless:
     """Batches without end, and the place in them as plain data, so that a run can go on from the same batch."""
 
     def __init__(self, loader: Iterable, place: dict | None = None):
@@ -248,7 +256,7 @@ def _set_rng(state: dict[str, Tensor], generator: torch.Generator | None = None)
             torch.cuda.set_rng_state(s, int(name.removeprefix("cuda")))
 
 
-def _save_state(path, settings, done, batches: _Endless, model, average, optimizer, history) -> None:
+def _save_state(path, settings, done, batches: Endless, model, average, optimizer, history) -> None:
     """Everything that a run needs to go on, as safetensors: nothing in the file can execute when it is read."""
     tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
     if average is not None:

@@ -1,7 +1,6 @@
 """Transformers (Vaswani et al., 2017): every token looks at the others and takes a weighted average of what it finds.
 `attention` is that average; `Block` is multi-head attention plus an MLP; `Transformer` is embedding, blocks, logits."""
 
-import difflib
 import math
 from dataclasses import dataclass
 
@@ -22,7 +21,6 @@ class TransformerConfig:
     causal: bool = True                        # may a token look only at itself and what came before?
     positions: str = "learned"                 # one of POSITIONS
     dropout: float = 0.0                       # on the embedding and on what each branch adds, in training only
-    bias: bool = True                          # in the linear layers and norms of the blocks
 
 
 # ------------------------------------------------------------------------------------------------------- attention
@@ -95,6 +93,19 @@ def alibi(n_head: int, T: int, device: torch.device | str | None = None) -> Tens
 
 # --------------------------------------------------------------------------------------------------------- modules
 
+class Linear(nn.Linear):
+    """nn.Linear that works in the precision of its input: weights stay float32, and are cast on the fly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+
+def split_heads(qkv: Tensor, n_head: int) -> Tensor:
+    """Queries, keys and values of every head, from one product.  (B, T, 3C) -> (3, B, n_head, T, C / n_head)"""
+    B, T, _ = qkv.shape
+    return qkv.view(B, T, 3, n_head, -1).permute(2, 0, 3, 1, 4)
+
+
 class MultiHeadAttention(nn.Module):
     """n_head attentions side by side, each on its own n_embd / n_head numbers.  (B, T, C) -> (B, T, C)
 
@@ -107,16 +118,13 @@ class MultiHeadAttention(nn.Module):
         if n_head < 1 or n_embd % n_head:
             raise ValueError(f"n_head={n_head} must divide n_embd={n_embd}")
         self.n_head = n_head
-        self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias)
-        self.proj = nn.Linear(n_embd, n_embd, bias=bias)
+        self.qkv = Linear(n_embd, 3 * n_embd, bias=bias)
+        self.proj = Linear(n_embd, n_embd, bias=bias)
 
-    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of every head.  (B, T, C) -> 3 x (B, n_head, T, C / n_head)"""
+    def heads(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of every head.  (B, T, C) -> (3, B, n_head, T, C / n_head)"""
         _check_sequence(x, self.proj.in_features)
-        B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)         # (B, T, 3, n_head, C/n_head)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)                                   # 3 x (B, n_head, T, C/n_head)
-        return q, k, v
+        return split_heads(self.qkv(x), self.n_head)
 
     def merge(self, y: Tensor) -> Tensor:
         """What the heads found, side by side, and projected.  (B, n_head, T, C / n_head) -> (B, T, C)"""
@@ -124,31 +132,38 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:        # (B, T, C)
         q, k, v = self.heads(x)                                                # 3 x (B, n_head, T, C/n_head)
-        return self.merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))     # == attention(q, k, v, mask)
+        written_out = q.is_cpu and q.dtype == torch.bfloat16                   # where PyTorch's takes twice as long
+        attend = attention if written_out else F.scaled_dot_product_attention  # two ways to the same y
+        return self.merge(attend(q, k, v, mask))                               # (B, T, C)
 
 
 class FeedForward(nn.Module):
     """Two linear layers with a GELU between, on each token alone.  (B, T, C) -> (B, T, C)"""
 
-    def __init__(self, n_embd: int, bias: bool = True):
+    def __init__(self, n_embd: int, bias: bool = True, gelu: str = "none"):
         super().__init__()
-        self.fc = nn.Linear(n_embd, 4 * n_embd, bias=bias)
-        self.proj = nn.Linear(4 * n_embd, n_embd, bias=bias)
+        self.fc = Linear(n_embd, 4 * n_embd, bias=bias)
+        self.proj = Linear(4 * n_embd, n_embd, bias=bias)
+        self.gelu = gelu                                                       # "none" is exact, "tanh" nearly
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(F.gelu(self.fc(x)))
+        return self.proj(F.gelu(self.fc(x), approximate=self.gelu))
 
 
 class Block(nn.Module):
     """Tokens talk to each other (attention), then each thinks alone (MLP); both are added to what was there.
 
     Layer norm stands before each branch (pre-norm; Xiong et al., 2020).  (B, T, C) -> (B, T, C)
+    bias: have the linear layers one?  affine: has a norm a weight and a bias?  gelu: "none" (exact) or "tanh".
     """
 
-    def __init__(self, n_embd: int, n_head: int, dropout: float = 0.0, bias: bool = True):
+    def __init__(self, n_embd: int, n_head: int, dropout: float = 0.0, bias: bool = True, affine: bool = True,
+                 gelu: str = "none"):
         super().__init__()
-        self.norm1, self.attn = nn.LayerNorm(n_embd, bias=bias), MultiHeadAttention(n_embd, n_head, bias)
-        self.norm2, self.mlp = nn.LayerNorm(n_embd, bias=bias), FeedForward(n_embd, bias)
+        self.norm1 = nn.LayerNorm(n_embd, elementwise_affine=affine)
+        self.attn = MultiHeadAttention(n_embd, n_head, bias)
+        self.norm2 = nn.LayerNorm(n_embd, elementwise_affine=affine)
+        self.mlp = FeedForward(n_embd, bias, gelu)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:        # (B, T, C)
@@ -175,8 +190,8 @@ class Transformer(nn.Module):
             self.register_buffer("positions", positions, persistent=False)
         self.register_buffer("mask", mask, persistent=False)
         self.dropout = nn.Dropout(c.dropout)
-        self.blocks = nn.ModuleList(Block(c.n_embd, c.n_head, c.dropout, c.bias) for _ in range(c.n_layer))
-        self.norm = nn.LayerNorm(c.n_embd, bias=c.bias)
+        self.blocks = nn.ModuleList(Block(c.n_embd, c.n_head, c.dropout) for _ in range(c.n_layer))
+        self.norm = nn.LayerNorm(c.n_embd)
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
         initialise(self)
 
@@ -234,9 +249,7 @@ def _check_sequence(x: Tensor, C: int) -> None:
 def _positions_and_mask(c: TransformerConfig) -> tuple[Tensor, Tensor]:
     """(block_size, n_embd), and (1 or n_head, block_size, block_size)"""
     if c.positions not in POSITIONS:
-        near = difflib.get_close_matches(str(c.positions), POSITIONS, n=1, cutoff=0.3)
-        raise ValueError(f"unknown positions {c.positions!r}: " +
-                         (f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(POSITIONS)}"))
+        raise ValueError(f"unknown positions {c.positions!r}: choose one of {', '.join(POSITIONS)}")
     if min(c.vocab_size, c.block_size) < 1 or c.n_layer < 0:
         raise ValueError(f"vocab_size={c.vocab_size} and block_size={c.block_size} must be at least 1, and "
                          f"n_layer={c.n_layer} at least 0")

@@ -32,6 +32,8 @@ class TimeAndLabel(nn.Module):
 
     def __init__(self, n_class: int, n_embd: int):
         super().__init__()
+        if n_embd % 2:
+            raise ValueError(f"n_embd={n_embd} must be even: each frequency of the time has a sine and a cosine")
         self.n_class, self.n_embd = n_class, n_embd
         self.mlp = nn.Sequential(nn.Linear(n_embd, n_embd), nn.SiLU(), nn.Linear(n_embd, n_embd))
         self.label = nn.Embedding(n_class + 1, n_embd) if n_class else None    # the last one is "no label"

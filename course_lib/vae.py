@@ -167,8 +167,9 @@ class MixtureVAE(VAE):
         """
         if not 1 <= n_gaussian <= len(x):
             raise ValueError(f"n_gaussian={n_gaussian} must be between 1 and the number of images, {len(x)}")
-        model = cls(MixtureVAEConfig(**asdict(vae.config), n_gaussian=n_gaussian)).to(x.device)
-        model.load_state_dict(vae.state_dict(), strict=False)     # all but the new prior
+        model = cls(MixtureVAEConfig(**asdict(vae.config) | {"n_gaussian": n_gaussian})).to(x.device)
+        model.encoder.load_state_dict(vae.encoder.state_dict())   # all but the prior, which may be another mixture
+        model.decoder.load_state_dict(vae.decoder.state_dict())
         mu, logvar = (torch.cat(part).cpu().double() for part in zip(*(vae.encode(b) for b in x.split(500))))
         z = reparameterize(mu, logvar, generator)                 # (N, n_latent) float64
         weight, mu, cov, _ = em(z, spread_out(z, n_gaussian, generator), steps, pool=pool)

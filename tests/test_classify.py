@@ -27,13 +27,6 @@ def test_loss_and_accuracy_by_hand():
     assert set(out) == {"loss", "accuracy"}
 
 
-def test_label_smoothing_is_cross_entropy_with_softened_targets():
-    logits, y = torch.randn(5, 4, generator=seeded(0)), torch.tensor([0, 3, 1, 1, 2])
-    target = 0.9 * F.one_hot(y, 4) + 0.1 / 4
-    expected = -(target * logits.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(classifier_loss(same, logits, y, label_smoothing=0.1)["loss"], expected)
-
-
 def test_the_gradient_is_probability_minus_one_hot():
     logits = LOGITS.clone().requires_grad_()
     classifier_loss(same, logits, LABELS)["loss"].backward()
@@ -97,5 +90,5 @@ def test_nothing_to_predict_is_an_error():
 def test_nothing_is_born_on_the_wrong_device(n):
     with FakeTensorMode(), torch.device("cuda"):
         model, x, y = nn.Linear(4, 3), torch.rand(n, 4), torch.zeros(n, dtype=torch.int64)
-        assert all(v.device.type == "cuda" for v in classifier_loss(model, x, y, label_smoothing=0.1).values())
+        assert all(v.device.type == "cuda" for v in classifier_loss(model, x, y).values())
         assert predict(model, x, batch_size=2).device.type == "cuda"

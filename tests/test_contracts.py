@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import inspect
 import io
+import math
 import pkgutil
 import struct
 import sys
@@ -309,12 +310,6 @@ def a_gpt(**config):
         vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8) | config)).eval())
 
 
-def gpt_part(part, x):
-    """A part of a GPT applied to x (n, T, 8), with its mask where it takes one."""
-    model = a_gpt()
-    return part(model.blocks[0])(x, model.mask[:, :x.shape[1], :x.shape[1]])
-
-
 def read_with_a_cache(n):
     model = a_gpt(positions="alibi")
     with torch.no_grad():
@@ -394,10 +389,6 @@ REGISTRY = {
     "autoencoder.PCA.fit": Entry(
         lambda n: autoencoder.PCA.fit(images(n + 1), n).axes, (N, 784),
         lambda: autoencoder.PCA.fit(images(3), 4), "n_axis=4", cpu_only=READS),
-    "autoencoder.PCA.encode": Entry(
-        lambda n: pca().encode(images(n)), (N, 3), lambda: pca().encode(torch.rand(3, 784)), "(3, 784)"),
-    "autoencoder.PCA.decode": Entry(
-        lambda n: pca().decode(randn(n, 3)), (N, 1, 28, 28), lambda: pca().decode(torch.rand(3, 4)), "(3, 4)"),
     "autoencoder.PCA.forward": Entry(
         lambda n: pca()(images(n)), (N, 1, 28, 28), lambda: pca()(torch.rand(3, 1, 8, 8)), "(3, 1, 8, 8)"),
     "autoencoder.PCA.sample": Entry(
@@ -407,7 +398,7 @@ REGISTRY = {
     "baselines.NoiseConfig": Entry(lambda n: baselines.NoiseConfig(), harmless=CONFIG),
     "baselines.TrainingDigits": Entry(
         lambda n: baselines.TrainingDigits(baselines.TrainingDigitsConfig()),
-        bad=lambda: baselines.TrainingDigits(baselines.TrainingDigitsConfig("digit")), words="did you mean 'digits'",
+        bad=lambda: baselines.TrainingDigits(baselines.TrainingDigitsConfig("digit")), words="'digit'",
         cpu_only="reads a file, which is on the CPU until the model is moved"),
     "baselines.TrainingDigits.sample": Entry(
         lambda n: baselines.TrainingDigits(baselines.TrainingDigitsConfig()).sample(n, y=labels(n)), (N, 1, 28, 28),
@@ -475,7 +466,7 @@ REGISTRY = {
         lambda n: data.Images(data.Split(images(n), labels(n)), data.Split(images(n), labels(n)), ("0",)).test.y, (N,),
         harmless="a plain record"),
     "data.load": Entry(
-        lambda n: data.load("digits").test.x[:n], (N, 1, 28, 28), lambda: data.load("digit"), "did you mean 'digits'",
+        lambda n: data.load("digits").test.x[:n], (N, 1, 28, 28), lambda: data.load("digit"), "'digit'",
         cpu_only="reads a file"),
     "data.Batches": Entry(
         lambda n: next(iter(data.Batches(images(2 * n), labels(2 * n), batch_size=n)))[0], (N, 1, 28, 28),
@@ -506,7 +497,7 @@ REGISTRY = {
         lambda n: exactly(texts.decode(texts.encode("ß" * n)), "ß" * n), None,
         lambda: texts.decode(letters(3)), "(3, 6)", cpu_only="returns a string"),
     "data.text.load_text": Entry(
-        lambda n: texts.load_text("docs").test[:n], (N,), lambda: texts.load_text("dogs"), "did you mean 'docs'",
+        lambda n: texts.load_text("docs").test[:n], (N,), lambda: texts.load_text("dogs"), "'dogs'",
         cpu_only="reads Python's own files"),
     "data.text.Windows": Entry(
         lambda n: next(iter(texts.Windows(torch.arange(20, device=WHERE), n, 5)))[0], (N, 6),
@@ -522,28 +513,13 @@ REGISTRY = {
         lambda: toys.ring().sample_labelled(-1), "n=-1"),
     "data.toys.Gaussians.log_prob": Entry(
         lambda n: toys.ring().log_prob(points(n)), (N,), lambda: toys.ring().log_prob(torch.zeros(2)), "(2,)"),
-    "data.toys.Squares": Entry(
-        lambda n: toys.Squares(points(n), 1.0), None, lambda: toys.Squares(points(3), 0.0), "width 0.0"),
-    "data.toys.Squares.sample": Entry(
-        lambda n: there(lambda: toys.checkerboard().sample(n)), (N, 2), lambda: toys.checkerboard().sample(0), "n=0"),
-    "data.toys.Squares.sample_labelled": Entry(
-        lambda n: there(lambda: toys.checkerboard().sample_labelled(n))[1], (N,),
-        lambda: toys.checkerboard().sample_labelled(2.5), "n=2.5"),
-    "data.toys.Squares.log_prob": Entry(
-        lambda n: toys.checkerboard().log_prob(0 * points(n)), (N,),
-        lambda: toys.checkerboard().log_prob(points(3).long()), "int64"),
     "data.toys.ring": Entry(
         lambda n: there(lambda: toys.ring(n)).means, (N, 2), lambda: toys.ring(0), "n_modes=0"),
     "data.toys.spirals": Entry(
         lambda n: there(lambda: toys.spirals(n, n_bumps=1)).means, (N, 2),
         lambda: toys.spirals(n_bumps=0), "n_bumps=0"),
-    "data.toys.checkerboard": Entry(
-        lambda n: there(lambda: toys.checkerboard(n)).corners, None, lambda: toys.checkerboard(0), "n=0"),
 
     "dcgan.GANConfig": Entry(lambda n: dcgan.GANConfig(), harmless=CONFIG),
-    "dcgan.conv_bn": Entry(
-        lambda n: there(lambda: dcgan.conv_bn(1, 4))(images(n)), (N, 4, 28, 28),
-        harmless="PyTorch's own layers check their sizes"),
     "dcgan.Generator": Entry(lambda n: drawer(), harmless=INHERITED),
     "dcgan.Generator.forward": Entry(
         lambda n: drawer(10)(randn(n, 5), labels(n)), (N, 1, 28, 28),
@@ -682,11 +658,12 @@ REGISTRY = {
     "gaussians.em": Entry(
         lambda n: gaussians.em(randn(20, 3), randn(n, 3), steps=2, ridge=0.1)[1], (N, 3),
         harmless="PyTorch checks the shapes", cpu_only="returns Python numbers"),
+    "gaussians.PrincipalAxes": Entry(lambda n: pca(), harmless=INHERITED),
+    "gaussians.PrincipalAxes.encode": Entry(
+        lambda n: pca().encode(images(n)), (N, 3), lambda: mixture().encode(torch.rand(3, 784)), "(3, 784)"),
+    "gaussians.PrincipalAxes.decode": Entry(
+        lambda n: pca().decode(randn(n, 3)), (N, 1, 28, 28), lambda: mixture().decode(torch.rand(3, 4)), "(3, 4)"),
     "gaussians.Gaussians": Entry(lambda n: there(lambda: gaussians.Gaussians(28, 3, n)).mu, (N, 3), harmless=INHERITED),
-    "gaussians.Gaussians.encode": Entry(
-        lambda n: mixture().encode(images(n)), (N, 3), lambda: mixture().encode(torch.rand(3, 784)), "(3, 784)"),
-    "gaussians.Gaussians.decode": Entry(
-        lambda n: mixture().decode(randn(n, 3)), (N, 1, 28, 28), harmless="PyTorch checks the shapes"),
     "gaussians.Gaussians.log_joint": Entry(
         lambda n: mixture().log_joint(images(n)), (N, 4), lambda: mixture().log_joint(images(3).long()), "int64"),
     "gaussians.Gaussians.draw": Entry(
@@ -722,21 +699,6 @@ REGISTRY = {
 
     "gpt.GPTConfig": Entry(lambda n: gpt.GPTConfig(), harmless=CONFIG),
     "gpt.fast": Entry(lambda n: gpt.fast(n_layer=n), harmless=CONFIG),
-    "gpt.Linear": Entry(lambda n: there(lambda: gpt.Linear(8, 3)), harmless=INHERITED),
-    "gpt.Linear.forward": Entry(
-        lambda n: there(lambda: gpt.Linear(8, 3))(randn(n, 8).bfloat16()), (N, 3),
-        harmless="PyTorch checks the shapes"),
-    "gpt.Attention": Entry(lambda n: a_gpt().blocks[0].attn, harmless="`GPT` checks the sizes"),
-    "gpt.Attention.heads": Entry(
-        lambda n: a_gpt().blocks[0].attn.heads(randn(n, 6, 8))[2], (N, 2, 6, 4), harmless="`GPT` checks the shapes"),
-    "gpt.Attention.forward": Entry(
-        lambda n: gpt_part(lambda b: b.attn, randn(n, 6, 8)), (N, 6, 8), harmless="`GPT` checks the shapes"),
-    "gpt.MLP": Entry(lambda n: a_gpt().blocks[0].mlp, harmless="`GPT` checks the sizes"),
-    "gpt.MLP.forward": Entry(
-        lambda n: a_gpt().blocks[0].mlp(randn(n, 6, 8)), (N, 6, 8), harmless="PyTorch checks the shapes"),
-    "gpt.Block": Entry(lambda n: a_gpt().blocks[0], harmless="`GPT` checks the sizes"),
-    "gpt.Block.forward": Entry(
-        lambda n: gpt_part(lambda b: b, randn(n, 6, 8)), (N, 6, 8), harmless="`GPT` checks the shapes"),
     "gpt.GPT": Entry(lambda n: a_gpt(), None, lambda: a_gpt(positions="alib"), "'alib'"),
     "gpt.GPT.initialise": Entry(lambda n: a_gpt().initialise(), harmless="takes nothing"),
     "gpt.GPT.embed": Entry(
@@ -897,6 +859,21 @@ REGISTRY = {
         lambda n: train.History({"loss": [0.5] * n}).plot(), None,
         lambda: train.History({"loss": [0.5]}).plot("accuracy"), "'accuracy' was not recorded", KeyError,
         cpu_only=DRAWS),
+    "train.History.add": Entry(
+        lambda n: train.History().add([{"loss": randn(())}] * n, n, "?"), None,
+        lambda: train.History().add([{"loss": torch.tensor(math.inf)}], 9, "Lower lr."),
+        "step 1 of 9: the term 'loss' is inf. Lower lr.", FloatingPointError, cpu_only=READS),
+    "train.History.evaluate": Entry(
+        lambda n: train.History().evaluate(n, lambda model: {"accuracy": 0.5}, linear()), None,
+        lambda: train.History({"loss": [0.5]}).evaluate(1, lambda model: {"loss": 0.5}, linear()), "'test loss'"),
+    "train.check_settings": Entry(
+        lambda n: train.check_settings(0.9, 0.5, steps=n), None, lambda: train.check_settings(None, 0.0, every=0),
+        "every=0", cpu_only=NO_TENSOR),
+    "train.progress_bar": Entry(
+        lambda n: train.progress_bar(n, "training").close(), harmless="shows any number", cpu_only=NO_TENSOR),
+    "train.Endless": Entry(
+        lambda n: [next(batches) for batches in [train.Endless([randn(n)])] for _ in range(3)], None,
+        lambda: next(train.Endless([])), "no batch", cpu_only=READS),
     "train.learning_rate": Entry(
         lambda n: exactly(train.learning_rate(0, n, 0.1), 0.1), harmless="`fit` checks the settings"),
     "train.fit": Entry(
@@ -976,6 +953,11 @@ REGISTRY = {
         lambda: transformer.sinusoidal_positions(3, 7), "C=7"),
     "transformer.alibi": Entry(
         lambda n: transformer.alibi(n, 4, WHERE), (N, 4, 4), lambda: transformer.alibi(0, 4), "n_head=0"),
+    "transformer.Linear": Entry(lambda n: there(lambda: transformer.Linear(8, 3)), harmless=INHERITED),
+    "transformer.Linear.forward": Entry(
+        lambda n: there(lambda: transformer.Linear(8, 3))(randn(n, 8).bfloat16()), (N, 3), harmless=SHAPES),
+    "transformer.split_heads": Entry(
+        lambda n: transformer.split_heads(randn(n, 5, 24), 2), (3, N, 2, 5, 4), harmless=SHAPES),
     "transformer.MultiHeadAttention": Entry(
         lambda n: there(lambda: transformer.MultiHeadAttention(8 * n, n)), None,
         lambda: transformer.MultiHeadAttention(8, 3), "n_head=3 must divide n_embd=8"),

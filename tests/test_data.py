@@ -75,11 +75,10 @@ def test_a_split_prints_its_shapes_only(digits):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("digit", "unknown data set 'digit': did you mean 'digits'?"), ("MNIST", "unknown data set 'MNIST'"),
-    ("fashion-mnist", "did you mean 'fashion_mnist'?"), ("cifar", "did you mean 'cifar10'?"),
-    ("zzz", "choose one of digits, mnist, fashion_mnist, cifar10"), (None, "unknown data set None"),
+    ("MNIST", "unknown data set 'MNIST': choose one of digits, mnist, fashion_mnist, cifar10"),
+    (None, "unknown data set None"),
 ])
-def test_an_unknown_name_suggests_the_nearest(name, words):
+def test_an_unknown_name_is_answered_with_the_known_ones(name, words):
     with pytest.raises(ValueError) as error:
         load(name)
     assert words in str(error.value) and "\n" not in str(error.value)

@@ -16,7 +16,7 @@ from wrong_answers import read_all
 
 from authoring import build
 
-EXERCISES = build.exercises(build.ROOT, [])
+EXERCISES = build.jobs(build.ROOT, "exercises", [])
 IDS = [job.text.stem for job in EXERCISES]
 
 
@@ -30,7 +30,7 @@ def kind(cell) -> str:
 
 
 def test_every_exercise_has_its_files_and_a_lesson():
-    lessons = {text.stem for text, _ in build.lessons(build.ROOT, [])}
+    lessons = {job.text.stem for job in build.jobs(build.ROOT, "lessons", [])}
     for tree in ("solutions", "exercises"):
         found = {p.parent.name for p in (build.ROOT / tree).glob("*/*.ipynb") if p.stem == p.parent.name}
         assert found == set(IDS) <= lessons
@@ -241,7 +241,7 @@ def demo(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "authoring/lessons/07_square.py").write_text("# %%\nx = 1\n")
     (tmp_path / "authoring/exercises/07_square.py").write_text(DEMO)
-    job, = build.exercises(tmp_path, [])
+    job, = build.jobs(tmp_path, "exercises", [])
     return job, lambda *arguments: build.main(["--root", str(tmp_path), *arguments])
 
 

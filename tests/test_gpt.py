@@ -228,6 +228,15 @@ def test_cached_equals_uncached_when_tokens_are_drawn(name):
         assert torch.equal(drawn, generate_plainly(model, prompt, 30, 0.9, 20, seeded(4)))
 
 
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("block_size", [1, 2, 3])
+def test_the_smallest_blocks_write_too(name, block_size):
+    """A full block forgets its older half; one of a single token must not forget everything."""
+    model = lively(replace(WRITERS[name], block_size=block_size))
+    alone = torch.stack([generate_plainly(model, p, 9, temperature=0) for p in PROMPTS])
+    assert torch.equal(generate(model, PROMPTS, 9, temperature=0), alone)
+
+
 def test_a_prompt_longer_than_the_block_is_read_from_its_end():
     model, long = lively(WRITERS["plain"]), tokens(40)
     expected = generate_plainly(model, long[-16:], 12, temperature=0)

@@ -76,6 +76,12 @@ def test_there_are_no_cycles():
     assert not {name for name in FILES if name in reached(name, at_import=True)}
 
 
+def test_the_map_of_the_package_names_every_file_once():
+    named = [word for line in ast.get_docstring(TREES["course_lib"]).splitlines() if line.startswith("    ")
+             for word in line[18:].split()]
+    assert sorted(named) == sorted({name.split(".")[1] for name in FILES if "." in name})
+
+
 def test_there_is_no_drawer_for_everything():
     assert not {"utils", "util", "helpers", "common", "misc"} & {name.split(".")[-1] for name in FILES}
 

@@ -48,6 +48,13 @@ def test_the_next_byte_has_probabilities_that_sum_to_one_and_equal_those_of_a_te
         assert model.prob(encode(context + c))[-1].item() == pytest.approx(p[ord(c)].item())
 
 
+def test_a_long_context_may_begin_with_a_high_byte():
+    """Eight such bytes are a negative number, whose first seven must not become one."""
+    model, context = NGram(torch.tensor(list(TEXT)), n=8), torch.tensor(list(b"\xff\xfe\xff the"))
+    found = model.prob(torch.cat([context, encode(" ")]))[-1]
+    assert model.next_probs(context)[ord(" ")].item() == pytest.approx(found.item()) and found > 0.5
+
+
 def test_bits_are_the_mean_of_minus_log2():
     model = NGram(encode("abab"), n=1)
     p = (2 + 2 / 256) / 6

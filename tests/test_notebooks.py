@@ -14,7 +14,7 @@ EXEMPT = {"nbval-ignore-output", "nbval-skip"}                                  
 TAGS = EXEMPT | {"nbval-ignore-figure"}                                              # its picture is not, the rest is
 COMPARED = 0.85
 
-LESSONS = build.lessons(build.ROOT, [])
+LESSONS = [(job.text, job.notebook) for job in build.jobs(build.ROOT, "lessons", [])]
 
 
 def cells(*paths: Path) -> list:

@@ -48,6 +48,20 @@ def test_the_size_of_a_batch_changes_nothing():
     assert_close(model.sample(7, y, seeded(3), batch_size=3), model.sample(7, y, seeded(3)), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("y", [10, -1, 2.5, torch.tensor([1, 2, 11])])
+def test_a_label_that_does_not_exist_is_refused(y):
+    """10 would be "no label": an image of anything, and no error."""
+    with pytest.raises(ValueError, match="from 0 to 9"):
+        build().sample(3, y)
+    with pytest.raises(ValueError, match="trained with no labels"):
+        Pipeline(PipelineConfig(sizes=dict(n_channel=4, n_embd=8))).sample(3, y)
+
+
+def test_no_steps_are_too_few():
+    with pytest.raises(ValueError, match="steps=0"):
+        build().sample(3, steps=0)
+
+
 def test_all_paths_are_known():
     assert set(PATHS) == {"flow", *diffusion.TARGETS}
 

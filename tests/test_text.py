@@ -120,8 +120,8 @@ def test_windows_are_pieces_of_the_text_and_reach_both_ends():
             Windows(**dict(text=text, batch_size=2, block_size=8) | wrong)
 
 
-def test_an_unknown_text_is_answered_with_a_near_one():
-    with pytest.raises(ValueError, match="did you mean 'docs'"):
+def test_an_unknown_text_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match="'doc': choose one of austen, docs, code"):
         load_text("doc")
     with pytest.raises(ValueError, match="row by row"):
         decode(torch.zeros(2, 3))

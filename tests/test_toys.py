@@ -5,10 +5,10 @@ import torch
 from scipy.stats import chi2
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from course_lib.data.toys import Gaussians, Squares, checkerboard, ring, spirals
+from course_lib.data.toys import Gaussians, ring, spirals
 from course_lib.device import seeded
 
-ALL = {"ring": ring, "spirals": spirals, "checkerboard": checkerboard}
+ALL = {"ring": ring, "spirals": spirals}
 
 
 @pytest.fixture(params=ALL)
@@ -23,7 +23,7 @@ def cells(low, high, n, dtype=torch.float64):
 
 
 def test_the_density_integrates_to_one(toy):
-    x, area = cells(-4, 4, 200)                       # the board's edges fall between the middles
+    x, area = cells(-4, 4, 200)
     torch.testing.assert_close(toy.log_prob(x).exp().sum() * area, torch.tensor(1.0, dtype=x.dtype), atol=1e-6, rtol=0)
 
 
@@ -58,20 +58,10 @@ def test_well_separated_modes_have_the_entropy_of_one_gaussian_plus_log_k():
     assert -toy.log_prob(toy.sample(100_000, seeded(0))).mean().item() == pytest.approx(entropy, abs=0.02)
 
 
-def test_the_board_has_the_density_of_its_dark_area():
-    x = torch.tensor([[-1.5, -1.5], [-0.5, -1.5], [1.5, 1.5], [2.5, 2.5], [-0.5, 0.5]])
-    dark, light = -math.log(8.0), -math.inf                                       # 8 of 16 unit squares
-    torch.testing.assert_close(checkerboard().log_prob(x), torch.tensor([dark, light, dark, light, light]))
-    assert math.isclose(checkerboard(3, side=3.0).log_prob(torch.zeros(1, 2)).item(), -math.log(5.0), rel_tol=1e-6)
-
-
 def test_labels_say_which_part_a_point_came_from():
     x, y = ring(std=0.05).sample_labelled(1_000, seeded(0))
     angle = torch.atan2(x[:, 1], x[:, 0]) % (2 * math.pi)
     assert torch.equal(y, (angle / (2 * math.pi / 8)).round().long() % 8)
-    x, y = checkerboard().sample_labelled(1_000, seeded(0))
-    row, column = ((x[:, 1] + 2).floor(), (x[:, 0] + 2).floor())
-    assert torch.equal(y, (row * 2 + (column - row % 2) / 2).long())
     assert y.unique().tolist() == list(range(8))
 
 
@@ -125,12 +115,10 @@ def test_a_bad_number_of_points_is_one_clear_line(toy, n):
 @pytest.mark.parametrize("make, words", [
     (lambda: ring(0), "n_modes=0 must be"), (lambda: ring(std=0.0), "std=0.0 must be"),
     (lambda: ring(std=math.nan), "std=nan must be"), (lambda: spirals(n_arms=-1), "n_arms=-1 must be"),
-    (lambda: spirals(n_bumps=0), "n_bumps=0 must be"), (lambda: checkerboard(0), "n=0 must be"),
-    (lambda: checkerboard(side=-1.0), "width -0.25"),
-    (lambda: Squares(torch.zeros(1, 2), 0.0), "width 0.0"),
+    (lambda: spirals(n_bumps=0), "n_bumps=0 must be"),
     (lambda: ring().log_prob(torch.zeros(3)), r"shape \(3,\)"),
     (lambda: ring().log_prob(torch.zeros(3, 3)), r"shape \(3, 3\)"),
-    (lambda: checkerboard().log_prob(torch.zeros(3, 2, dtype=torch.int64)), "int64"),
+    (lambda: ring().log_prob(torch.zeros(3, 2, dtype=torch.int64)), "int64"),
 ])
 def test_bad_input_is_one_clear_line(make, words):
     with pytest.raises(ValueError, match=words) as error:

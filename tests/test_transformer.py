@@ -149,8 +149,17 @@ def test_an_mlp_treats_each_token_alone():
 
 
 def test_without_biases_there_is_none():
-    model = Transformer(TransformerConfig(11, 9, 2, 2, 8, bias=False))
-    assert not [name for name, _ in model.named_parameters() if "bias" in name]
+    block = Block(8, 2, bias=False, affine=False)
+    assert [name for name, _ in block.named_parameters()] == [
+        "attn.qkv.weight", "attn.proj.weight", "mlp.fc.weight", "mlp.proj.weight"]
+
+
+def test_in_bfloat16_a_block_is_the_same_function_less_precisely():
+    """There attention is written out; the weights stay as they are."""
+    block, x = random_weights(Block(12, 3, gelu="tanh")).float(), torch.randn(3, 5, 12)
+    exact, rough = block(x, causal_mask(5)), block(x.bfloat16(), causal_mask(5))
+    assert rough.dtype == torch.bfloat16 and block.attn.qkv.weight.dtype == torch.float32
+    assert_close(rough.float(), exact, atol=0.05, rtol=0.05)
 
 
 def test_dropout_acts_in_training_only_and_starts_each_branch():
@@ -237,7 +246,7 @@ def test_only_learned_positions_are_parameters_and_none_travel_in_files():
 
 
 @pytest.mark.parametrize("config, words", [
-    (dict(n_head=3), "n_head=3 must divide n_embd=8"), (dict(positions="learnt"), "did you mean 'learned'"),
+    (dict(n_head=3), "n_head=3 must divide n_embd=8"), (dict(positions="learnt"), "'learnt': choose"),
     (dict(block_size=0), "block_size=0")])
 def test_a_wrong_configuration_says_so(config, words):
     with pytest.raises(ValueError, match=words):

@@ -36,6 +36,13 @@ def test_each_image_gets_its_own_time_and_label(build):
     assert (model(x, t, (y + 1) % 11) - together).abs().amax((1, 2, 3)).min() > 1e-3
 
 
+@pytest.mark.parametrize("build", [lambda: unet.UNet(unet.UNetConfig(n_embd=15)),
+                                   lambda: dit.DiT(dit.DiTConfig(n_head=3, n_embd=15))])
+def test_the_time_needs_an_even_number_of_numbers(build):
+    with pytest.raises(ValueError, match="n_embd=15 must be even"):
+        build()
+
+
 @pytest.mark.parametrize("build", NETWORKS)
 def test_no_label_is_the_empty_label_and_one_number_serves_all(build):
     seed(0)

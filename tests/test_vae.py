@@ -294,6 +294,15 @@ def test_a_fitted_prior_finds_the_codes_and_leaves_the_networks_alone(small, x):
     assert all(model.state_dict()[k].equal(v) for k, v in small.state_dict().items())
 
 
+def test_a_prior_can_be_fitted_anew(small, x):
+    """With other numbers of Gaussians, from a model that has a mixture already."""
+    first = MixtureVAE.fit(small, x, n_gaussian=4, generator=seeded(0))
+    again = MixtureVAE.fit(first, x, n_gaussian=3, generator=seeded(0))
+    expected = MixtureVAE.fit(small, x, n_gaussian=3, generator=seeded(0))
+    assert again.config == expected.config
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in expected.state_dict().items())
+
+
 def test_a_fitted_vae_travels_in_a_file(small, x, tmp_path):
     model = MixtureVAE.fit(small, x, n_gaussian=4, generator=seeded(0))
     checkpoint.save(tmp_path / "m.safetensors", model, recipe="", seed=0, steps=0, seconds=0.0, metrics={})

@@ -1,6 +1,5 @@
 """Image sets behind one call:  `digits = load("digits")`,  `x, y = digits.train`,  `x_test, y_test = digits.test`."""
 
-import difflib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +31,7 @@ def load(name: str = "digits", cache: str | Path | None = None) -> Images:
     """
     names = ("digits", "mnist", "fashion_mnist", "cifar10")
     if name not in names:
-        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.3)
-        raise ValueError(f"unknown data set {name!r}: did you mean {near[0]!r}?" if near else
-                         f"unknown data set {name!r}: choose one of {', '.join(names)}")
+        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(names)}")
     if name == "digits":
         return _digits()
     from course_lib.data.downloads import torchvision_set  # torchvision is slow to import, and digits do not need it

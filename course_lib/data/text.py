@@ -6,7 +6,6 @@ source of the standard library. They differ a little between versions of Python;
 share is on the same side of the split.
 """
 
-import difflib
 import hashlib
 import lzma
 import re
@@ -19,7 +18,6 @@ import torch
 from torch import Tensor
 
 AUSTEN = Path(__file__).parent / "austen.txt.xz"
-VOCAB_SIZE = 256
 TEST_SHARE = 0.1
 PIECE_SHARE = 1 / 12                           # of the paragraphs begin a new piece of text
 
@@ -57,9 +55,7 @@ def load_text(name: str = "docs") -> Text:
     """
     makers = {"austen": _austen, "docs": _docs, "code": _code}
     if name not in makers:
-        near = difflib.get_close_matches(str(name), makers, n=1, cutoff=0.3)
-        raise ValueError(f"unknown text {name!r}: did you mean {near[0]!r}?" if near else
-                         f"unknown text {name!r}: choose one of {', '.join(makers)}")
+        raise ValueError(f"unknown text {name!r}: choose one of {', '.join(makers)}")
     parts: dict[bool, list[str]] = {False: [], True: []}
     for title, content in makers[name]():
         parts[_is_test(title)].append(content)

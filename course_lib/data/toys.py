@@ -36,34 +36,6 @@ class Gaussians:
         return one.logsumexp(1) - math.log(len(means))
 
 
-class Squares:
-    """Uniform on equal squares with lower left `corners`, none overlapping. Class = number of the square."""
-
-    def __init__(self, corners: Tensor, width: float):
-        if not width > 0:
-            raise ValueError(f"the squares have width {width}: it must be greater than 0")
-        self.corners, self.width = corners, width                      # (K, 2), float
-
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """n points, (n, 2) float32. Raises ValueError unless n is a whole number >= 1."""
-        return self.sample_labelled(n, generator)[0]
-
-    def sample_labelled(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """n points and the numbers of their squares: x (n, 2) float32, y (n,) int64."""
-        k = _choose(len(self.corners), n, generator)                   # (n,) which square
-        place = torch.rand(n, 2, generator=generator, device=k.device)
-        return self.corners.to(k.device)[k] + self.width * place, k
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x): minus the log of the squares' total area inside, -inf outside.  (n, 2) -> (n,)"""
-        corners = self.corners.to(_points(x))
-        place = x.detach()[:, None] - corners                          # (n, K, 2)
-        inside = ((place >= 0) & (place < self.width)).all(2).any(1)   # (n,)
-        height = -math.log(len(corners) * self.width**2)
-        flat = 0 * x.sum(1)                                            # the gradient is 0, but it exists
-        return flat.masked_fill(~inside, -math.inf) + height
-
-
 def ring(n_modes: int = 8, radius: float = 2.0, std: float = 0.1) -> Gaussians:
     """Gaussians evenly spaced on a circle, the classic test for mode collapse (Metz et al. 2017). Class = mode."""
     _at_least_one("n_modes", n_modes)
@@ -84,13 +56,6 @@ def spirals(n_arms: int = 2, turns: float = 1.25, std: float = 0.1, n_bumps: int
     angle = torch.arange(n_arms)[:, None] * (2 * math.pi / n_arms) + along                       # (n_arms, n_bumps)
     means = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)                        # (n_arms, n_bumps, 2)
     return Gaussians(means.flatten(0, 1), std, torch.arange(n_arms).repeat_interleave(n_bumps))
-
-
-def checkerboard(n: int = 4, side: float = 4.0) -> Squares:
-    """Uniform on the dark squares of an n x n board that fills [-side/2, side/2]^2. Class = number of the square."""
-    _at_least_one("n", n)
-    dark = [(column, row) for row in range(n) for column in range(n) if (row + column) % 2 == 0]
-    return Squares(torch.tensor(dark) * (side / n) - side / 2, side / n)
 
 
 def _choose(k: int, n: int, generator: Generator | None) -> Tensor:
