@@ -78,8 +78,27 @@ class TestExercise:
                 hidden = cell.source.split("### BEGIN HIDDEN TESTS")[1]
                 assert "check." not in hidden                                         # another way to the answer
 
+    def test_hidden_tests_lean_on_no_name_that_an_answer_may_use(self, job):
+        """In a measurement students write mu = ... as they like. Of the given variables (functions are safe), hidden
+        tests read only those that nobody would use for something else."""
+        data = "x_train y_train x_test y_test digits ring alphas_cumprod A judge with_bug alphabet gpt windows".split()
+        code = [c for c in cells(job.notebook) if c.cell_type == "code"]
+        given = set().union(*[variables(c.source) for c in code if not kind(c)])
+        for source in (c.source for c in code if kind(c) == "test"):
+            hidden = ast.parse(source.split("### BEGIN HIDDEN TESTS")[1])
+            read = {n.id for n in ast.walk(hidden) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+            own = {n.id for n in ast.walk(hidden) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            own |= {n.arg for n in ast.walk(hidden) if isinstance(n, ast.arg)}
+            assert read & given - own <= set(data)
+
 
 # --- hidden tests
+
+def variables(source: str) -> set[str]:
+    """The names that code assigns to, but for functions and classes."""
+    tree = ast.parse(source.replace("%", "#%") if source.startswith("%") else source)
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
 
 def defined(cell) -> set[str]:
     """The names that a cell gives a value to."""
