@@ -317,8 +317,9 @@ class Job(NamedTuple):
 
 
 def jobs(root: Path, folder: str, wanted: list[str]) -> list[Job]:
-    """The lessons or the exercises with these numbers or names, or all. Raises BuildError for an unknown one."""
-    texts = {p.stem: p for p in sorted((root / "authoring" / folder).glob("[0-9][0-9]_*.py"))}
+    """The lessons, with the table of symbols, or the exercises: those with these numbers or names, or all. Raises
+    BuildError for an unknown one."""
+    texts = {p.stem: p for p in sorted((root / "authoring" / folder).glob("*.py"))}
     chosen = [stem for stem in texts if not wanted or stem in wanted or stem[:2] in wanted]
     if unknown := [w for w in wanted if not any(w in (stem, stem[:2]) for stem in chosen)]:
         raise BuildError(f"no {folder[:-1]} {', '.join(unknown)}: there are {', '.join(texts) or 'none'}")

@@ -14,7 +14,8 @@ EXEMPT = {"nbval-ignore-output", "nbval-skip"}                                  
 TAGS = EXEMPT | {"nbval-ignore-figure"}                                              # its picture is not, the rest is
 COMPARED = 0.85
 
-LESSONS = [(job.text, job.notebook) for job in build.jobs(build.ROOT, "lessons", [])]
+PAGES = [(job.text, job.notebook) for job in build.jobs(build.ROOT, "lessons", [])]
+LESSONS = [page for page in PAGES if page[0].stem[0].isdigit()]                        # all but the table of symbols
 
 
 def cells(*paths: Path) -> list:
@@ -79,7 +80,12 @@ def test_at_least_85_percent_of_all_outputs_are_compared(tree):
 
 def test_every_notebook_has_its_text_and_every_text_its_notebook():
     stems = {p.stem for p in (build.ROOT / "notebooks").glob("*.ipynb")}
-    assert stems == {text.stem for text, _ in LESSONS}
+    assert stems == {text.stem for text, _ in PAGES}
+
+
+def test_the_table_of_symbols_is_current():
+    (text, notebook), = [page for page in PAGES if page not in LESSONS]
+    assert text.stem == "symbols" and build.state(text, notebook) == "current", "run: make notebooks NB=symbols"
 
 
 @pytest.mark.parametrize("text, notebook", LESSONS, ids=[text.stem for text, _ in LESSONS])
