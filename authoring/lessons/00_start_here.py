@@ -1,19 +1,19 @@
 # %% [markdown]
-# # 0 · Start here: how a program learns from examples
+# # 00 · Start here: how a program learns from examples
 #
-# Every model in this course, from the classifier of the next lesson to the one that paints pictures from a sentence, is
-# trained in the same way. A **model** is a function with adjustable numbers $\theta$ inside, its *parameters*. A **loss**
-# $L(\theta)$ is one number that says how badly the model does on some examples. Training repeats one line,
+# Every model in this course, from the classifier of the next lesson to the one that paints pictures from a sentence,
+# is trained in the same way. A **model** is a function with adjustable numbers $\theta$ inside, its *parameters*. A
+# **loss** $L(\theta)$ is one number that says how badly the model does on some examples. Training repeats one line,
 #
 # $$\theta \;\leftarrow\; \theta - \eta\, \nabla L(\theta),$$
 #
 # where the gradient $\nabla L(\theta)$ says for every parameter how fast the loss grows with it, and the small number
 # $\eta$ (eta), the *learning rate*, says how far to go against it. At the end of this lesson you will have trained a
 # network of 1,185 parameters to tell two spirals apart, watched it bend its decision around them, and compared it with
-# the best decision that is possible at all. You will also have broken it on purpose.
+# the best decision that is possible at all, the picture below. You will also have broken it on purpose.
 #
-# **You need** one year of Python, and derivatives and matrices from one term at university. **It takes** about an hour to
-# read and half a minute to run on a laptop without a graphics card.
+# **You need** one year of Python, and derivatives and matrices from one term at university. All symbols are in the
+# [table of symbols](symbols.ipynb). **It takes** about an hour to read and half a minute to run on a laptop CPU.
 
 # %% [markdown]
 # ## How this course works
@@ -22,8 +22,12 @@
 # - **Predict before you run.** Some cells ask for a guess. Write it down; a wrong guess teaches more than a right one.
 # - **Claims are checked.** A line such as `accuracy >= 0.95 (measured 0.974)` is computed when you run it, and it
 #   fails loudly if it is false. The number in brackets differs a little from machine to machine; the claim does not.
-# - **The library is yours to read.** Each lesson builds one idea in the open, then imports it from `course_lib`, where it
-#   is one short file. Later lessons use what earlier ones have built.
+# - **The library is yours to read.** Each lesson builds one idea in the open, then imports it from `course_lib`,
+#   where it is one short file. Later lessons use what earlier ones have built.
+# - **Numbers have gaps.** The first digit is the part, the second the lesson. Lessons 22, 32, 33, 42, 43, 44, 52, 53,
+#   55, 56, 62, 65, 66 and 87 are still to come. A text that points to one of them says so.
+#
+# ## Set-up
 
 # %%
 import matplotlib.pyplot as plt
@@ -37,6 +41,23 @@ from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, field, scatter
 
 # %% [markdown]
+# *Figure: two kinds of points, blue and orange, in two arms of a spiral. The background is the probability of orange
+# by the best possible answer, which follows the arms. A network that sees only the points must find it.*
+
+# %%
+data = spirals(std=0.2)
+of_arm = [data.labels == k for k in (0, 1)]
+halves = [Gaussians(data.means[mask], data.std, data.labels[mask]) for mask in of_arm]
+def exact_logit(q):                                               # explained in "How good is it?"
+    return halves[1].log_prob(q) - halves[0].log_prob(q)
+ax = field(lambda q: torch.sigmoid(exact_logit(q)), vmin=0, vmax=1, alpha=0.45)
+scatter(*data.sample_labelled(400, seeded(0)), ax=ax, s=5)
+ax.set(xlim=(-3, 3), ylim=(-3, 3));
+
+# %% [markdown]
+# `seeded(0)` is a source of random numbers that gives the same ones each time; `seed(0)` does that for everything which
+# has no source of its own.
+#
 # ## One number to learn
 #
 # We begin with a model so small that a pencil is enough. Three examples are given, an input $x$ and a wanted output $y$
@@ -48,11 +69,11 @@ y = torch.tensor([2.0, 4.0, 6.0])
 print(x.shape, x.dtype)
 
 # %% [markdown]
-# A `tensor` is PyTorch's array: numbers of one type (`dtype`) in a box with a `shape`. This one has a single axis with three
-# places.
+# A `tensor` is PyTorch's array: numbers of one type (`dtype`) in a box with a `shape`. This one has a single axis
+# with three places.
 #
-# Our model is $\hat y = w x$ with a single parameter $w$. You can see that $w = 2$ is right; the program cannot. It gets a
-# loss instead, the mean of the squared errors,
+# Our model is $\hat y = w x$ with a single parameter $w$. You can see that $w = 2$ is right; the program cannot. It
+# gets a loss instead, the mean of the squared errors,
 #
 # $$L(w) = \frac13 \sum_{i=1}^{3} (w x_i - y_i)^2 .$$
 #
@@ -143,10 +164,10 @@ for ax, eta in zip(axes, (0.1, 0.2, 0.22)):
     ax.label_outer()
 
 # %% [markdown]
-# The border can be computed. Put $y_i = 2x_i$ into the slope: it is $\frac{28}{3}(w - 2)$, since $1 + 4 + 9 = 14$. One step
-# takes the distance $w - 2$ to $\left(1 - \frac{28}{3}\eta\right)(w - 2)$. It shrinks as long as the factor lies between $-1$
-# and $1$, that is, while $\eta < \frac{6}{28} \approx 0.214$. Too large a step is the commonest reason why training
-# fails, for this parabola as for a network with a billion parameters.
+# The border can be computed. Put $y_i = 2x_i$ into the slope: it is $\frac{28}{3}(w - 2)$, since $1 + 4 + 9 = 14$.
+# One step takes the distance $w - 2$ to $\left(1 - \frac{28}{3}\eta\right)(w - 2)$. It shrinks as long as the factor
+# lies between $-1$ and $1$, that is, while $\eta < \frac{6}{28} \approx 0.214$. Too large a step is the commonest
+# reason why training fails, for this parabola as for a network with a billion parameters.
 
 # %%
 claim("distance from 2 after 100 steps with eta = 0.21", abs(descend(0.21, 100)[-1] - 2), "<", 0.05)
@@ -156,61 +177,54 @@ claim("distance from 2 after 100 steps with eta = 0.22", abs(descend(0.22, 100)[
 # ## Two kinds of points
 #
 # Now a problem where nobody can see the answer from the formula: points in the plane that belong to two arms of a
-# spiral. Each arm is a chain of small round Gaussians with standard deviation 0.2, so that the arms overlap a little. We
-# draw 400 points to learn from, and 2,000 more that the model will not see until it is measured.
+# spiral. Each arm is a chain of small round Gaussians (bell curves) with standard deviation 0.2, so that the arms
+# overlap a little. We draw 400 points to learn from, and 2,000 more that the model will not see until it is measured.
 
 # %%
-data = spirals(std=0.2)
 points, arm = data.sample_labelled(400, seeded(0))                # (400, 2) and (400,) of 0 or 1
 test_points, test_arm = data.sample_labelled(2000, seeded(1))
 print(points.shape, arm.shape, arm[:8].tolist())
 
 # %% [markdown]
-# *Figure: the 400 training points, coloured by their arm.*
-
-# %%
-ax = scatter(points, arm, names=["arm 0", "arm 1"])
-ax.legend(loc="upper right", handletextpad=0, bbox_to_anchor=(1.35, 1));
-
-# %% [markdown]
 # ### From a number to a probability
 #
-# The model shall say *how sure* it is that a point belongs to arm 1. It computes any number $z$, called the **logit**, and
-# the **sigmoid** function turns it into a probability between 0 and 1:
+# The model shall say *how sure* it is that a point belongs to arm 1. It computes any number $a$, called the
+# **logit**, and the **sigmoid** function turns it into a probability between 0 and 1:
 #
-# $$p = \sigma(z) = \frac{1}{1 + e^{-z}} .$$
+# $$p = \sigma(a) = \frac{1}{1 + e^{-a}} .$$
 #
-# The loss is the *surprise* at the true answer: $-\log p$ when the arm $y$ is 1 and $-\log(1 - p)$ when it is 0. Being sure
-# and right costs nothing, being sure and wrong costs without limit. This is the **binary cross-entropy**, measured in
-# *nats* because the logarithm is the natural one. Saying $p = \frac12$ always costs $\log 2 \approx 0.693$.
+# The loss is the *surprise* at the true answer: $-\log p$ when the arm $y$ is 1 and $-\log(1 - p)$ when it is 0.
+# Being sure and right costs nothing, being sure and wrong costs without limit. This is the **binary cross-entropy**,
+# measured in *nats* because the logarithm is the natural one. Saying $p = \frac12$ always costs $\log 2 \approx
+# 0.693$.
 #
-# Since $1 - \sigma(z) = \sigma(-z)$, both cases are a $\log \sigma$. PyTorch has it as one function, `logsigmoid`, which stays
-# exact where $e^{-z}$ alone would be too large for a computer's numbers.
+# Since $1 - \sigma(a) = \sigma(-a)$, both cases are a $\log \sigma$. PyTorch has it as one function, `logsigmoid`,
+# which stays exact where $e^{-a}$ alone would be too large for a computer's numbers.
 
 # %%
-def cross_entropy(z, y):  # (N,) logits and (N,) arms -> one number
-    return -torch.where(y == 1, F.logsigmoid(z), F.logsigmoid(-z)).mean()
+def cross_entropy(a, y):                                          # (N,) logits and (N,) arms -> one number
+    return -torch.where(y == 1, F.logsigmoid(a), F.logsigmoid(-a)).mean()
 
 print(f"cost of never committing: {cross_entropy(torch.zeros(400), arm):.4f} nats")
 
 # %% [markdown]
-# Its derivative is worth doing once by hand. With $y = 1$, $-\log \sigma(z) = \log(1 + e^{-z})$ has the derivative
-# $-\frac{e^{-z}}{1 + e^{-z}} = p - 1$. With $y = 0$ it is $p$. Both together: **the gradient is $p - y$**, the answer given
-# minus the answer wanted. You will meet this difference again in nearly every lesson.
+# Its derivative is worth doing once by hand. With $y = 1$, $-\log \sigma(a) = \log(1 + e^{-a})$ has the derivative
+# $-\frac{e^{-a}}{1 + e^{-a}} = p - 1$. With $y = 0$ it is $p$. Both together: **the gradient is $p - y$**, the answer
+# given minus the answer wanted. You will meet this difference again in nearly every lesson.
 
 # %%
-z = torch.randn(400, generator=seeded(2)).requires_grad_()
-cross_entropy(z, arm).backward()
-by_hand = (torch.sigmoid(z) - arm) / 400  # the mean over 400 points brings the 1/400
-torch.testing.assert_close(z.grad, by_hand.detach())
+a = torch.randn(400, generator=seeded(2)).requires_grad_()
+cross_entropy(a, arm).backward()
+by_hand = (torch.sigmoid(a) - arm) / 400                          # the mean over 400 points brings the 1/400
+torch.testing.assert_close(a.grad, by_hand.detach())              # detach: the number, without its history
 print("p - y agrees with autograd for all 400 points")
 
 # %% [markdown]
 # ### The simplest model: a straight line
 #
-# Let the logit be $z = x_1 w_1 + x_2 w_2 + b$. It is zero on a straight line, so the model can only cut the plane in two.
-# By the chain rule, the gradient for $w$ is $\frac1N X^\top (p - y)$, where row $i$ of $X$ is the point number $i$. We train
-# without autograd, with nothing but this formula.
+# Let the logit be $a = x_1 w_1 + x_2 w_2 + b$. It is zero on a straight line, so the model can only cut the plane in
+# two. By the chain rule, the gradient for $w$ is $\frac1N X^\top (p - y)$, where row $i$ of $X$ is point number $i$
+# of $N$. We train without autograd, with nothing but this formula.
 
 # %%
 w, b = torch.zeros(2), torch.zeros(())
@@ -222,7 +236,8 @@ line_accuracy = ((test_points @ w + b > 0) == test_arm).float().mean()
 claim("accuracy of the straight line on new points", line_accuracy, "<", 0.75)
 
 # %% [markdown]
-# The formula is right, and the gradient reached the bottom: about two thirds is the best that a straight line can do here.
+# The formula is right, and the gradient reached the bottom: about two thirds is the best that a straight line can do
+# here.
 #
 # *Figure: the probability of arm 1 that the line gives, from blue (arm 0) to orange (arm 1).*
 
@@ -239,15 +254,15 @@ ax.set_title("a straight line");
 # %% [markdown]
 # ## A network that can bend
 #
-# Two ideas turn the line into something that can follow a spiral. Use *many* lines at once: a layer of 32 of them maps a
-# point to 32 numbers, $h = W_1 x + b_1$. And *bend* each result with a function that is not straight, here $\tanh$;
-# without it, line after line would still be a line. A second layer combines bent lines into bent shapes, and the last one
-# adds them up to one logit:
+# Two ideas turn the line into something that can follow a spiral. Use *many* lines at once: a layer of 32 of them
+# maps a point to 32 numbers, $h = W_1 x + b_1$. And *bend* each result with a function that is not straight, here
+# $\tanh$; without it, line after line would still be a line. A second layer combines bent lines into bent shapes, and
+# the last one adds them up to one logit:
 #
-# $$z = w_3^\top \tanh\bigl(W_2 \tanh(W_1 x + b_1) + b_2\bigr) + b_3 .$$
+# $$a = w_3^\top \tanh\bigl(W_2 \tanh(W_1 x + b_1) + b_2\bigr) + b_3 .$$
 #
-# PyTorch keeps parameters in *modules*. `nn.Linear(2, 32)` holds a matrix $W_1$ of 32 × 2 numbers and 32 offsets $b_1$, drawn
-# at random.
+# PyTorch keeps parameters in *modules*. `nn.Linear(2, 32)` holds a matrix $W_1$ of 32 × 2 numbers and 32 offsets
+# $b_1$, drawn at random.
 
 # %%
 def new_network():
@@ -259,8 +274,9 @@ n = sum(p.numel() for p in network.parameters())
 print(f"{n:,} parameters; by hand {(2 * 32 + 32) + (32 * 32 + 32) + (32 * 1 + 1):,}")
 
 # %% [markdown]
-# Autograd must now find 1,185 slopes. Do we trust it? A derivative is a limit, so we can test one: nudge a single weight by
-# a tiny amount up and down, and see how much the loss changes. (In double precision, since the change is tiny.)
+# Autograd must now find 1,185 slopes. Do we trust it? A derivative is a limit, so we can test one: nudge a single
+# weight by a tiny amount up and down, and see how much the loss changes. (In double precision, since the change is
+# tiny.)
 
 # %%
 twin = new_network().double()
@@ -295,8 +311,8 @@ def train(network, steps, eta=0.5, clear=True, keep=()):
     for step in range(steps + 1):
         if step in keep:
             album[step] = [p.detach().clone() for p in network.parameters()]
-        z = network(points)[:, 0]                                 # 1  (400,)
-        value = cross_entropy(z, arm)                             # 2
+        a = network(points)[:, 0]                                 # 1  (400,)
+        value = cross_entropy(a, arm)                             # 2
         if clear:
             network.zero_grad()                                   # 3
         value.backward()                                          # 4
@@ -317,8 +333,8 @@ claim("loss after 1,200 steps", losses[-1], "<", 0.2)
 claim("accuracy on new points", accuracy(network, test_points, test_arm), ">=", 0.92)
 
 # %% [markdown]
-# *Figure: what the network believes after 0, 100, 300, 600 and 1,200 steps. It starts undecided, finds a nearly straight cut,
-# gets stuck there for a while, and then wraps itself around the arms.*
+# *Figure: what the network believes after 0, 100, 300, 600 and 1,200 steps. It starts undecided, finds a nearly
+# straight cut, gets stuck there for a while, and then wraps itself around the arms.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in place; the shapes in the middle of training differ between processors
@@ -331,8 +347,8 @@ for ax, (step, numbers) in zip(axes, album.items()):
     ax.label_outer()
 
 # %% [markdown]
-# *Figure: the loss during these 1,200 steps. The straight cut costs about 0.6; then the loss falls in stages, one for each
-# bend. The spikes are moments where the step was too long, as on the right of the parabola, and it recovered.*
+# *Figure: the loss during these 1,200 steps. The straight cut costs about 0.6; then the loss falls in stages, one for
+# each bend. The spikes are moments where the step was too long, as on the right of the parabola, and it recovered.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in place; the steep part comes some steps earlier or later on another processor
@@ -343,12 +359,15 @@ ax.set(xlabel="step", ylabel="loss (nats)", ylim=(0, 0.9))
 ax.legend();
 
 # %% [markdown]
-# ## The library version
+# ## Meet the library version
 #
-# The same five lines are in `course_lib.train.fit`, which all lessons use from here on. You hand it a model, a *loss function*
-# that returns a dictionary with a `"loss"`, and batches of examples. It adds what a longer training needs: a better step than the
-# plain one (AdamW, Loshchilov & Hutter, 2019, which scales the step of each parameter by its typical gradient), a learning
-# rate that can rise and fall, a progress bar, and the ability to go on after an interruption.
+# The same five lines are in `course_lib.train.fit`, which all lessons use from here on. You hand it a model, a *loss
+# function* that returns a dictionary with a `"loss"`, and batches of examples. It adds what a longer training needs:
+# a better step than the plain one (AdamW, Loshchilov & Hutter, 2019: it scales the step of each parameter by its
+# typical gradient, averaged over as many steps as `betas` say), a learning rate `lr` that can rise over the first
+# `warmup` steps and fall over the last fraction `decay` of them, a limit on the length of the gradient (`clip`), an
+# average of the weights over the last steps (`ema`, *exponential moving average*), a look at the model now and then
+# (`evaluate`), a progress bar, and the ability to go on after an interruption.
 #
 # To show that there is no magic inside, we run our five lines with AdamW beside `fit`, and demand the same bits.
 
@@ -377,8 +396,8 @@ same = [torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters()
 print("identical parameter tensors:", sum(same), "of", len(same))
 
 # %% [markdown]
-# Read its source: `course_lib/train.py` is one file, and the loop in it fits on a screen. Now a longer run in small batches of 100
-# points. `fit` returns a history that draws itself.
+# Read its source: `course_lib/train.py` is one file, and the loop in it fits on a screen. Now a longer run in small
+# batches of 100 points. `fit` returns a history that draws itself.
 #
 # *Figure: the loss of each step (faint) and its running mean.*
 
@@ -392,16 +411,13 @@ history.plot();
 # %% [markdown]
 # ## How good is it?
 #
-# A number means little alone, so we want a floor and a ceiling. The floor is the straight line. The ceiling is unusual: these
-# points come from a density that we know, so we know the best possible answer. It is to ask which arm gives the point the
-# higher density, and is called the *Bayes classifier*. Nothing can beat it on average, because where the arms overlap, a
+# A number means little alone, so we want a floor and a ceiling. The floor is the straight line. The ceiling is
+# unusual: these points come from a density that we know, so we know the best possible answer. It is to ask which arm
+# gives the point the higher density, and is called the *Bayes classifier*; its logit is the difference of the two
+# log-densities, `exact_logit` of the first figure. Nothing can beat it on average, because where the arms overlap, a
 # point truly may come from either.
 
 # %%
-of_arm = [data.labels == k for k in (0, 1)]
-halves = [Gaussians(data.means[mask], data.std, data.labels[mask]) for mask in of_arm]
-def exact_logit(q):  # log p(q | arm 1) - log p(q | arm 0)
-    return halves[1].log_prob(q) - halves[0].log_prob(q)
 best = ((exact_logit(test_points) > 0) == test_arm).float().mean().item()
 mine = accuracy(network, test_points, test_arm)
 
@@ -412,9 +428,10 @@ claim("what the best possible has over the network", best - mine, "<", 0.06)
 claim("what the network has over the straight line", mine - line_accuracy.item(), ">", 0.2)
 
 # %% [markdown]
-# How far can we trust such a number? Each of the $n = 2{,}000$ points is right or wrong, like the toss of a coin that falls on
-# *right* with probability $a$. The share of successes then varies with a standard deviation of $\sqrt{a(1-a)/n}$. At
-# $a = 0.95$ this is half a percent. Differences smaller than twice that are not worth a sentence.
+# How far can we trust such a number? Each of the $n = 2{,}000$ points is right or wrong, like the toss of a coin that
+# falls on *right* with probability $q$. The share of successes then varies with a standard deviation of
+# $\sqrt{q(1-q)/n}$. At $q = 0.95$ this is half a percent. Differences smaller than twice that are not worth a
+# sentence.
 
 # %%
 print(f"standard deviation of a measured accuracy: {(0.95 * 0.05 / 2000) ** 0.5:.4f}")
@@ -432,10 +449,10 @@ for ax, f, title in zip(axes, (exact_logit, lambda q: network(q)[:, 0]), ("exact
     ax.label_outer()
 
 # %% [markdown]
-# ## Turn one knob
+# ## Predict, then turn one knob
 #
-# **Predict.** The network has 1,185 parameters. With 25 points to learn from, how well will it do *on those 25*? And on new ones?
-# Where will both meet as the number of points grows? Write down three numbers.
+# **Predict.** The network has 1,185 parameters. With 25 points to learn from, how well will it do *on those 25*? And
+# on new ones? Where will both meet as the number of points grows? Write down three numbers.
 
 # %%
 sizes, seen, unseen = (25, 100, 400, 1600), [], []
@@ -498,27 +515,33 @@ ax.set(xlabel="step", ylabel="loss (nats)")
 ax.legend();
 
 # %% [markdown]
-# Each step now follows the sum of *all* gradients so far. It is like a ball that rolls without friction: it reaches the valley
-# sooner than the careful walker, runs through it and up the other side, and nothing ever slows it down. There is no error
-# message: the program runs, prints numbers, and ends worse than it began. Bugs of this kind are the ordinary ones in machine
-# learning, and the reason why we check so much by hand. The repair is one line. (A ball with a little friction is a good idea,
-# though. It is called *momentum*, and it is part of AdamW.)
+# Each step now follows the sum of *all* gradients so far. It is like a ball that rolls without friction: it reaches
+# the valley sooner than the careful walker, runs through it and up the other side, and nothing ever slows it down.
+# There is no error message: the program runs, prints numbers, and ends worse than it began. Bugs of this kind are the
+# ordinary ones in machine learning, and the reason why we check so much by hand. The repair is one line. (A ball with
+# a little friction is a good idea, though. It is called *momentum*, and it is part of AdamW.)
 
 # %% [markdown]
-# ## What we left out, and where to go on
+# ## What we left out
 #
-# - **Why this network size?** Try 4 hidden numbers in place of 32, or `nn.ReLU()` in place of `nn.Tanh()`, in `new_network`.
-# - **Why does a loss get stuck for 200 steps and then fall?** Look at the strip of pictures again, and start from another seed.
-# - **Can the network say "I do not know" in the empty corners?** This one cannot: it models $p(y \mid x)$ and has no idea which
-#   $x$ are likely. Models that do know are called *generative*; lesson 13 builds the first one, and most of the course is
-#   about them.
-# - **How does autograd work inside?** Baydin, Pearlmutter, Radul & Siskind, "Automatic differentiation in machine learning: a
-#   survey" (2018). The idea for networks: Rumelhart, Hinton & Williams, "Learning representations by back-propagating
-#   errors" (1986).
-# - **AdamW**: Kingma & Ba, "Adam: a method for stochastic optimization" (2015); Loshchilov & Hutter, "Decoupled weight decay
-#   regularization" (2019).
+# - **Why this network size?** Try 4 hidden numbers in place of 32, or `nn.ReLU()` in place of `nn.Tanh()`, in
+#   `new_network`.
+# - **Why does a loss get stuck for 200 steps and then fall?** Look at the strip of pictures again, and start from
+#   another seed.
+# - **Can the network say "I do not know" in the empty corners?** This one cannot: it models $p(y \mid x)$ and has no
+#   idea which $x$ are likely. Models that do know are called *generative*; lesson 13 builds the first one, and most
+#   of the course is about them.
+#
+# ## Read on
+#
+# - **How does autograd work inside?** Baydin, Pearlmutter, Radul & Siskind, "Automatic differentiation in machine
+#   learning: a survey" (2018). The idea for networks: Rumelhart, Hinton & Williams, "Learning representations by
+#   back-propagating errors" (1986).
+# - **AdamW**: Kingma & Ba, "Adam: a method for stochastic optimization" (2015); Loshchilov & Hutter, "Decoupled
+#   weight decay regularization" (2019).
+# - In the library: `train.py` (`fit`), `data/toys.py` (`spirals`), `claims.py` (`claim`).
 #
 # **Exercises:** [00_start_here](../exercises/00_start_here/00_start_here.ipynb), six tasks that check themselves.
 #
-# In the library: the loop is `course_lib/train.py`, the spirals are in `course_lib/data/toys.py`, and `claim` is in
-# `course_lib/claims.py`. **Next**, lesson 11: from points to pictures of handwritten digits, and from two classes to ten.
+# **Next**, [lesson 11](11_softmax_and_mlp.ipynb): from points to pictures of handwritten digits, and from two classes
+# to ten.
