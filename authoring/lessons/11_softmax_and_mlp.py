@@ -7,8 +7,11 @@
 # and by the end every symbol in it will be a picture. You will also see which digits it misreads and what it believed
 # about them, how far 1,000 test digits can be trusted, how a network dies, and how to wake it up.
 #
-# **You need** lesson 00 (tensors, autograd, the training loop). **It takes** about half a minute on a laptop CPU; the
-# models are so small that a GPU would not be faster.
+# **You need** [lesson 00](00_start_here.ipynb) (tensors, autograd, the training loop). All symbols are in the
+# [table of symbols](symbols.ipynb). **It takes** about an hour to read and half a minute to run on a laptop CPU.
+
+# %% [markdown]
+# ## Set-up
 
 # %%
 import matplotlib.pyplot as plt
@@ -21,6 +24,19 @@ from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, DIVERGING, curves, field, grid, scatter, strip
 seed(0)
+
+# %% [markdown]
+# The course travels with 5,000 digits that people wrote by hand: 4,000 to learn from, 1,000 to be examined on. Each is an
+# image of 28 × 28 grey values from 0, paper, to 1, ink.
+#
+# *Figure: three handwritten examples of each of the ten digits.*
+
+# %%
+digits = load("digits")
+(x_train, y_train), (x_test, y_test) = digits.train, digits.test
+print(digits.train, digits.test)
+first = torch.stack([(y_train == k).nonzero().squeeze(1)[:3] for k in range(10)], dim=1)  # (3, 10)
+grid(x_train[first.flatten()]);
 
 # %% [markdown]
 # ## Three images that fit in your head
@@ -115,11 +131,11 @@ for ax, title in zip(axes[0], ("image $x$", "logits $a$", "probabilities $p$", "
 # The true class is pushed up, all others down, and the pushes of a row cancel. The clear bar is hardly pushed at all, the
 # dot hardest.
 #
-# ## Prove it, and meet the library
+# ## Prove it, and meet the library version
 #
-# Three examples may agree by luck. Here are 1,000 random ones, against PyTorch's loss and against automatic
-# differentiation. The library's `cross_entropy` is our line plus the shift, and clear words for bad input. Its last lines
-# are printed below.
+# Three examples may agree by luck. Here are 1,000 random ones, against PyTorch's loss and against autograd
+# (`torch.autograd.grad` returns the gradients that `backward()` would write into `.grad`). The library's `cross_entropy` is
+# our line plus the shift, and clear words for bad input. Its last lines are printed below.
 
 # %%
 import inspect
@@ -140,18 +156,6 @@ print("".join(inspect.getsource(cross_entropy).splitlines(keepends=True)[-4:]))
 # %% [markdown]
 # ## Real handwriting
 #
-# The course travels with 5,000 digits that people wrote by hand: 4,000 to learn from, 1,000 to be examined on.
-#
-# *Figure: three handwritten examples of each of the ten digits.*
-
-# %%
-digits = load("digits")
-(x_train, y_train), (x_test, y_test) = digits.train, digits.test
-print(digits.train, digits.test)
-first = torch.stack([(y_train == k).nonzero().squeeze(1)[:3] for k in range(10)], dim=1)  # (3, 10)
-grid(x_train[first.flatten()]);
-
-# %% [markdown]
 # The model stays the same, with $D = 784$ pixels and $K = 10$ classes, and nobody wants to invent templates for them. We
 # start with all of $W$, and a constant $b_k$ per class, at zero and let the gradient write them. Before the first step
 # every class has the probability 1/10, so the surprise is $\log 10 \approx 2.303$.
@@ -160,7 +164,7 @@ grid(x_train[first.flatten()]);
 # for $a_k$. Averaged over $N$ images that is one matrix product: $X^\top (P - Y) / N$, where the rows of $X$ are images,
 # of $P$ probabilities, and of $Y$ one-hot labels.
 #
-# **Guess first:** starting from zero, what will the ten templates look like after a single step?
+# **Predict:** starting from zero, what will the ten templates look like after a single step?
 #
 # *Figure: the ten templates after one step. Orange speaks for the class, blue against it.*
 
@@ -174,15 +178,16 @@ def show_weights(weights, titles, n_col=5):
         ax.set_axis_off()
 
 X, Y, N = x_train.flatten(1), F.one_hot(y_train, 10).float(), len(x_train)  # (N, D), (N, K)
-W, b, lr = torch.zeros(784, 10), torch.zeros(10), 0.5             # lr: the learning rate
+W, b, lr = torch.zeros(784, 10), torch.zeros(10), 0.5             # lr: the learning rate, eta in lesson 00
 claim("loss before training", cross_entropy(X @ W + b, y_train).mean(), "<", 2.3027, digits=5)
 W -= lr * X.T @ (softmax(X @ W + b) - Y) / N                      # (D, K) one column per class
 show_weights(W.T, digits.classes)
 
 # %% [markdown]
 # Ghosts of the digits. The formula says why. With all of $P$ at 1/10 and 400 images in each class, the step is the
-# learning rate over 10, times *the average image of class $k$ minus the average of all images*: what is typical of a digit,
-# without what all digits share. The first cell below checks that. The loop in the second is all of supervised learning in four lines.
+# learning rate over 10, times *the average image of class $k$ minus the average of all images*: what is typical of a
+# digit, without what all digits share. The first cell below checks that. The loop in the second is all of supervised
+# learning in four lines.
 
 # %%
 class_means = torch.stack([X[y_train == k].mean(0) for k in range(10)], dim=1)  # (D, K)
@@ -215,9 +220,10 @@ show_weights(W.T, digits.classes)
 # The templates are no longer averages. A 0 is recognised above all by the *absence* of ink in the middle: a template learns
 # what tells its class from the others, not what the class looks like. From lesson 13 on we will want the second.
 #
-# The library's `softmax_regression` is this model: given our $W$ and $b$, it gives our logits. What it gains is a better
-# loop. Our 100 steps looked at 4,000 digits each, 400,000 looks in all. `fit` takes 600 steps with 64 random digits each.
-# Their gradient is noisy but right on average, and AdamW gives every weight a step size of its own.
+# The library's `softmax_regression` is this model: given our $W$ and $b$ (`load_state_dict` sets parameters by name),
+# it gives our logits. What it gains is a better loop. Our 100 steps looked at 4,000 digits each, 400,000 looks in
+# all. `fit` takes 600 steps with 64 random digits each. Their gradient is noisy but right on average, and AdamW gives
+# every weight a step size of its own.
 
 # %%
 from course_lib.classify import accuracy, classifier_loss, predict
@@ -255,7 +261,7 @@ h = (points @ layer.weight.T + layer.bias).clamp(min=0)           # (600, 16) hi
 assert_close(small(points), h @ head.weight.T + head.bias)        # (600, 2) logits
 
 # %% [markdown]
-# **Guess first:** how many folds does it take to follow one and a quarter turns: 4, 16, 64?
+# **Predict:** how many folds does it take to follow one and a quarter turns: 4, 16, 64?
 
 # %%
 models = {"no hidden layer": softmax_regression(2, 2)}
@@ -296,8 +302,8 @@ for ax, (name, model), right in zip(axes.flat, models.items(), found):
 #
 # ## One hidden layer reads digits
 #
-# The same class, now with 784 inputs and 128 hidden units: $784 \cdot 128 + 128$ numbers to learn in the first layer,
-# $128 \cdot 10 + 10$ in the second.
+# The same class, now with 784 inputs and 128 hidden units: $784 \cdot 128 + 128$ parameters in the first layer, $128
+# \cdot 10 + 10$ in the second.
 #
 # *Figure: loss and accuracy over 600 steps, on the training batches and on the test digits.*
 
@@ -320,8 +326,8 @@ history.plot("loss", "test loss", ax=axes[0]).set(ylabel="cross-entropy (nats pe
 history.plot("accuracy", "test accuracy", ax=axes[1]).set(ylabel="accuracy", ylim=(0.8, 1.0));
 
 # %% [markdown]
-# It knows its training digits practically by heart, while the test curves level off much earlier. The distance between
-# the two is **overfitting**; we come back to it.
+# It knows its training digits practically by heart, while the test curves level off much earlier. The distance
+# between the two is **overfitting** (lesson 00); we come back to it.
 #
 # What do the hidden units look for? Each has 784 incoming weights: again a picture.
 #
@@ -359,10 +365,11 @@ error_of_spread = abs(exams.std() / standard_error - 1)
 claim("spread of the simulated accuracies: relative error", error_of_spread, "<", 0.05)
 
 # %% [markdown]
-# So 93 % means 93 % ± 0.8, and two standard errors either way make a fair interval. Our baselines need no neural network.
-# **k-nearest neighbours** stores all training digits and lets the $k = 3$ closest ones vote. scikit-learn's **logistic
-# regression** is softmax regression with a penalty $\frac{1}{2C} \lVert W \rVert^2$, solved to the optimum. Its $C$ must not
-# be chosen on the test digits, or they examine nothing. We hold out 1,000 *training* digits for that.
+# So 93 % means 93 % ± 0.8, and two standard errors either way make a fair interval. Our baselines need no neural
+# network. **k-nearest neighbours** stores all training digits and lets the $k = 3$ closest ones vote. scikit-learn's
+# **logistic regression** is softmax regression with a penalty $\frac{1}{2C} \lVert W \rVert^2$ (*weight decay*),
+# solved to the optimum. Its $C$ must not be chosen on the test digits, or they examine nothing. We hold out 1,000
+# *training* digits for that.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -425,8 +432,9 @@ claim("MLP over softmax regression, standard errors", over_linear, ">", 2)
 claim("MLP over nearest neighbours, standard errors", over_neighbours, "<", 3)
 
 # %% [markdown]
-# The hidden layer beats the straight line. Whether it beats nearest neighbours, a method from 1951, 1,000 digits hardly
-# suffice to tell. What the MLP does have over it is size: some 100 thousand numbers instead of three million, no search.
+# The hidden layer beats the straight line. Whether it beats nearest neighbours, a method from 1951, 1,000 digits
+# hardly suffice to tell. What the MLP does have over it is size: some 100 thousand parameters instead of three
+# million stored pixels, no search.
 #
 # ## The digits that go wrong
 #
@@ -456,13 +464,14 @@ for i, k in enumerate([*wrong[:4], *wrong[-4:]]):
     bars.tick_params(axis="x", length=0, labelsize=8)
 
 # %% [markdown]
-# You might misread some of them too. But even where it is wrong, the model gives its answer more than one half on
-# average, and sometimes nearly all. Whether such a model is **overconfident** is measured, and repaired, in lesson 12.
+# You might misread some of them too. But even where it is wrong, the model's **confidence**, the probability of its
+# answer, is more than one half on average, and sometimes nearly 1. Whether such a model is **overconfident** is
+# measured, and repaired, in lesson 12.
 #
 # ## More data, less overfitting
 #
-# **Guess first:** the MLP has 25 times as many parameters as there are training digits. Trained on only 50 digits, how many
-# of *those* will it get right, and how many of the test digits?
+# **Predict:** the MLP has 25 times as many parameters as there are training digits. Trained on only 50 digits, how
+# many of *those* will it get right, and how many of the test digits?
 #
 # *Figure: training and test accuracy of both models against the number of training digits.*
 
@@ -589,14 +598,14 @@ fig.supxlabel("hidden unit", fontsize=10.5)
 fig.supylabel("digit", fontsize=10.5);
 
 # %% [markdown]
-# The cure works, but prevention is cheaper: a rate from the plateau, one that rises slowly at first (`warmup=` of `fit`), or
-# an activation that is never quite flat, such as the leaky ReLU.
+# The cure works, but prevention is cheaper: a rate from the plateau, one that rises slowly at first (`warmup=` of
+# `fit`), or an activation that is never quite flat, such as the leaky ReLU.
 #
 # ## Why an image deserves a convolution
 #
-# Does our model know that it looks at *images*? We train another one on digits whose 784 pixels were shuffled, by the same
-# permutation for every image. And we show the original network test digits shifted by a few pixels. **Guess first:** which
-# of the two is harder for you, and which for the MLP?
+# Does our model know that it looks at *images*? We train another one on digits whose 784 pixels were shuffled, by the
+# same permutation for every image. And we show the original network test digits shifted by a few pixels. **Predict:**
+# which of the two is harder for you, and which for the MLP?
 #
 # *Figure: eight test digits as they are, with shuffled pixels, and shifted to the right by three pixels.*
 
@@ -638,25 +647,27 @@ ax.set(ylim=(0, 1));
 # should look at *neighbouring* pixels together and use *the same* weights everywhere. A layer that does both is a
 # convolution: lesson 12.
 #
-# ## What we left out, and where to read on
+# ## What we left out
 #
-# We used no penalty on the weights and no second hidden layer, did not search for the best width, and showed one seed (the
-# claims above were tried on five). One confession: the settings of the MLP and the $k = 3$ of the neighbours were chosen while
-# looking at the test accuracy of a handful of candidates, which flatters both a little. From the next lesson on, every choice is
-# made on digits held out of the training set, or the lesson says where it was not.
+# - **A penalty on the weights, a second hidden layer, the best width.** We showed one seed (the claims above were
+#   tried on five).
+# - **A confession.** The settings of the MLP and the $k = 3$ of the neighbours were chosen while looking at the test
+#   accuracy of a handful of candidates, which flatters both a little. From the next lesson on, every choice is made
+#   on digits held out of the training set, or the lesson says where it was not.
 #
-# **Exercises:** [11_softmax_and_mlp](../exercises/11_softmax_and_mlp/11_softmax_and_mlp.ipynb), and four to try right here:
+# ## Read on
 #
-# 1. *Implement* cross-entropy with the shift, so that logits of 10,000 give a finite loss.
-# 2. *Find the bug:* put a softmax before `cross_entropy`. The network still trains. Why is it worse?
-# 3. *Measure:* with 16 hidden units, how many test digits are lost? Is that more than two standard errors?
-# 4. *Explain:* why does softmax regression on *two* classes need only one template?
+# - C. Bishop, *Pattern recognition and machine learning* (2006), eq. 4.104–4.109: softmax regression and its gradient.
+# - D. Rumelhart, G. Hinton & R. Williams, *Learning representations by back-propagating errors* (1986): learned
+#   hidden units.
+# - G. Cybenko, *Approximation by superpositions of a sigmoidal function* (1989), theorem 2: one hidden layer suffices.
+# - X. Glorot, A. Bordes & Y. Bengio, *Deep sparse rectifier neural networks* (2011): ReLU.
+# - T. Dietterich, *Approximate statistical tests for comparing supervised classification learning algorithms* (1998),
+#   section 3.1: which classifier is better?
+# - In the library: `mlp.py` (`softmax`, `cross_entropy`, `MLP`), `classify.py` (`classifier_loss`, `accuracy`, `predict`).
 #
-# | idea | read on | in the library |
-# |---|---|---|
-# | softmax regression, its gradient | Bishop, *Pattern Recognition and Machine Learning*, 2006, eq. 4.104–4.109 | `course_lib.mlp.cross_entropy` |
-# | learned hidden units | Rumelhart, Hinton & Williams, *Learning representations by back-propagating errors*, 1986 | `course_lib.mlp.MLP` |
-# | one hidden layer suffices | Cybenko, *Approximation by superpositions of a sigmoidal function*, 1989, theorem 2 | |
-# | ReLU | Glorot, Bordes & Bengio, *Deep sparse rectifier neural networks*, 2011 | `MLP.features` |
-# | AdamW | Loshchilov & Hutter, *Decoupled weight decay regularization*, 2019, algorithm 2 | `course_lib.train.fit` |
-# | which classifier is better? | Dietterich, *Approximate statistical tests …*, 1998, section 3.1 | |
+# **Exercises:** [11_softmax_and_mlp](../exercises/11_softmax_and_mlp/11_softmax_and_mlp.ipynb). Two more to think
+# about: with 16 hidden units, how many test digits are lost, and is that more than two standard errors? And why does
+# softmax regression on *two* classes need only one template?
+#
+# **Next**, [lesson 12](12_convnet.ipynb): a layer that knows which pixels are neighbours.
