@@ -9,13 +9,13 @@
 # $$p(y \mid x) = \frac{p(x \mid y)\,p(y)}{\sum_k p(x \mid k)\,p(k)}$$
 #
 # A model of $p(y \mid x)$ is called *discriminative*, a model of $p(x \mid y)\,p(y)$, or of $p(x)$ alone,
-# *generative*. Every later lesson builds a better generative model. We begin with the oldest one, a bell curve for
-# each digit. Without a training loop it reads digits far better than softmax regression, and it draws the first
-# digits of this course: the picture below, which is not yet good, and which you will be able to explain down to the
-# last stroke.
+# *generative*. We begin with the oldest one, a bell curve for each digit. Without a training loop it reads digits far
+# better than softmax regression, and it draws the first digits of this course: the picture below, which is not yet
+# good, and which you will be able to explain down to the last stroke.
 #
-# **You need** lessons 11 and 12, and from linear algebra the covariance matrix and eigenvectors. **It takes** about an
-# hour to read and 45 seconds to run on a laptop CPU.
+# **You need** lessons [11](11_softmax_and_mlp.ipynb) (softmax regression) and [12](12_convnet.ipynb) (the judge), and
+# from linear algebra the covariance matrix and eigenvectors. All symbols are in the [table of
+# symbols](symbols.ipynb). **It takes** about an hour to read and 45 seconds to run on a laptop CPU.
 
 # %% [markdown]
 # ## Set-up
@@ -129,7 +129,7 @@ claim("directions in which no seven varies", 784 - rank, ">=", 384)
 # That cannot work. There are 400 images for 307,720 numbers, and in nearly half of all directions the variance is
 # zero, so the density would be infinite on a thin sheet and zero elsewhere. We keep only the directions in which
 # images vary most: the eigenvectors of the covariance of *all* images with the largest eigenvalues, the **principal
-# axes** (lesson 21 has more to say about them).
+# axes** (lesson 21 says more).
 
 # %%
 def principal_axes(x, n):
@@ -206,12 +206,12 @@ accuracy = (log_joint(z_test, prior, mu, cov).argmax(1) == y_test).double().mean
 claim("accuracy of ten Gaussians on the test digits", accuracy, ">=", 0.95)
 
 # %% [markdown]
-# Softmax regression had about 90 % in lesson 11. These are ten means and ten covariances, computed in a second.
+# Softmax regression had about 90 % in lesson 11. This took a second.
 #
 # ### The pencil
 #
-# To draw, follow the recipe: $z = \mu + \tau L \varepsilon$, then back to pixels. The factor $\tau$ is 1 in the model;
-# we add it to see what is going on.
+# To draw, follow the recipe: $z = \mu + \tau L \varepsilon$, then back to pixels. The *temperature* $\tau$ is 1 in
+# the model; we add it to see what is going on.
 #
 # *Figure: the digits 0 to 9 in four rows, all from the same noise. With $\tau = 0$ they are the smooth, blurred class
 # means; at 0.5 they are crisper; at 1 they have strokes and grey smears; at 2 they are torn.*
@@ -232,8 +232,8 @@ strip({rf"$\tau$ = {tau}": draw(tau) for tau in (0, 0.5, 1, 2)});
 #
 # ## Prove it
 #
-# What we built is known as *quadratic discriminant analysis*, and scikit-learn has it. (Its older versions divide a
-# covariance by $n - 1$ where we divide by $n$; `ratio` makes up for that.) All 10,000 probabilities must agree.
+# What we built is known as *quadratic discriminant analysis*. (Older versions of scikit-learn divide a covariance by
+# $n - 1$; `ratio` makes up for that.) All 10,000 probabilities must agree.
 
 # %%
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
@@ -276,10 +276,10 @@ for pool, bound in {0: 0.95, 10: 0.96, 1000: 0.91}.items():
 # ### What only a density can say
 #
 # Show both models something that is no digit: digits upside down, and television noise. The judge must divide 100 %
-# among ten names, whatever it sees. The Gaussians report $\log p(x)$, how unusual an image is. One repair is needed:
-# noise lies mostly *off* the 50 axes, where our model does not look. We let the part of an image that the axes leave
-# over be noise too, of the variance that digits have there; this adds one term to $\log p(x)$ (and a constant, which
-# we drop).
+# among ten names, whatever it sees. The Gaussians report $\log p(x)$ (`logsumexp`: the log of the sum over all
+# classes), how unusual an image is. One repair is needed: noise lies mostly *off* the 50 axes, where our model does
+# not look. We let the part of an image that the axes leave over be noise too, of the variance that digits have there;
+# this adds one term to $\log p(x)$ (and a constant, which we drop).
 #
 # *Figure: two histograms for test digits, upside-down digits and noise. Left, the judge's confidence: nearly always
 # close to 1, for noise as well. Right, log p(x): test digits lie highest, upside-down digits overlap with them and
@@ -314,7 +314,7 @@ below = (unusual["noise"] < unusual["test digits"].min()).sum()
 claim("noise images less probable than every test digit", below, ">=", 990)
 
 # %% [markdown]
-# It has never seen noise, so nothing ever told it not to be sure. Upside-down eights, zeros and ones are digits to
+# The judge has never seen noise, so nothing told it not to be sure. Upside-down eights, zeros and ones are digits to
 # both models.
 #
 # ## Without labels: expectation-maximisation
@@ -437,7 +437,7 @@ for k, ax in enumerate(panels.flat):
 claim("images that belong to a Gaussian named after their digit", table.amax(1).sum() / 4000, ">=", 0.6)
 
 # %% [markdown]
-# Nobody told it that there are ten digits, and still it has found most of them. Lessons 22 and 31 return to this.
+# Nobody told it that there are ten digits, and still it has found most of them.
 #
 # ## Results
 #
@@ -466,9 +466,13 @@ ax.legend(loc="lower left")
 claim("gain by ten Gaussians over one, test digits (nats)", nats[1, 1] - nats[0, 1], ">", 15, digits=1)
 
 # %% [markdown]
-# Likelihood does not say how samples *look*. For that we ask the judge. It describes 1,000 samples and the 1,000 test
-# digits by 64 numbers each, and we compare the two clouds; the smaller the **Fréchet distance**, the more alike.
-# Lesson 44 takes these numbers apart. Here are the first rows of the leaderboard.
+# Likelihood does not say how samples *look*. For that we ask the judge. Its 64 features turn 1,000 samples and the
+# 1,000 test digits into two clouds. Fit a Gaussian to each; the **Fréchet distance** is $\|\mu_1 - \mu_2\|^2 +
+# \operatorname{tr}\big(\Sigma_1 + \Sigma_2 - 2\,(\Sigma_1 \Sigma_2)^{1/2}\big)$, zero if both are the same. The
+# **precision** is the share of samples that fall among real digits, the **recall** the share of real digits that have
+# a sample nearby, the **control** accuracy how often the judge sees the digit that was asked for. The ± comes from
+# drawing the 1,000 anew, with repetition (the *bootstrap*). Lesson 44 (to come) takes these numbers apart. Here are
+# the first rows of the leaderboard.
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -489,9 +493,9 @@ control = control_accuracy(judge, samples, labels)
 claim("share of samples in which the judge sees the digit asked for", control, ">=", 0.6)
 
 # %% [markdown]
-# Far better than noise, far from handwriting. The low *recall* says that most real handwriting has no sample nearby.
-# The *copying* score, the chance that a sample lies nearer to the training set than a fresh digit does, is far below
-# one half: nothing was memorised, because nothing comes that close.
+# Far better than noise, far from handwriting. The *copying* score, the chance that a sample lies nearer to the
+# training set than a fresh digit does, is far below one half: nothing was memorised, because nothing comes that
+# close.
 #
 # ## Predict, then turn one knob: the number of labels
 #
@@ -502,9 +506,8 @@ claim("share of samples in which the judge sees the digit asked for", control, "
 # - A covariance for each class gives *quadratic* ones. The twin is a softmax regression on all $z_i$ and all products
 #   $z_i z_j$.
 #
-# The generative twin estimates means and covariances. The discriminative twin spends all its freedom on the boundary.
-# Both read the same 30 axes, found without labels. Ng & Jordan (2002) asked which is better. **Write down your guess**
-# for 10 labels a class, and for 400.
+# The discriminative twin spends all its freedom on the boundary. Both read the same 30 axes, found without labels. Ng
+# & Jordan (2002) asked which is better. **Write down your guess** for 10 labels a class, and for 400.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -580,13 +583,12 @@ claim("50 labels: softmax with decay minus shared covariance", accuracy[50][4] -
 
 # %% [markdown]
 # **Generative wins early, discriminative wins late**, for both pairs. An assumption (here: bell curves) is worth many
-# labels while they are scarce. With more labels the assumption does not improve, and whoever made none overtakes. How
-# late depends on how wrong the assumption is: the shared covariance is overtaken between 100 and 200 labels a class,
-# the ten own ones only where our labels end.
+# labels while they are scarce; with more labels it does not improve. How late it is overtaken depends on how wrong it
+# is: the shared covariance between 100 and 200 labels a class, the ten own ones only where our labels end.
 #
-# Two things keep us honest. The dotted line is softmax regression with *weight decay*, a mild assumption of another
-# kind, and it is never clearly behind its generative twin: the advantage belongs to assumptions, not to bell curves.
-# And the judge, who has the right assumption about images, convolution, leaves all of them behind at 4,000 labels.
+# But the dotted line, softmax regression with *weight decay*, a mild assumption of another kind, is never clearly
+# behind its generative twin: the advantage belongs to assumptions, not to bell curves. And the judge, with the right
+# assumption about images, convolution, leaves all of them behind at 4,000 labels.
 #
 # ## Break it: a likelihood without limit
 #
@@ -637,17 +639,18 @@ claim("smallest variance after", repaired[4, 2], ">", 1e-3, digits=6)
 #
 # ## Read on
 #
-# - A. Ng & M. Jordan, *On discriminative vs. generative classifiers* (NeurIPS 2002): the contest, with proofs.
+# - A. Ng & M. Jordan, *On discriminative vs. generative classifiers* (2002): the contest, with proofs.
 # - C. Bishop, *Pattern Recognition and Machine Learning* (2006), 4.2 (class Gaussians), 9.2 (EM; the collapse is in
 #   9.2.1).
 # - A. Dempster, N. Laird & D. Rubin, *Maximum likelihood from incomplete data via the EM algorithm* (1977).
-# - In the library: `gaussians.py` (`gaussian_log_prob`, `moments`, `shrink`, `em`) and `leaderboard.py`. The columns of the
-#   leaderboard are `frechet_distance`, `kernel_distance`, `precision_recall`, `control_accuracy` and `memorisation` of
-#   `metrics.py`; the interval behind ± comes from `bootstrap`. Lesson 44 examines each of them.
+# - In the library: `gaussians.py` (`gaussian_log_prob`, `moments`, `shrink`, `em`), `leaderboard.py`, and for its
+#   columns `metrics.py` (`frechet_distance`, `kernel_distance`, `precision_recall`, `control_accuracy`,
+#   `memorisation`, `bootstrap`).
 #
-# **Exercises:** [13_discriminative_vs_generative](../exercises/13_discriminative_vs_generative/13_discriminative_vs_generative.ipynb).
-# Two more to think about: measure how the Fréchet distance changes with $\tau$ in `draw`, and where it is lowest. And: given only
-# the upper half of a digit, $p(x)$ has an opinion about the lower half. Derive it for one Gaussian (it is again a Gaussian) and
-# complete ten digits.
+# **Exercises:**
+# [13_discriminative_vs_generative](../exercises/13_discriminative_vs_generative/13_discriminative_vs_generative.ipynb).
+# Two more to think about: how does the Fréchet distance change with $\tau$ in `draw`? And given only the upper half
+# of a digit, what does one Gaussian say about the lower half?
 #
-# **Next**, Part 2: bell curves on fixed axes are as far as linear algebra goes. Autoencoders learn their own axes.
+# **Next**, [lesson 21](21_autoencoder.ipynb): bell curves on fixed axes are as far as linear algebra goes.
+# Autoencoders learn their own axes.
