@@ -13,8 +13,9 @@
 # We derive it, prove its parts, train it in seconds, walk through the codes with a slider, measure how good the samples
 # are, and let the model fail in its most famous way.
 #
-# **You need** lessons 13 (Gaussians, Bayes' rule) and 21 (encoder, decoder). **It takes** about an hour to read and 45
-# seconds to run on a laptop CPU.
+# **You need** lessons [13](13_discriminative_vs_generative.ipynb) (Gaussians, Bayes' rule) and
+# [21](21_autoencoder.ipynb) (encoder, decoder). All symbols are in the [table of symbols](symbols.ipynb). **It
+# takes** about an hour and a half to read and 45 seconds to run on a laptop CPU.
 
 # %% [markdown]
 # ## Set-up
@@ -34,10 +35,10 @@ from course_lib.plots import COLOURS, scatter, strip
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
 # %% [markdown]
-# *Figure: five rows of ten digits. The first is handwriting. The mixture of Gaussians of lesson 13 draws grey smears, the
-# autoencoder of lesson 21, with codes from one Gaussian, blurred crossings of digits. The VAE of this lesson draws clean
-# strokes, but a third of them lie between two digits. In the last row, by the same VAE with codes drawn from a better
-# place, nearly all are digits.*
+# *Figure: five rows of ten digits. The first is handwriting. The mixture of Gaussians of lesson 13 draws grey smears,
+# the autoencoder of lesson 21, with codes from one Gaussian, blurred crossings of digits. The VAE of this lesson
+# draws clean strokes, but a third of them lie between two digits. In the last row, by the same VAE with codes drawn
+# from a better place, nearly all are digits.*
 
 # %%
 models = {"mixture of lesson 13": "gaussian_mixture", "autoencoder of 21": "autoencoder", "VAE": "vae",
@@ -134,8 +135,8 @@ kl(torch.tensor([3.0, 0.0]), torch.tensor([0.0, -10.0]))          # 0.0067 = exp
 # %% [markdown]
 # ### A gradient through a draw
 #
-# The first term is a mean over draws, $\mathbb E_{z \sim \mathcal N(\mu, \sigma^2)}[f(z)]$, and we need its derivative by
-# $\mu$, the parameter we draw *with*. There are two ways.
+# The first term is a mean over draws, $\mathbb E_{z \sim \mathcal N(\mu, \sigma^2)}[f(z)]$, and we need its
+# derivative by $\mu$, the parameter we draw *with*. There are two ways.
 #
 # - **Score function** (REINFORCE): the derivative of a density is the density times that of its logarithm, so
 #   $\nabla_\mu \mathbb E[f(z)] = \mathbb E[f(z)\, \nabla_\mu \log q(z)] = \mathbb E[f(z)\,\frac{z - \mu}{\sigma^2}]$.
@@ -221,8 +222,9 @@ def minus_elbo(x):
 # %% [markdown]
 # ## Meet the library version
 #
-# `course_lib.vae` has the same, and two settings that we come back to when the model breaks: a weight `beta` on the KL
-# term, and `free_bits`. `annealed(n)` is this loss with `beta` rising from 0 to 1 over the first `n` steps.
+# `course_lib.vae` has the same, and two settings that we come back to when the model breaks: a weight `beta`,
+# $\beta$, on the KL term, and `free_bits`. `annealed(n)` is this loss with `beta` rising from 0 to 1 over the first
+# `n` steps.
 
 # %%
 import inspect
@@ -328,9 +330,9 @@ if not os.environ.get("TQDM_DISABLE"):                            # a saved page
 # %% [markdown]
 # ### Where the codes are, and where we look for them
 #
-# To draw a new digit we take $z \sim \mathcal N(0, I)$. Does that hit the codes of real digits? Every single $q(z \mid x)$
-# was pulled towards the prior, but what must agree with it is their *average* over all images, the **aggregated
-# posterior** $q(z) = \frac1N \sum_n q(z \mid x_n)$.
+# To draw a new digit we take $z \sim \mathcal N(0, I)$. Does that hit the codes of real digits? Every single $q(z
+# \mid x)$ was pulled towards the prior, but what must agree with it is their *average* over all images, the
+# **aggregated posterior** $q(z) = \frac1N \sum_n q(z \mid x_n)$.
 #
 # *Figure: the 8 numbers seen from the side on which labels lie furthest apart. Left, codes of 1,000 test digits in ten
 # colours: clumps, some of them apart from the rest. Right, 1,000 draws from the prior: a round cloud without clumps, of
@@ -381,8 +383,8 @@ with torch.no_grad():
 #
 # ### Samples
 #
-# All generators at the same size, 1,000 samples each, judged as in lesson 13 (the interval comes from resampling both
-# clouds). The autoencoder can rebuild digits (lesson 21); what it lacks is a place to draw from.
+# All generators at the same size, 1,000 samples each, judged as in lesson 13. The autoencoder can rebuild digits;
+# what it lacks is a place to draw from.
 
 # %%
 from course_lib.metrics import bootstrap, frechet_distance, judge_features
@@ -448,7 +450,7 @@ claim("what the fitted prior saves (bits per pixel)", -bits(gain), ">", 0.001, d
 
 # %% [markdown]
 # Less than half the bits, by a model that was trained on grey digits only. The prior that draws better also gives the
-# better bound, by just the nats that were wasted. Lesson 32 tightens the bound with more draws per image.
+# better bound, by just the nats that were wasted.
 #
 # ## Predict, then turn one knob: sharpness
 #
@@ -545,8 +547,8 @@ print(f"pixels that one pixel depends on: {(sees != 0).sum()}")
 # - **as it is**, with the loss from above;
 # - **annealed**: $\beta$ rises from 0 to 1. While nats are nearly free, the code makes itself useful, and decoder and
 #   code get used to each other before it has to pay in full (Bowman et al., 2016);
-# - **free bits**: the first half nat of each number is never charged, so there is nothing to gain by giving it up (Kingma
-#   et al., 2016).
+# - **free bits**: the first half nat of each number is never charged, so there is nothing to gain by giving it up
+#   (Kingma et al., 2016).
 #
 # **Predict** the nats per number in each case.
 
@@ -582,9 +584,9 @@ def report(model):
 reports = {name: report(model) for name, (model, _) in runs.items()}
 
 # %% [markdown]
-# *Figure: left, nats per number of the code, for the shipped VAE (about 2 each), and for the three runs: next to nothing as it
-# is, more when annealed, half a nat each with free bits. Right, the KL over 300 steps: it creeps up as it is, jumps to
-# above 5 and falls again when annealed, stays at 4 with free bits.*
+# *Figure: left, nats per number of the code, for the shipped VAE (about 2 each), and for the three runs: next to
+# nothing as it is, more when annealed, half a nat each with free bits. Right, the KL over 300 steps: it creeps up as
+# it is, jumps to above 5 and falls again when annealed, stays at 4 with free bits.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: three models trained here
@@ -613,15 +615,16 @@ claim("largest difference between the three bounds (nats)", max(spread) - min(sp
 # Both repairs give the code back its voice. Annealing leaves the loss as it was in the end, and lets the code keep what
 # pays. Free bits change it for good, and pay half a nat for each number whether it is worth that or not.
 #
-# The same collapse has a more common cause. Take the *mean* over 784 pixels in one term and the *sum* over numbers in the
-# other, as is easily typed, and you have trained with $\beta = 784$: every sample is the same grey cloud.
+# The same collapse has a more common cause. Take the *mean* over 784 pixels in one term and the *sum* over numbers in
+# the other, as is easily typed, and you have trained with $\beta = 784$: every sample is the same grey cloud.
 #
 # ## What we left out
 #
 # - **Other likelihoods.** Grey values deserve one of their own (a discretised logistic, say); colour images too.
-# - **$\beta$ as a knob**, a VAE that can be asked for a digit, and a tighter bound from more draws: lesson 32.
-# - **Learning the prior together with the rest**, instead of after it: VampPrior (Tomczak & Welling, 2018), and lesson 33
-#   with discrete codes.
+# - **$\beta$ as a knob**, a VAE that can be asked for a digit, and a tighter bound from more draws: lesson 32 (to
+#   come).
+# - **Learning the prior together with the rest**, instead of after it: VampPrior (Tomczak & Welling, 2018), and
+#   discrete codes in lesson 33 (to come).
 #
 # ## Read on
 #
@@ -632,7 +635,8 @@ claim("largest difference between the three bounds (nats)", max(spread) - min(sp
 # - M. Hoffman & M. Johnson, *ELBO surgery* (2016): the aggregated posterior in the bound.
 # - In the library: `vae.py` (`reparameterize`, `kl_per_dimension`, `vae_loss`, `elbo`, `MixtureVAE.fit`).
 #
-# **Exercises:** [31_vae](../exercises/31_vae/31_vae.ipynb). One more to think about: draw from $\mathcal N(0, \tau^2 I)$
-# instead of $\mathcal N(0, I)$ and measure precision and recall as $\tau$ goes from 0.5 to 1.5. Which way do the holes go?
+# **Exercises:** [31_vae](../exercises/31_vae/31_vae.ipynb). One more to think about: draw from $\mathcal N(0, \tau^2
+# I)$ instead of $\mathcal N(0, I)$ and measure precision and recall as $\tau$ goes from 0.5 to 1.5. Which way do the
+# holes go?
 #
-# **Next**, lesson 32 turns the knobs of this model: how much a code may say, and what it is asked for.
+# **Next**, [lesson 41](41_gan.ipynb): a generator without any likelihood, whose loss is learned.
