@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 51 · Attention
+# # 51 · Who looks at whom: attention
 #
 # A convolution sees its neighbours. But who is *it* in a sentence, and which earlier letter comes next in a sorted
 # word? The answer may stand anywhere. **Attention** lets every element of a sequence look at all others, decide for
@@ -12,8 +12,9 @@
 # reverse and to sort. These tasks were chosen because we know beforehand where it *ought* to look. Then we ask
 # which way of telling a model about positions still works on inputs eight times longer than those it was trained on.
 #
-# **You need** lesson 11 (softmax, cross-entropy) and matrix products. **It takes** about an hour to read and 45 seconds
-# to run on a laptop CPU.
+# **You need** lessons [11](11_softmax_and_mlp.ipynb) (softmax, cross-entropy) and [21](21_autoencoder.ipynb)
+# (residual blocks, layer norm). All symbols are in the [table of symbols](symbols.ipynb). **It takes** about an hour
+# to read and 45 seconds to run on a laptop CPU.
 
 # %% [markdown]
 # ## Set-up
@@ -131,8 +132,9 @@ q, k, v = X @ Wq.T, X @ Wk.T, X @ Wv.T                            # 3 x (6, 2)
 q @ k.T                                                           # (6, 6) scores
 
 # %% [markdown]
-# Read the third row: *sat* asks, and only *cat* answers. Now the whole formula. $D$ is the number of entries of a query,
-# here 2; why the scores are divided by $\sqrt D$ is the first thing that we shall break.
+# Read the third row: *sat* asks, and only *cat* answers. Now the whole formula (`k.mT` swaps the last two axes of
+# $K$). $D$ is the number of entries of a query, here 2; why the scores are divided by $\sqrt D$ is the first thing
+# that we shall break.
 
 # %%
 def weights(q, k, mask=None):
@@ -155,8 +157,8 @@ attend(q, k, v)                                                   # (6, 2): livi
 #
 # ### No looking ahead
 #
-# A model that writes has only what was written so far. So word $t$ may look at itself and at what came before. All
-# other scores become $-\infty$ *before* the softmax, so that the rest still sums to one.
+# A model that writes has only what was written so far. So word $t$ may look at itself and at what came before: the
+# mask is **causal**. All other scores become $-\infty$ *before* the softmax, so that the rest still sums to one.
 
 # %%
 past = torch.ones(6, 6, dtype=torch.bool).tril()                  # row t: True up to column t
@@ -241,7 +243,8 @@ claim("with the causal mask: largest difference", moved.abs().max(), ">", 0.1)
 # The causal mask breaks the symmetry a little: the third word sees three words. Remember this.
 #
 # **The future cannot change the past.** We ask the gradient, which cannot be deceived: by how much does output $t$
-# change when input $s$ does? Where the derivative is exactly zero, nothing passes.
+# change when input $s$ does? All these derivatives together are the *Jacobian*. Where one is exactly zero, nothing
+# passes.
 
 # %%
 def receptive_field(f, T=12, C=8):
@@ -315,9 +318,10 @@ assert_close(mine(x, past), many_heads(x, W, 2, past) @ mine.proj.weight.T)
 assert_close(mine(x, past), theirs(x, x, x, attn_mask=~past)[0])
 
 # %% [markdown]
-# A **block** wraps it. Attention moves information between tokens; then a small MLP works on each token alone. Both are
-# *added* to what was there, after a layer norm that keeps sizes in hand. A **transformer** is an embedding of tokens,
-# some blocks, and a linear layer that gives logits.
+# The elements of a sequence are called **tokens**: words, letters, pieces of an image. A **block** wraps attention,
+# which moves information between tokens; then a small MLP works on each token alone. Both are *added* to what was
+# there, as in lesson 21, after a layer norm that keeps sizes in hand. A **transformer** is an **embedding**
+# (`nn.Embedding`: a table with a learned vector for each token), some blocks, and a linear layer that gives logits.
 
 # %%
 print(inspect.getsource(Block.forward))
@@ -355,8 +359,8 @@ claim("largest spread along a stripe", spread, "<", 1e-4, digits=6)
 alibi(4, 6)[0]                                                    # head 1, slope 1/4
 
 # %% [markdown]
-# The stripes are exact: $\sin\omega t \sin\omega s + \cos\omega t\cos\omega s = \cos\omega(t - s)$, so a dot product of two
-# encodings knows only the distance. A single head can therefore learn to look "three places back".
+# The stripes are exact: $\sin\omega t \sin\omega s + \cos\omega t\cos\omega s = \cos\omega(t - s)$, so a dot product
+# of two encodings knows only the distance. A single head can therefore learn to look "three places back".
 #
 # ## Train: three tasks whose maps are known
 #
@@ -392,8 +396,8 @@ def train(task, positions="learned", steps=150):
 trained = {task: train(task) for task in SOURCE}
 
 # %% [markdown]
-# *Figure: the loss of the three tasks over 150 steps. All begin at log 27 = 3.3. Copy and reverse wait for ten steps, then
-# drop to nearly zero by step 30; sort falls at once, but more slowly.*
+# *Figure: the loss of the three tasks over 150 steps. All begin at log 27 = 3.3. Copy and reverse wait for ten steps,
+# then drop to nearly zero by step 30; sort falls at once, but more slowly.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses of models that were trained in this place
@@ -555,10 +559,10 @@ for positions in players:
 #
 # ## Break it: forget the square root
 #
-# Queries and keys of $D$ independent numbers of variance 1 have a dot product of variance $D$. At $D = 1024$ scores of
-# ±32 enter a softmax, and it **saturates**: one key takes all, and the gradient, which is $\text{diag}(w) - w w^\top$ for
-# weights $w$, vanishes. We measure the entropy of the weights over 64 keys (at most $\log 64 = 4.16$ nats) and the size of
-# that gradient. **Predict** both curves with and without the division.
+# Queries and keys of $D$ independent numbers of variance 1 have a dot product of variance $D$. At $D = 1024$ scores
+# of ±32 enter a softmax, and it **saturates**: one key takes all, and the gradient, which is $\text{diag}(w) - w
+# w^\top$ for weights $w$, vanishes. We measure the entropy of the weights over 64 keys (at most $\log 64 = 4.16$
+# nats) and the size of that gradient. **Predict** both curves with and without the division.
 
 # %%
 def saturation(D, scale):
@@ -574,9 +578,9 @@ forgotten = torch.tensor([saturation(D, 1) for D in widths])      # (6, 2)
 divided = torch.tensor([saturation(D, D**-0.5) for D in widths])
 
 # %% [markdown]
-# *Figure: left, entropy against D. Without the square root it falls from 2.8 to nearly zero; with it, it stays at 3.7.
-# Right, the gradient: without the square root it is larger up to D = 64, then falls towards zero; with it, it is the same
-# everywhere.*
+# *Figure: left, entropy against D. Without the square root it falls from 2.8 to nearly zero; with it, it stays at
+# 3.7. Right, the gradient: without the square root it is larger up to D = 64, then falls towards zero; with it, it is
+# the same everywhere.*
 
 # %%
 fig, panels = plt.subplots(1, 2, figsize=(8, 2.8))
@@ -594,10 +598,10 @@ claim("gradient at D = 4096: divided / forgotten", divided[-1, 1] / forgotten[-1
 # %% [markdown]
 # ## Break it again: a mask that leaks
 #
-# The most popular bug of all: the mask reaches one column too far, `tril(1)` in place of `tril()`. Nothing crashes, and
-# the loss is *excellent*. To expose it, give the model something that nobody can predict, random letters. An honest
-# model cannot get below $\log 26 = 3.26$ nats per letter. Who does has seen the answer. (Of 16 places the last has nobody
-# to its right, so even the leak cannot get below $3.26 / 16 = 0.20$.)
+# The most popular bug of all: the mask reaches one column too far, `tril(1)` in place of `tril()`. Nothing crashes,
+# and the loss is *excellent*. To expose it, give the model something that nobody can predict, random letters. An
+# honest model cannot get below $\log 26 = 3.26$ nats per letter. Who does has seen the answer. (Of 16 places the last
+# has nobody to its right, so even the leak cannot get below $3.26 / 16 = 0.20$.)
 
 # %%
 def next_letter_loss(model, idx):
@@ -644,7 +648,7 @@ claim("outputs of the honest model that see the future", seen["honest"].triu(1).
 # - **Cost.** Every token looks at every other: time and memory grow with $T^2$. `F.scaled_dot_product_attention` never
 #   stores the whole table (Dao et al., 2022).
 # - **Cross-attention**: queries from one sequence, keys and values from another. It is `attention(q, k, v)` as it
-#   stands; lesson 52 translates with it.
+#   stands; lesson 52 (to come) translates with it.
 # - **Rotary positions** (Su et al., 2021) turn queries and keys by an angle that grows with the position; most current
 #   language models use them.
 # - **No positions, more layers.** The causal mask tells a second layer how many tokens came before (Haviv et al., 2022).
@@ -659,7 +663,8 @@ claim("outputs of the honest model that see the future", seen["honest"].triu(1).
 # - R. Xiong et al., *On layer normalization in the transformer architecture* (2020): why the norm stands first.
 # - In the library: `transformer.py` (`attention`, `MultiHeadAttention`, `Block`, `Transformer`, `attention_maps`).
 #
-# **Exercises:** [51_attention](../exercises/51_attention/51_attention.ipynb). Two more to think about: how many layers with a
-# window of 3 does `reverse` need? And which score must a head give to each pair, so that it sorts *downwards*?
+# **Exercises:** [51_attention](../exercises/51_attention/51_attention.ipynb). Two more to think about: how many
+# layers with a window of 3 does `reverse` need? And which score must a head give to each pair, so that it sorts
+# *downwards*?
 #
-# **Next**, lesson 52: two sequences, an encoder that reads and a decoder that writes.
+# **Next**, [lesson 54](54_gpt.ipynb): a causal transformer that guesses the next byte, and so can write.
