@@ -2,10 +2,10 @@
 # # 61 · Destroy, then learn to undo: diffusion
 #
 # Every generator so far had to make an image in one stroke, from code to digit. That is hard. Destroying an image is
-# easy: add a little noise, again and again, until nothing is left of it. **Diffusion** turns the easy direction round.
-# A network looks at a noisy image and guesses the noise in it. Taking a little of that noise away is an easy task, and
-# after many such steps pure noise has become a digit (Sohl-Dickstein et al., 2015; Ho, Jain & Abbeel, 2020). With $x_0$
-# an image, $x_t$ the same after $t$ steps of noise and $\varepsilon$ the noise in it, the network $\varepsilon_\theta$
+# easy: add a little noise, again and again, until nothing is left of it. **Diffusion** turns the easy direction
+# round. A network looks at a noisy image and guesses the noise in it. Take a little of that noise away, and after
+# many such steps pure noise has become a digit (Sohl-Dickstein et al., 2015; Ho, Jain & Abbeel, 2020). With $x_0$ an
+# image, $x_t$ the same after $t$ steps of noise and $\varepsilon$ the noise in it, the network $\varepsilon_\theta$
 # with the weights $\theta$ minimises
 #
 # $$\mathbb E_{x_0,\,t,\,\varepsilon}\; \big\| \varepsilon - \varepsilon_\theta(x_t, t) \big\|^2$$
@@ -13,8 +13,10 @@
 # That is least squares: no bound, no second player, nothing that collapses. At the end you will understand the picture
 # below: noise, step by step, on its way to ten digits.
 #
-# **You need** lessons 00, 12 and 21, and from probability the normal distribution and Bayes' rule. **It takes** about
-# an hour and a half to read and 50 seconds to run on a laptop CPU.
+# **You need** lessons [12](12_convnet.ipynb) (convolution), [13](13_discriminative_vs_generative.ipynb) (normal
+# densities, Bayes' rule, the leaderboard) and [21](21_autoencoder.ipynb) (residual blocks). All symbols are in the
+# [table of symbols](symbols.ipynb). **It takes** about an hour and a half to read and 50 seconds to run on a laptop
+# CPU.
 
 # %% [markdown]
 # ## Set-up
@@ -89,8 +91,9 @@ assert_close(variance, 1 - a_bar[-1])
 #
 # Ho et al. use $T = 1000$ steps, with $\beta_t = 1 - \alpha_t$ rising evenly from 0.0001 to 0.02: small steps first,
 # while the details are still there, larger ones later. Nichol & Dhariwal (2021) noticed that half of these steps only
-# add noise to noise, and let $\bar\alpha_t$ fall along a **cosine** instead, up to an offset $s = 0.008$: $\bar\alpha_t
-# \propto \cos^2\!\big(\tfrac{\pi}{2} \tfrac{t/T + s}{1 + s}\big)$.
+# add noise to noise, and let $\bar\alpha_t$ fall along a **cosine** instead: $\bar\alpha_t \propto
+# \cos^2\!\big(\tfrac{\pi}{2} \tfrac{t/T + 0.008}{1.008}\big)$. (In code the first step has number 0: `a[t]` is what
+# is left after $t + 1$ steps.)
 
 # %%
 T = 1000
@@ -155,9 +158,10 @@ claim("largest gap between the two distribution functions", gap.abs().max(), "<"
 # \sqrt{\bar\alpha_t} x_0) / (1 - \bar\alpha_t) = -\varepsilon / \sqrt{1 - \bar\alpha_t}$. Divide by $p_t$: the integral
 # becomes the mean of $-\varepsilon / \sqrt{1 - \bar\alpha_t}$ over all noises that lead to $x$.
 #
-# We check it where everything is known: eight Gaussians on a ring. Noise on a mixture of Gaussians with means $m_k$ and
-# variance $s^2$ is again one, with means $\sqrt{\bar\alpha_t}\, m_k$ and variance $\bar\alpha_t s^2 + 1 -
-# \bar\alpha_t$. So $p_t$ is a formula, and autograd gives its gradient. For the toy 100 steps are enough.
+# We check it where everything is known: eight Gaussians on a ring. Noise on a mixture of Gaussians with means $\mu_k$
+# and standard deviation $\rho$ is again one, with means $\sqrt{\bar\alpha_t}\, \mu_k$ and variance $\bar\alpha_t
+# \rho^2 + 1 - \bar\alpha_t$. So $p_t$ is a formula, and autograd gives its gradient. For the toy 100 steps are
+# enough.
 
 # %%
 ring, a_toy = toys.ring(std=0.2), diffusion.cosine_alphas_cumprod(100)       # (100,)
@@ -365,8 +369,9 @@ for row, name, states in zip(axes, ("learned", "exact"), (learned, exact)):
     row[0].set_ylabel(name)
 
 # %% [markdown]
-# In numbers: how many of the eight modes are hit, how many points lie within three standard deviations of one, and how
-# wide the dots are. (A hundred steps are few; even with the exact answer the dots end a little too narrow.)
+# In numbers: how many of the eight modes (lesson 41: peaks of the density) are hit, how many points lie within three
+# standard deviations of one, and how wide the dots are. (A hundred steps are few; even with the exact answer the dots
+# end a little too narrow.)
 
 # %%
 def describe(points):
@@ -438,9 +443,10 @@ claim("width of the dots by who guesses v", width["v"], ">", 0.16)
 #
 # Nobody can write down the density of digits. But one perfect answer is known, the one for our 4,000 training digits.
 # If the data are *these* images and nothing else, then the mean of $x_0$ given $x_t$ is a weighted average of them,
-# with weights by Bayes' rule: $w_i \propto \exp\big(-\|x_t - \sqrt{\bar\alpha_t}\, x_i\|^2 / 2(1 - \bar\alpha_t)\big)$.
-# No network can beat this on the training loss. **Predict** what it draws. (`ddim` takes the same walk in fewer, longer
-# steps, with fresh noise if `eta=1` and without if `eta=0`; a later lesson derives it.)
+# with weights by Bayes' rule: $w_i \propto \exp\big(-\|x_t - \sqrt{\bar\alpha_t}\, x_i\|^2 / 2(1 -
+# \bar\alpha_t)\big)$. No network can beat this on the training loss. **Predict** what it draws. (`ddim` takes the
+# same walk in fewer, longer steps, with fresh noise if `eta=1` and without if `eta=0`; `clip=1.0` keeps each guess of
+# the image between −1 and 1. Lesson 62 (to come) derives it.)
 
 # %%
 def perfect_eps(x_t, t):
@@ -470,11 +476,11 @@ claim("largest distance to a training digit", distance.max(), "<", 0.1, digits=4
 #
 # ## Digits
 #
-# The network must see the whole image and every pixel, so it has the shape of a U (Ronneberger et al., 2015): down from
-# 14×14 to 7×7, where a stroke is a few cells wide, and up again, with a bridge from each level to its counterpart. Its
-# blocks are those of lesson 21, and the time scales and shifts the channels in each. Convolutions see strokes;
-# something must see which digit they are going to be. So at the bottom an *overview* presses the whole map into one
-# vector and spreads it out again, as an autoencoder does.
+# The network must see the whole image and every pixel, so it has the shape of a U (Ronneberger et al., 2015): down
+# from 14×14 to 7×7, where a stroke is a few cells wide, and up again, with a bridge (*skip connection*) from each
+# level to its counterpart. Its blocks are those of lesson 21, and the time scales and shifts the channels in each.
+# Convolutions see strokes; something must see which digit they are going to be. So at the bottom an *overview*
+# presses the whole map into one vector and spreads it out again, as an autoencoder does.
 
 # %%
 from course_lib.unet import UNet, UNetConfig
@@ -488,9 +494,10 @@ claim("numbers to learn", sum(p.numel() for p in net.parameters()), "<", 700_000
 # Two details matter. The last layer starts at zero, so that no garbage has to be unlearned. And the image enters
 # folded, four pixels to a cell of 14×14: convolutions at 28×28 would cost four times as much and see less far.
 #
-# Now train it, for half a minute, with the target $v$. That is short for all ten digits at once. So for this run we
-# make the problem ten times smaller, and **tell the network which digit is in the noise**, as one more input beside the
-# time. (Lesson 63 makes more of it. The shipped checkpoint, which was trained for longer, had to do without.)
+# Now train it, for half a minute, with the target $v$. (`device()` is the GPU where there is one, and `budget` picks
+# the steps that suit it.) That is short for all ten digits at once. So for this run we make the problem ten times
+# smaller, and **tell the network which digit is in the noise**, as one more input beside the time. (Lesson 63 makes
+# more of it. The shipped checkpoint, which was trained for longer, had to do without.)
 
 # %%
 def told(model, y):
@@ -637,14 +644,13 @@ claim("variety with the noise forgotten", variety["noise forgotten"], "<", 0.05)
 # %% [markdown]
 # Always the same one. Ones vary least, so nowhere do digits lie more densely, and without noise every start slides
 # there. A sample is not the most probable image.
-
-# %% [markdown]
+#
 # ## What we left out
 #
-# - **Where the loss comes from.** DDPM is a VAE with 1,000 layers of codes and a fixed encoder. Each term of its ELBO is
-#   a squared error of $\varepsilon$ with a weight that depends on $t$. We dropped the weights, for better images and a
-#   worse likelihood.
-# - **Better samplers**: a later lesson. **Asking for a digit**: lesson 63. **Straight roads**: lesson 64.
+# - **Where the loss comes from.** DDPM is a VAE (lesson 31) with 1,000 layers of codes and a fixed encoder. Each term
+#   of its ELBO is a squared error of $\varepsilon$ with a weight that depends on $t$. We dropped the weights, for
+#   better images and a worse likelihood.
+# - **Better samplers**: lesson 62 (to come). **Asking for a digit**: lesson 63. **Straight roads**: lesson 64.
 #
 # ## Read on
 #
@@ -661,4 +667,4 @@ claim("variety with the noise forgotten", variety["noise forgotten"], "<", 0.05)
 # **Exercises:** [61_ddpm](../exercises/61_ddpm/61_ddpm.ipynb). One more to think about: how does the loss of the
 # perfect denoiser compare with that of the checkpoint, on training and on test digits?
 #
-# **Next**, lesson 63: a network that is told which digit to draw, and can be made to listen.
+# **Next**, [lesson 63](63_guidance.ipynb): a network that is told which digit to draw, and can be made to listen.
