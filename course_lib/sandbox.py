@@ -338,6 +338,9 @@ for name in ("ast_transformers", "input_transformers_cleanup", "input_transforme
 found.update(f"get_ipython().events, {k}" for k, v in shell.events.callbacks.items() if any(map(foreign, v)))
 if sys.gettrace() or sys.getprofile():
     found.add("sys.settrace or sys.setprofile")
+for key, value in shell.user_ns.items():             # the right answers stand in the checks
+    if type(value) is types.FunctionType and value.__module__.startswith("course_lib.checks") and key != "hint":
+        found.add(f"{key}, which is taken from the checks")
 print("PROBE" + json.dumps(sorted(found)[:20]))
 """
 

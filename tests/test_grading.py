@@ -280,6 +280,14 @@ def test_environment_secrets_do_not_enter_the_sandbox(monkeypatch):
     assert not os.path.exists(kernel.folder)
 
 
+def test_an_answer_that_is_taken_from_the_checks_is_named():
+    with sandbox.Kernel(grading.Limits(), trusted=True) as kernel:
+        kernel.run("from course_lib.checks import hint, gan as check\ndef mine(): pass")
+        assert sandbox.changed(kernel) == []
+        kernel.run("losses = check.losses.right")
+        assert sandbox.changed(kernel) == ["changed: losses, which is taken from the checks"]
+
+
 @pytest.mark.skipif(bool(sandbox.unavailable()), reason="needs bubblewrap")
 def test_a_kernel_ends_when_its_grader_lets_go():
     with sandbox.Kernel(LIMITS) as kernel:
