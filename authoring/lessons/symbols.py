@@ -81,6 +81,7 @@
 # | $A$ | attention weights, each row sums to 1 | (T, T) | [51](51_attention.ipynb) |
 # | $\omega$ | the speed of a sine in the encoding of positions | > 0 | [51](51_attention.ipynb) |
 # | $p(x_t \mid x_1, \dots, x_{t-1})$ | the probability of the next token, given all before it | 0 … 1 | [54](54_gpt.ipynb) |
+# | $p(c \mid h)$ | the probability of the letter $c$ after the letters $h$ | 0 … 1 | [54](54_gpt.ipynb) |
 #
 # ## Diffusion and flow matching
 #
