@@ -1,18 +1,19 @@
 # %% [markdown]
 # # 12 · Convolution: one small detector, used everywhere
 #
-# The MLP of lesson 11 reads a digit as a list of 784 numbers. It is never told which pixels are neighbours, and what it
-# learns about a stroke at the top left is of no use at the bottom right. A **convolution** builds both facts in. It takes one
-# small table of weights $w$, $k$ pixels wide, lays it on every place $(i, j)$ of the image $x$ and writes down how
-# well the two agree ($b$ is a bias, a single number):
+# The MLP of lesson 11 reads a digit as a list of 784 numbers. It is never told which pixels are neighbours, and what
+# it learns about a stroke at the top left is of no use at the bottom right. A **convolution** builds both facts in.
+# It takes one small table of weights $w$, $k$ pixels wide, lays it on every place $(i, j)$ of the image $x$ and
+# writes down how well the two agree (the response $h_{ij}$; $b$ is a bias, a single number):
 #
-# $$y_{ij} = b + \sum_{u=0}^{k-1}\sum_{v=0}^{k-1} w_{uv}\, x_{i+u,\,j+v}$$
+# $$h_{ij} = b + \sum_{u=0}^{k-1}\sum_{v=0}^{k-1} w_{uv}\, x_{i+u,\,j+v}$$
 #
-# We build this layer from loops, prove what it can and cannot do, and train a network of such layers on only 200 digits.
-# Then we meet its larger twin, trained on 4,000 digits, which misreads fewer than one in a hundred. It is called **the judge**,
-# because it will measure every generator of this course. The picture at the end is a map of handwriting as it sees it.
+# We build this layer from loops and train a network of such layers on only 200 digits. Its larger twin, trained on
+# 4,000 digits, misreads fewer than one in a hundred. It is called **the judge**, because it will measure every
+# generator of this course. The picture below is its map of handwriting; at the end you will know how it came about.
 #
-# *You need:* lesson 11 (softmax, cross-entropy, MLP). *Time:* about 45 seconds of computing on a laptop without a GPU.
+# **You need** [lesson 11](11_softmax_and_mlp.ipynb) (softmax, cross-entropy, MLP). All symbols are in the [table of
+# symbols](symbols.ipynb). **It takes** about an hour and a half to read and 45 seconds to run on a laptop CPU.
 #
 # ## Set-up
 
@@ -33,12 +34,37 @@ from course_lib.device import seed, seeded
 digits = load("digits")
 
 # %% [markdown]
+# *Figure: two maps of the 1,000 test digits, coloured by class. From pixels the classes overlap in one cloud; from
+# the judge's 64 numbers for each image, its features, they lie in separate groups. Each map shows the two directions
+# in which its numbers vary most (the first two principal components, lesson 13).*
+
+# %%
+from course_lib.metrics import judge_features
+
+def flat_map(f):                                                  # (n, d) -> (n, 2)
+    f = f - f.mean(0)
+    axes = torch.linalg.svd(f, full_matrices=False).Vh[:2]        # (2, d) the directions of largest variance
+    return f @ (axes * axes.sum(1, keepdim=True).sign()).T        # a direction has no sign: choose one
+
+test, test_y = digits.test.x, digits.test.y
+features, features_train = judge_features(test), judge_features(digits.train.x)  # (1000, 64), (4000, 64)
+fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.9))
+for ax, f, name in zip(axes, [test.flatten(1), features], ["784 pixels", "64 features of the judge"]):
+    points = flat_map(f)
+    plots.scatter(points, test_y, ax=ax, s=7)
+    for k in range(10):
+        ax.text(*points[test_y == k].median(0).values, str(k), weight="bold", ha="center", va="center",
+                bbox=dict(boxstyle="circle,pad=0.15", fc="white", ec="none", alpha=0.8))
+    ax.set(title=name, xlabel="first direction", ylabel="second direction", aspect="auto")
+    ax.set(xticks=[], yticks=[])
+
+# %% [markdown]
 # ## A toy to check by hand
 #
-# Five by five pixels. As in our digits, 0 is paper and 1 is ink: empty on the left, ink on the right, and an empty bottom row.
-# The filter has $-1$ in its left column and $+1$ in its right one. It subtracts what is left of a place from what is right of
-# it, so it answers where ink begins. At the first place that is nine products and one sum,
-# $0 + 0 + 1 + 0 + 0 + 1 + 0 + 0 + 1 = 3$. The filter fits into the image at 3 × 3 places, and two loops visit them all.
+# Five by five pixels. As in our digits, 0 is paper and 1 is ink: empty on the left, ink on the right, and an empty
+# bottom row. The filter has $-1$ in its left column and $+1$ in its right one. It subtracts what is left of a place
+# from what is right of it, so it answers where ink begins. At the first place that is nine products and one sum, $0 +
+# 0 + 1 + 0 + 0 + 1 + 0 + 0 + 1 = 3$. The filter fits into the image at 3 × 3 places, and two loops visit them all.
 
 # %%
 toy = torch.tensor([[0., 0, 1, 1, 1]] * 4 + [[0.] * 5])           # (5, 5)
@@ -52,12 +78,12 @@ claim("response at the first place", response[0, 0], "==", 3.0, digits=1)
 # %% [markdown]
 # Check two more with a pencil before you look: the last column and the last row.
 #
-# *Figure: the image, the filter and the response, with their numbers. The response is 3 where the window covers the vertical
-# edge, 2 in the row that touches the empty bottom, and 0 where the window sees no edge.*
+# *Figure: the image, the filter and the response, with their numbers. The response is 3 where the window covers the
+# vertical edge, 2 in the row that touches the empty bottom, and 0 where the window sees no edge.*
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(6.4, 2.5), width_ratios=[5, 3, 3])
-for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w$", "response $y$"]):
+for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w$", "response $h$"]):
     ax.pcolormesh(table, cmap=plots.DIVERGING, vmin=-3, vmax=3, ec="0.6", lw=0.5, clip_on=False)
     for (i, j), value in numpy.ndenumerate(table):
         ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center")
@@ -68,9 +94,9 @@ for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w
 # %% [markdown]
 # ## Build it in the open
 #
-# A layer does this for a batch of $B$ images with $C$ channels, using $O$ filters at once. Each filter has a $k \times k$
-# table for each input channel, and its response becomes one output channel: $(B, C, H, W) \to (B, O, H-k+1, W-k+1)$.
-# First the definition, word for word.
+# A layer does this for a batch of $B$ images with $C$ channels, using $O$ filters at once. Each filter has a $k
+# \times k$ table for each input channel, and its response becomes one output channel: $(B, C, H, W) \to (B, O, H-k+1,
+# W-k+1)$. First the definition, word for word.
 
 # %%
 def conv2d_loops(x, w, b):
@@ -85,10 +111,10 @@ def conv2d_loops(x, w, b):
     return y
 
 # %% [markdown]
-# Correct, and slow. But each answer is the dot product of a window with a filter, and all dot products of many windows
-# with many filters are *one matrix product*. `unfold` shows us all windows without copying the image. Two options cost a line
-# each: **padding** puts a frame of zeros around the image, so that the output can keep its size, and a **stride** of 2 visits
-# only every second place.
+# Correct, and slow. But each answer is the dot product of a window with a filter, and all dot products of many
+# windows with many filters are *one matrix product*. `unfold(axis, k, stride)` cuts an axis into all windows of
+# length $k$, without copying the image. Two options cost a line each: **padding** puts a frame of zeros around the
+# image, so that the output can keep its size, and a **stride** of 2 visits only every second place.
 
 # %%
 def conv2d(x, w, b, stride=1, padding=0):
@@ -100,9 +126,9 @@ def conv2d(x, w, b, stride=1, padding=0):
     return (windows @ w.flatten(1).T + b).permute(0, 3, 1, 2)     # (B, O, H', W')
 
 # %% [markdown]
-# *Figure: a handwritten 3 and its response to four filters. Orange is positive, blue negative. The first filter draws the left
-# side of each stroke orange and the right side blue; the second does the same with the upper and lower sides; the mean blurs;
-# the last answers to pixels that hold more ink than what surrounds them.*
+# *Figure: a handwritten 3 and its response to four filters, orange positive, blue negative. The first draws the left
+# side of each stroke orange and the right side blue, the second the upper and lower sides; the mean blurs; the last
+# answers to pixels that hold more ink than what surrounds them.*
 
 # %%
 filters = {"left to right": edge, "top to bottom": edge.T, "mean": torch.full((3, 3), 1 / 3),
@@ -124,8 +150,8 @@ for ax, name in zip(axes, ["the digit", *filters]):
 #
 # ## Prove it
 #
-# Both versions must equal `F.conv2d`, in their values and in the gradients that autograd finds through them. We compare in
-# double precision, with odd shapes, two input channels and a batch of three.
+# Both versions must equal `F.conv2d`, in their values and in the gradients that autograd finds through them. We
+# compare in double precision, with odd shapes, two input channels and a batch of three.
 
 # %%
 x, w, b = (torch.randn(shape, dtype=torch.float64, generator=seeded(n), requires_grad=True)
@@ -145,10 +171,10 @@ for mine in (conv2d_loops, conv2d):
         torch.testing.assert_close(gradient, reference)
 
 # %% [markdown]
-# **It is a linear layer with most of its freedom taken away.** Feed the 25 images that have a single inked pixel, and the
-# responses are the columns of the matrix by which the convolution multiplies the flattened image. A fully connected layer from
-# 25 to 9 numbers would have 225 free weights; here 9 are shared by all rows. For real sizes the difference is absurd: below,
-# 12 filters of 5 × 5 on a digit, with stride 2, make 12 maps of 14 × 14.
+# **It is a linear layer with most of its freedom taken away.** Feed the 25 images that have a single inked pixel, and
+# the responses are the columns of the matrix by which the convolution multiplies the flattened image. A fully
+# connected layer from 25 to 9 numbers would have 225 free weights; here 9 are shared by all rows. Below, the same for
+# 12 filters of 5 × 5 on a digit, which with stride 2 make 12 maps of 14 × 14.
 #
 # *Figure: the 9 × 25 matrix of the toy convolution. Each row holds the same six non-zero numbers, moved to the right;
 # everything else is zero.*
@@ -172,13 +198,14 @@ claim("times more parameters", n_full / n_conv, ">", 5_000, digits=0)
 # %% [markdown]
 # ## Shift the image, and the response shifts
 #
-# Let $S$ move an image by $d$ pixels: $(Sx)_{ij} = x_{i,\,j-d}$. Put that into the definition:
-# $\sum_{uv} w_{uv}\,x_{i+u,\,j+v-d}$ is the old response, read at $j-d$. Convolving the shifted image equals shifting the
-# convolved image. This is **translation equivariance**: a stroke that was learned in one corner is known in all others. Near
-# the frame, where zeros come in, it fails, so we test it on images whose left edge is glued to the right one, for all 28 shifts.
+# Let $S$ move an image by $d$ pixels: $(Sx)_{ij} = x_{i,\,j-d}$. Put that into the definition: $\sum_{uv}
+# w_{uv}\,x_{i+u,\,j+v-d}$ is the old response, read at $j-d$. Convolving the shifted image equals shifting the
+# convolved image. This is **translation equivariance**: a stroke that was learned in one corner is known in all
+# others. Near the frame, where zeros come in, it fails, so we test it on images whose left edge is glued to the right
+# one, for all 28 shifts.
 #
-# **Pooling** makes an image smaller: max-pooling by 2 keeps the largest of each 2 × 2 pixels. A pooled map still follows shifts
-# by an even number of pixels, and no others. Two poolings leave only multiples of four.
+# **Pooling** makes an image smaller: max-pooling by 2 keeps the largest of each 2 × 2 pixels. A pooled map still
+# follows shifts by an even number of pixels, and no others. Two poolings leave only multiples of four.
 
 # %%
 def respond(x):
@@ -196,9 +223,9 @@ claim("pooled, shift by 1: largest difference", odd.abs().max(), ">", 0.5)
 # %% [markdown]
 # ## How far does one unit see?
 #
-# A unit of the second layer sees $k \times k$ units of the first, and through them more pixels. Which ones? Ask autograd: the
-# gradient of one unit with respect to the image is non-zero exactly where the unit looks. We give all filters equal weights, so
-# that the gradient counts the paths from a pixel to the unit.
+# A unit of the second layer sees $k \times k$ units of the first, and through them more pixels. Which ones? Ask
+# autograd: the gradient of one unit with respect to the image is non-zero exactly where the unit looks. We give all
+# filters equal weights, so that the gradient counts the paths from a pixel to the unit.
 
 # %%
 def averaging(k):
@@ -213,22 +240,21 @@ def receptive_field(*layers):
     return x.grad[0, 0]                                           # (28, 28)
 
 # %% [markdown]
-# The width follows a rule: a layer of size $k$ adds $k - 1$ steps, and one step is as many pixels wide as all strides before
-# it multiplied. Depth alone widens the view slowly; strides and pooling widen it fast.
+# The width follows a rule: a layer of size $k$ adds $k - 1$ steps, and one step is as many pixels wide as all strides
+# before it multiplied. Depth alone widens the view slowly; strides and pooling widen it fast.
 #
-# *Figure: what one unit sees after one, two and three 3 × 3 convolutions (3, 5 and 7 pixels wide), and after three with two
-# halvings in between: 18 pixels, most of a digit.*
+# *Figure: what one unit sees after one, two and three 3 × 3 convolutions (3, 5 and 7 pixels wide), and after three
+# with two halvings in between: 18 pixels, most of a digit.*
 
 # %%
 stacks = {f"{n} layer" + "s" * (n > 1): [averaging(3)] * n for n in (1, 2, 3)}
-half = nn.AvgPool2d(2)
-stacks["3 layers, 2 halvings"] = [averaging(3), half, averaging(3), half, averaging(3)]
+stacks["3 layers, 2 halvings"] = [averaging(3), nn.AvgPool2d(2), averaging(3), nn.AvgPool2d(2), averaging(3)]
 fields = {name: receptive_field(*layers) for name, layers in stacks.items()}
+seen = {name: (field > 0).any(0).sum() for name, field in fields.items()}
 fig, axes = plt.subplots(1, 4, figsize=(7.5, 2.2))
 for ax, (name, field) in zip(axes, fields.items()):
     ax.imshow(field, cmap="Blues")
-    width = (field > 0).any(0).sum()
-    ax.set(title=f"{name}:\n{width} pixels wide", xticks=[0, 14, 27], yticks=[0, 14, 27])
+    ax.set(title=f"{name}:\n{seen[name]} pixels wide", xticks=[0, 14, 27], yticks=[0, 14, 27])
 
 # %%
 def field_width(*layers):
@@ -238,18 +264,18 @@ def field_width(*layers):
         width, step = width + (size - 1) * step, step * stride
     return width
 
-claim("3 layers", field_width((3, 1), (3, 1), (3, 1)), "==", (fields["3 layers"] > 0).any(0).sum())
-claim("with halvings", field_width((3, 1), (2, 2), (3, 1), (2, 2), (3, 1)), "==",
-      (fields["3 layers, 2 halvings"] > 0).any(0).sum())
+claim("3 layers", field_width((3, 1), (3, 1), (3, 1)), "==", seen["3 layers"])
+claim("halved", field_width((3, 1), (2, 2), (3, 1), (2, 2), (3, 1)), "==", seen["3 layers, 2 halvings"])
 
 # %% [markdown]
 # ## Meet the library version
 #
-# `nn.Conv2d` is your `conv2d` with the parameters kept inside, and with code tuned for each processor. The brick of the
-# course's network, in `course_lib/convnet.py`: convolution, **batch norm** (each channel is brought to mean 0 and variance 1
-# over the batch, then to a learned mean and variance, which permits large steps), ReLU. Four bricks, halved on the way; a linear
-# layer sums up what they found in 64 numbers, the **features**; a last one turns these into ten logits. Watch the picture
-# shrink while the channels grow, and check that the first layer is the one we built.
+# `nn.Conv2d` is your `conv2d` with the parameters kept inside, and with code tuned for each processor. The brick of
+# the course's network, in `course_lib/convnet.py`: convolution, **batch norm** (each channel is brought to mean 0 and
+# variance 1 over the batch, then to a learned mean and variance, which permits large steps; after `eval()` it uses
+# averages that it kept in training), ReLU. Four bricks, halved on the way; a linear layer sums up what they found in
+# 64 numbers, the **features**; a last one turns these into ten logits. Watch the picture shrink while the channels
+# grow, and check that the first layer is the one we built.
 
 # %%
 from course_lib.convnet import ConvNet, ConvNetConfig, conv_block
@@ -257,7 +283,6 @@ from course_lib.convnet import ConvNet, ConvNetConfig, conv_block
 print(inspect.getsource(conv_block))
 print(inspect.getsource(ConvNet.__init__))
 
-# %%
 net, three = ConvNet(ConvNetConfig(n_channel=12)).eval(), digits.test.x[:3]
 h = three                                                         # (3, 1, 28, 28)
 for layer in net.convs:
@@ -274,16 +299,16 @@ claim("pixels that the last unit sees, in width", width, ">=", 28)
 # %% [markdown]
 # ## Train: 200 digits
 #
-# With all 4,000 training digits every network does well. We take 200, about 20 of each kind; of the others, 2,000 stay *held
-# out* and get a job later. The baseline is the MLP of lesson 11 on the same 200.
+# With all 4,000 training digits every network does well. We take 200, about 20 of each kind; of the others, 2,000
+# stay *held out* and get a job later. The baseline is the MLP of lesson 11 on the same 200.
 
 # %%
 from course_lib.classify import accuracy, classifier_loss, predict
 from course_lib.mlp import MLP, MLPConfig
 from course_lib.train import fit
 
-few, held_out, test = digits.train.x[:200], digits.train.x[-2000:], digits.test.x
-few_y, held_out_y, test_y = digits.train.y[:200], digits.train.y[-2000:], digits.test.y
+few, held_out = digits.train.x[:200], digits.train.x[-2000:]
+few_y, held_out_y = digits.train.y[:200], digits.train.y[-2000:]
 
 def train(model, x=few, loss_fn=classifier_loss, lr=4e-3):
     return fit(model, loss_fn, Batches(x, few_y, batch_size=32), steps=400, lr=lr, warmup=20, decay=0.6)
@@ -300,10 +325,10 @@ claim("the CNN is better by", accuracy(cnn, test, test_y) - accuracy(mlp, test, 
 # %% [markdown]
 # Sharing pays: the network has to learn what a stroke is only once.
 #
-# **More data for nothing.** A digit that is moved by two pixels, tilted or stretched a little is still the same digit. So we
-# may distort the training images at random at each step. This **augmentation** states a second fact that the network
-# cannot know: *which changes do not matter*. Ours draws a random affine map and a smooth random displacement for each image.
-# The training loop stays as it is; only the loss function changes.
+# **More data for nothing.** A digit that is moved, tilted or stretched a little is still the same digit. So we may
+# distort the training images at random at each step. This **augmentation** tells the network *which changes do not
+# matter*. Ours draws a random affine map and a smooth random displacement for each image. Only the loss function
+# changes.
 #
 # *Figure: six training digits, one per row, each with nine random distortions of it; all stay readable.*
 
@@ -329,10 +354,11 @@ claim("gained by augmentation", gain, ">", 0.03)
 claim("late loss, augmented / plain", late(history_augmented) / late(history_cnn), ">", 10, digits=0)
 
 # %% [markdown]
-# The network with the *highest* training loss is the best on new digits. A low one only tells you what has been memorised.
+# The network with the *highest* training loss is the best on new digits. A low one only tells you what has been
+# memorised.
 #
-# *Figure: training loss of the three networks on a logarithmic axis. The MLP and the plain CNN fall below 0.01; the augmented
-# CNN stays near 0.1, because it never sees the same image twice.*
+# *Figure: training loss of the three networks on a logarithmic axis. The MLP and the plain CNN fall below 0.01; the
+# augmented CNN stays near 0.1, because it never sees the same image twice.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses of networks that were trained here
@@ -344,8 +370,8 @@ ax.set(yscale="log", ylabel="training loss (nats)");
 # %% [markdown]
 # ## The judge
 #
-# The shipped checkpoint is the same class with more channels, trained by the same code on all 4,000 training digits and for
-# longer. Its file says how it was made, and `make checkpoints NAME=judge` makes it again.
+# The shipped **checkpoint** (weights that travel with the course) is the same class with more channels, trained by
+# the same code on all 4,000 training digits and for longer. `make checkpoints NAME=judge` makes it again.
 
 # %%
 judge = checkpoint.load("judge")
@@ -356,13 +382,13 @@ errors = (logits.argmax(1) != test_y).sum().item()
 claim("errors on 1,000 test digits", errors, "<", 10)
 
 # %% [markdown]
-# **How sure is that number?** Another 1,000 digits would give another count. If the true error rate is $p$, the count is
-# binomial: a thousand tosses of a coin that shows "error" with probability $p$. An honest interval holds all $p$ under which
-# neither so many errors nor so few would be rarer than 2.5 % (Clopper & Pearson, 1934). Its upper end is several times its lower
-# end: networks that differ by three errors in 1,000 are equally good as far as anybody can tell.
+# **How sure is that number?** Another 1,000 digits would give another count. If the true error rate is $p$, the count
+# is binomial: a thousand tosses of a coin that shows "error" with probability $p$. An honest interval holds all $p$
+# under which neither so many errors nor so few would be rarer than 2.5 % (Clopper & Pearson, 1934). Its upper end is
+# several times its lower end: three errors more or less in 1,000 tell nothing.
 #
-# *Figure: test accuracy of the four networks with their 95 % intervals, rising from the MLP to the judge, whose interval is the
-# narrowest.*
+# *Figure: test accuracy of the four networks with their 95 % intervals, rising from the MLP to the judge, whose
+# interval is the narrowest.*
 
 # %%
 from scipy.stats import binom, binomtest
@@ -392,11 +418,11 @@ ax.set(xlabel="test accuracy (%)", xlim=(76, 100.5), ylim=(3.5, -0.5))
 ax.set_yticks(range(4), models);
 
 # %% [markdown]
-# What does it confuse, and which digits does it find hardest? Some would make a person hesitate too.
+# What does it confuse, and which digits does it find hardest?
 #
-# *Figure: a table of the answers, rows the true class and columns the judge's answer, with nearly all counts on the diagonal;
-# and the eight test digits to whose true label it gives the lowest probability, each above its ten probabilities (green: the
-# true class).*
+# *Figure: a table of the answers, rows the true class and columns the judge's answer, with nearly all counts on the
+# diagonal; and the eight test digits to whose true label it gives the lowest probability, each above its ten
+# probabilities (green: the true class).*
 
 # %%
 counts = torch.zeros(10, 10, dtype=torch.long)
@@ -404,7 +430,7 @@ counts.index_put_((test_y, logits.argmax(1)), torch.tensor(1), accumulate=True)
 plots.confusion(counts, digits.classes)
 
 probs = logits.softmax(1)                                         # (1000, 10)
-hardest = probs.gather(1, test_y[:, None]).squeeze(1).argsort()[:8].tolist()
+hardest = probs.gather(1, test_y[:, None]).squeeze(1).argsort()[:8].tolist()  # gather: of the true class
 fig, axes = plt.subplots(4, 4, figsize=(7.5, 6), height_ratios=[2, 1, 2, 1])
 for n, i in enumerate(hardest):
     picture, bars = axes[n // 4 * 2, n % 4], axes[n // 4 * 2 + 1, n % 4]
@@ -416,11 +442,11 @@ for n, i in enumerate(hardest):
     bars.set(xticks=range(10), ylim=(0, 1), yticks=[0, 1], ylabel="probability" if n % 4 == 0 else "")
 
 # %% [markdown]
-# **What has it learned?** The filters of the first layer can be looked at. Nobody drew them, yet quite a few have become edge
-# detectors at some angle.
+# **What has it learned?** Nobody drew the filters of the first layer, yet quite a few have become edge detectors at
+# some angle.
 #
-# *Figure: above, the judge's filters of 5 × 5, some of them orange on one side and blue on the other. Below, the response of
-# each to the 3, after batch norm and ReLU: each map draws other parts of the stroke.*
+# *Figure: above, the judge's filters of 5 × 5, some of them orange on one side and blue on the other. Below, the
+# response of each to the 3, after batch norm and ReLU: each map draws other parts of the stroke.*
 
 # %%
 def framed(x):  # (n, h, w) -> one picture, each scaled to its maximum
@@ -437,9 +463,9 @@ for ax, (name, x) in zip(axes, shown.items()):
 # %% [markdown]
 # ## Does it know what it does not know?
 #
-# A probability is a promise: of all answers given with 80 % confidence, 80 % should be right. A network that keeps it is
-# **calibrated**. Let us break it in the usual way, by training on and on without augmentation. The MLP already reads all its
-# 200 digits correctly; more steps can only raise its confidence.
+# A probability is a promise: of all answers given with 80 % confidence, 80 % should be right. A network that keeps it
+# is **calibrated**. Let us break it by training on and on. The MLP already reads all its 200 digits correctly; more
+# steps can only raise its confidence.
 
 # %%
 before = predict(mlp, test).softmax(1).max(1).values.mean()
@@ -451,8 +477,9 @@ claim("mean confidence rose by", confidence.mean() - before, ">", 0.02)
 claim("confidence minus accuracy", confidence.mean() - (answer == test_y).float().mean(), ">", 0.08)
 
 # %% [markdown]
-# Sort the answers into bins by confidence, and compare in each bin the mean confidence with the share of right answers. The
-# mean gap, each bin weighted by how many answers it holds, is the **expected calibration error** (ECE; Guo et al., 2017, eq. 3).
+# Sort the answers into bins by confidence, and compare in each bin the mean confidence with the share of right
+# answers. The mean gap, each bin weighted by how many answers it holds, is the **expected calibration error** (ECE;
+# Guo et al., 2017, eq. 3).
 
 # %%
 from course_lib.calibration import ece, fit_temperature, reliability
@@ -468,27 +495,27 @@ claim("ECE of the MLP", gap, ">", 0.08)
 claim("ECE of the judge", ece(probs, test_y), "<", 0.015)
 
 # %% [markdown]
-# The repair is one number. Divide all logits by a **temperature** $T$ before the softmax. Every answer stays, but $T > 1$ makes
-# all probabilities more modest. Choose the $T$ with the lowest cross-entropy on digits that the network was *not* trained on,
-# and not on the test digits either, for then the test would be no test. This is the job of the held-out digits.
+# The repair is one number. Divide all logits by a **temperature** $\tau$ (tau) before the softmax. Every answer
+# stays, but $\tau > 1$ makes all probabilities more modest. Choose the $\tau$ with the lowest cross-entropy on digits
+# that the network was *not* trained on, and not on the test digits either: this is the job of the held-out digits.
 #
-# *Figure: two reliability diagrams of the MLP. Before, most bars stay below the diagonal: fewer answers are right than promised.
-# With temperature they follow the diagonal.*
+# *Figure: two reliability diagrams of the MLP. Before, most bars stay below the diagonal: fewer answers are right
+# than promised. With temperature they follow the diagonal.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the MLP was trained here
 held_out_logits = predict(mlp, held_out)                          # (2000, 10)
 candidates = torch.arange(0.5, 10, 0.01)
-losses = torch.stack([F.cross_entropy(held_out_logits / T, held_out_y) for T in candidates])
-T = candidates[losses.argmin()].item()
-p_cooled = (predict(mlp, test) / T).softmax(1)
+losses = torch.stack([F.cross_entropy(held_out_logits / tau, held_out_y) for tau in candidates])
+tau = candidates[losses.argmin()].item()
+p_cooled = (predict(mlp, test) / tau).softmax(1)
 assert torch.equal(p_cooled.argmax(1), answer)                    # not one answer has changed
-claim("our T against the library's", abs(T - fit_temperature(held_out_logits, held_out_y)), "<", 0.02)
-claim("temperature", T, ">", 1.5, digits=2)
+claim("our tau against the library's", abs(tau - fit_temperature(held_out_logits, held_out_y)), "<", 0.02)
+claim("temperature", tau, ">", 1.5, digits=2)
 claim("ECE with temperature", ece(p_cooled, test_y), "<", 0.06)
 
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.2), sharey=True)
-for ax, p, name in zip(axes, [p_long, p_cooled], ["trained on and on", f"the same, $T$ = {T:.1f}"]):
+for ax, p, name in zip(axes, [p_long, p_cooled], ["trained on and on", rf"the same, $\tau$ = {tau:.1f}"]):
     bins = reliability(p, test_y, n_bins=10)
     ax.bar(bins.edges[:-1], bins.accuracy.nan_to_num(), 0.1, align="edge", fc=plots.COLOURS[5], ec="white")
     ax.plot([0, 1], [0, 1], color="k", lw=1, ls=":")
@@ -499,8 +526,9 @@ axes[0].set_ylabel("share of right answers");
 # %% [markdown]
 # ## Predict, then turn one knob
 #
-# Move every test digit by $d$ pixels to the right. Write down a guess for each of the four networks (the MLP as it is now): at
-# which $d$ are half of its answers wrong? The convolutions are equivariant, but the linear layer behind them is not.
+# Move every test digit by $d$ pixels to the right. Write down a guess for each of the four networks (the MLP as it is
+# now): at which $d$ are half of its answers wrong? The convolutions are equivariant, but the linear layer behind them
+# is not.
 
 # %%
 def moved(x, d):
@@ -513,7 +541,8 @@ claim("CNN, moved by 4 pixels", curves["CNN, 200 digits"][4], ">", 0.45)
 claim("CNN with augmentation, moved by 4 pixels", curves["CNN, 200, augmented"][4], ">", 0.8)
 
 # %% [markdown]
-# *Figure: accuracy against shift. The MLP falls first, then the plain CNN, then the augmented CNN; the judge lasts longest.*
+# *Figure: accuracy against shift. The MLP falls first, then the plain CNN, then the augmented CNN; the judge lasts
+# longest.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: three of the four networks were trained here
@@ -524,13 +553,13 @@ ax.set(xlabel="shift to the right (pixels)", ylabel="test accuracy", ylim=(0, 1.
 ax.legend(loc="lower left");
 
 # %% [markdown]
-# Sharing weights buys some pixels; having practised with moved digits buys more.
+# Sharing weights buys some pixels, practice with moved digits more.
 #
 # ## Break it: shuffle the pixels
 #
-# Choose one random order of the 784 pixels and apply it to *all* images. No information is lost. The MLP cannot even notice:
-# reorder the columns of its first weight matrix in the same way, and it gives the same answers. A convolution, however, was
-# built on the belief that neighbours belong together, and now the belief is false.
+# Choose one random order of the 784 pixels and apply it to *all* images. The MLP cannot even notice: reorder the
+# columns of its first weight matrix in the same way, and it gives the same answers. A convolution was built on the
+# belief that neighbours belong together, and now the belief is false.
 
 # %%
 order = torch.randperm(784, generator=seeded(0))
@@ -549,19 +578,17 @@ train(cnn_shuffled, shuffled(few))
 a_shuffled = accuracy(cnn_shuffled, shuffled(test), test_y)
 claim("accuracy lost by shuffling", accuracy(cnn, test, test_y) - a_shuffled, ">", 0.07)
 a_twin = accuracy(twin, shuffled(test), test_y)
-
-# %%
 claim("CNN minus MLP on shuffled pixels", a_shuffled - a_twin, "<", -0.01)
 
 # %% [markdown]
-# Its advantage is gone, and augmentation, which distorts *pictures*, cannot help. Can this be repaired if nobody tells us the
-# order? Yes: the neighbours can be found in the data. Two pixels that lie side by side are nearly always inked together, so
-# correlation measures nearness; and from a table of distances between towns one can draw the map. `Isomap` (Tenenbaum et al.,
-# 2000) adds up short distances along chains of the five nearest neighbours and looks for points in the plane with these
-# distances. It gets no labels, only the pixels that vary.
+# Its advantage is gone. Can this be repaired if nobody tells us the order? Yes: the neighbours can be found in the
+# data. Two pixels that lie side by side are nearly always inked together, so correlation measures nearness; and from
+# a table of distances between towns one can draw the map. `Isomap` (Tenenbaum et al., 2000) adds up short distances
+# along chains of the five nearest neighbours and looks for points in the plane with these distances. It gets no
+# labels, only the pixels that vary.
 #
-# *Figure: the recovered places, coloured by the true row and by the true column of each pixel, which the method did not know.
-# Both colours change smoothly: the grid of the image has come back, rotated by some angle.*
+# *Figure: the recovered places, coloured by the true row and by the true column of each pixel, which the method did
+# not know. Both change smoothly: the grid has come back, turned by some angle.*
 
 # %%
 from sklearn.manifold import Isomap
@@ -581,10 +608,10 @@ for ax, truth, name in zip(axes, [order[inked] // 28, order[inked] % 28], ["row"
     fig.colorbar(dots, ax=ax, shrink=0.8, ticks=[5, 10, 15, 20])
 
 # %% [markdown]
-# Last step: scale the map to the size of an image and give each pixel a cell of the raster, so that all of them together move
-# as little as possible.
+# Last step: scale the map to an image and give each pixel a cell of the raster, so that all together move as little
+# as possible.
 #
-# *Figure: ten digits as they are; shuffled, which looks like noise; and restored: readable, though tilted and ragged.*
+# *Figure: ten digits as they are; shuffled, like noise; and restored: readable, though tilted and ragged.*
 
 # %%
 from scipy.optimize import linear_sum_assignment
@@ -611,37 +638,14 @@ claim("test accuracy on restored digits, augmented", a, ">", 0.92)
 claim("won back", a - a_shuffled, ">", 0.12)
 
 # %% [markdown]
-# So an architecture is a belief about the data. Where the belief is true, it replaces examples; where it is false, it is a
-# burden.
+# So an architecture is a belief about the data. Where the belief is true, it replaces examples; where it is false, it
+# is a burden.
 #
 # ## Why this network is the judge
 #
-# From lesson 13 on, models will *make* digits, and we must say how good they are. The judge's 64 features are a better place to
-# compare than pixels: what does not matter for reading has been trained away. Here are the 1,000 test digits,
-# drawn along the two directions in which they vary most (the first two principal components; lesson 21 builds them). And a
-# number for the same: call each digit by the class whose *mean training digit* is nearest.
-#
-# *Figure: two maps of the same digits, coloured by class. From pixels the classes overlap in one cloud; from the judge's
-# features they lie in separate groups.*
-
-# %%
-from course_lib.metrics import judge_features
-
-def flat_map(f):                                                  # (n, d) -> (n, 2)
-    f = f - f.mean(0)
-    axes = torch.linalg.svd(f, full_matrices=False).Vh[:2]  # (2, d) the directions of largest variance
-    return f @ (axes * axes.sum(1, keepdim=True).sign()).T        # a direction has no sign: choose one
-
-features, features_train = judge_features(test), judge_features(digits.train.x)  # (1000, 64), (4000, 64)
-fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.9))
-for ax, f, name in zip(axes, [test.flatten(1), features], ["784 pixels", "64 features of the judge"]):
-    points = flat_map(f)
-    plots.scatter(points, test_y, ax=ax, s=7)
-    for k in range(10):
-        ax.text(*points[test_y == k].median(0).values, str(k), weight="bold", ha="center", va="center",
-                bbox=dict(boxstyle="circle,pad=0.15", fc="white", ec="none", alpha=0.8))
-    ax.set(title=name, xlabel="first direction", ylabel="second direction", aspect="auto")
-    ax.set(xticks=[], yticks=[])
+# From lesson 13 on, models will *make* digits, and we must say how good they are. The judge's 64 features are a
+# better place to compare than pixels: what does not matter for reading has been trained away, as the first figure
+# shows. A number for the same: call each digit by the class whose *mean training digit* is nearest.
 
 # %%
 def nearest_mean(f_train, f_test):
@@ -652,10 +656,10 @@ claim("nearest class mean, pixels", nearest_mean(digits.train.x.flatten(1), test
 claim("nearest class mean, features", nearest_mean(features_train, features), ">", 0.975)
 
 # %% [markdown]
-# Now a first taste of judging. Take a cloud of pictures and ask how far, on average, each lies from the nearest training digit;
-# real test digits give the yardstick. Before the court: digits moved by two pixels (still good), blurred digits, *ghosts* (each
-# the average of two digits, which nobody would take for handwriting), and noise. Guess: in which order will pixels rank them,
-# and in which order the features?
+# Now a first taste of judging. Take a cloud of pictures and ask how far, on average, each lies from the nearest
+# training digit; real test digits give the yardstick. Before the court: digits moved by two pixels (still good),
+# blurred digits, *ghosts* (each the average of two digits), and noise. **Predict:** in which order will pixels rank
+# them, and in which order the features?
 #
 # *Figure: ten pictures of each cloud, in rows: real, moved, blurred, ghosts, noise.*
 
@@ -665,8 +669,9 @@ clouds = {"real": test, "moved": moved(test, 2), "blurred": F.avg_pool2d(test, 3
 plots.strip({name: x[:10] for name, x in clouds.items()});
 
 # %% [markdown]
-# *Figure: the mean distance to the nearest real digit, as a multiple of that of real test digits. By pixels, moved digits are
-# worse than ghosts, and blurred ones better than real ones. By features the order is moved, blurred, ghosts, noise.*
+# *Figure: the mean distance to the nearest real digit, as a multiple of that of real test digits. By pixels, moved
+# digits are worse than ghosts, and blurred ones better than real ones. By features the order is moved, blurred,
+# ghosts, noise.*
 
 # %%
 def distances(view, reference):
@@ -687,28 +692,34 @@ claim("by pixels, moved digits / ghosts", pixel["moved"] / pixel["ghosts"], ">",
 claim("by features, blurred digits", feature["blurred"], ">", 1.15)
 claim("by features, moved digits / ghosts", feature["moved"] / feature["ghosts"], "<", 0.8)
 sure = predict(judge, clouds["noise"]).softmax(1).amax(1).mean()
-
-# %%
 claim("mean confidence of the judge on noise", sure, ">", 0.8)
 
 # %% [markdown]
-# A judge who counts pixels would reward a model that blurs, and punish one that writes two pixels further to the right. The
-# features get both right. But the last line is a warning: there are only ten answers, and noise gets one of them.
-# Certain, and wrong. The probabilities are calibrated for digits and mean nothing elsewhere; it is the *features* that put noise
-# far away. Lesson 44 turns this into careful measures.
+# A judge who counts pixels would reward a model that blurs, and punish one that writes two pixels further to the
+# right. The features get both right. But the last line is a warning: there are only ten answers, and noise gets one
+# of them. The probabilities are calibrated for digits and mean nothing elsewhere; it is the *features* that put noise
+# far away. Lesson 13 makes the first measure of it, the Fréchet distance.
 #
 # ## What we left out
 #
-# - **Residual connections**, which make networks of a hundred layers trainable (He, Zhang, Ren & Sun, "Deep residual learning for image recognition", 2016). Our generators use them.
-# - **Other symmetries.** A network can be made equivariant to rotations too (Cohen & Welling,
-#   "Group equivariant convolutional networks", 2016).
+# - **Residual connections**, which make networks of a hundred layers trainable. Our generators use them, from lesson
+#   21 on.
+# - **Other symmetries.** A network can be made equivariant to rotations too (Cohen & Welling, 2016).
 #
-# **Exercises:** [12_convnet](../exercises/12_convnet/12_convnet.ipynb), and three to try right here: (1) Show that the gradient with respect to a filter is a convolution too, of the image with the gradient of the
-# response. (2) How does the gain from augmentation change with 100, 1,000 and 4,000 digits? (3) Augment *shuffled* digits.
+# ## Read on
 #
-# **Read on.** LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition" (1998), section II: the
-# network that read cheques. Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016): all about shapes.
-# Simard, Steinkraus & Platt, "Best practices for convolutional neural networks applied to visual document analysis" (2003):
-# elastic distortion. Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks" (2017). In the library: `convnet.py`, `augment.py`, `calibration.py`.
+# - Y. LeCun, L. Bottou, Y. Bengio & P. Haffner, *Gradient-based learning applied to document recognition* (1998),
+#   section II: the network that read cheques.
+# - V. Dumoulin & F. Visin, *A guide to convolution arithmetic for deep learning* (2016): all about shapes.
+# - P. Simard, D. Steinkraus & J. Platt, *Best practices for convolutional neural networks applied to visual document
+#   analysis* (2003): elastic distortion.
+# - C. Guo, G. Pleiss, Y. Sun & K. Weinberger, *On calibration of modern neural networks* (2017).
+# - T. Cohen & M. Welling, *Group equivariant convolutional networks* (2016).
+# - In the library: `convnet.py` (`ConvNet`), `augment.py` (`augment`), `calibration.py` (`reliability`, `ece`,
+#   `fit_temperature`).
 #
-# **Next**, lesson 13: a classifier answers "which digit is this?". What would it take to answer "draw me one"?
+# **Exercises:** [12_convnet](../exercises/12_convnet/12_convnet.ipynb). Two more to think about: how does the gain from
+# augmentation change with 100, 1,000 and 4,000 digits? And what happens if *shuffled* digits are augmented?
+#
+# **Next**, [lesson 13](13_discriminative_vs_generative.ipynb): a classifier answers "which digit is this?". What
+# would it take to answer "draw me one"?
