@@ -13,10 +13,10 @@
 # shall see why it works, what it costs, and that it is not quite what its derivation promises. At the end the same
 # network completes half-erased digits, any way you ask. The picture below shows the scale at work.
 #
-# **You need** lesson 61, and Bayes' rule as in lesson 13. **It takes** about an hour to read and 50 seconds to run on
-# a laptop CPU.
-
-# %% [markdown]
+# **You need** lessons [13](13_discriminative_vs_generative.ipynb) (Bayes' rule, precision and recall),
+# [51](51_attention.ipynb) (embeddings) and [61](61_ddpm.ipynb) (diffusion). All symbols are in the
+# [table of symbols](symbols.ipynb). **It takes** about an hour to read and 50 seconds to run on a laptop CPU.
+#
 # ## Set-up
 
 # %%
@@ -40,8 +40,8 @@ from course_lib.train import fit
 
 # %% [markdown]
 # *Figure: four rows of ten images from one network and the same noise, asked for the digits 0 to 9. At scale 0 it
-# draws what it likes; at 1 the digits asked for, though some are hard to read; at 3 they are clear; at 12 heavy and black, and one
-# has fallen apart.*
+# draws what it likes; at 1 the digits asked for, though some are hard to read; at 3 they are clear; at 12 heavy and
+# black, and one has fallen apart.*
 
 # %%
 painter, digits = load_checkpoint("conditional_ddpm"), torch.arange(10)
@@ -50,13 +50,13 @@ strip({f"scale {s}": painter.sample(10, digits, seeded(0), guidance=s, steps=20)
 # %% [markdown]
 # ## One number, two guesses
 #
-# Let $x$ be a child's height, compared with the mean, and $y$ that of the parents; in these units $x = y + e$ with
-# $y$ and $e$ independent standard normal numbers. Who knows nothing about the parents believes $p(x) = \mathcal N(0,
+# Let $x$ be a child's height, compared with the mean, and $y$ that of the parents; in these units $x = y + u$ with
+# $y$ and $u$ independent standard normal numbers. Who knows nothing about the parents believes $p(x) = \mathcal N(0,
 # 2)$. Who knows that $y = 0$ believes $p(x \mid y) = \mathcal N(0, 1)$.
 #
 # Lesson 61 has shown that guessing noise is the same as knowing the **score**, the gradient of the log-density. For
-# $\mathcal N(0, v)$ it is $-x / v$. At $x = 1$ the guess without the label is therefore $-\tfrac12$, the one with it
-# $-1$. Guidance with $s = 3$ says
+# $\mathcal N(0, \sigma^2)$ it is $-x / \sigma^2$. At $x = 1$ the guess without the label is therefore $-\tfrac12$,
+# the one with it $-1$. Guidance with $s = 3$ says
 #
 # $$-\tfrac12 + 3 \cdot \big({-1} - ({-\tfrac12})\big) = -2$$
 #
@@ -64,7 +64,7 @@ strip({f"scale {s}": painter.sample(10, digits, seeded(0), guidance=s, steps=20)
 # \tfrac12)$: a child that is even more like its parents than children are.
 
 # %%
-scores = {v: lambda x, v=v: -x / v for v in (2.0, 1.0)}          # without the label, and with it
+scores = {var: lambda x, var=var: -x / var for var in (2.0, 1.0)}  # without the label, and with it
 
 def guided_score(x, s):
     return scores[2.0](x) + s * (scores[1.0](x) - scores[2.0](x))
@@ -103,7 +103,6 @@ def noisy(density, t):
     a = a_toy[t].item()
     return toys.Gaussians(a**0.5 * density.means, (a * density.std**2 + 1 - a) ** 0.5, density.labels)
 
-# %%
 def exact_eps(x_t, t, y):
     """E[eps | x_t, y], by eq. 2 of lesson 61.  x_t (B, 2), t (B,), all the same; y (B,), 3 is no label"""
     place = x_t.detach().requires_grad_()
@@ -302,6 +301,8 @@ claim("largest relative error of the formula", worst, "<", 0.05)
 #
 # Two models, then, one with labels and one without? **Label drop-out** makes one of them do: while it is trained,
 # every tenth label is replaced by the empty one. That is the whole change to the training of lesson 61.
+# (`partial(model, y=y)` is `model` with its label filled in, and `nn.Embedding` of lesson 51 keeps a vector for each
+# label.)
 
 # %%
 print(inspect.getsource(diffusion.drop_labels))
@@ -328,15 +329,14 @@ def train(share):
     seed(0)
     model, data = Toy(), Batches(*everything.sample_labelled(20_000, seeded(8)), batch_size=256)
     loss = partial(labelled_loss, share=share)
-    fit(model, loss, data, steps=1_200, lr=5e-3, warmup=50, decay=0.6, ema=0.99)
-    return model
+    return model, fit(model, loss, data, steps=1_200, lr=5e-3, warmup=50, decay=0.6, ema=0.99)
 
 # %% [markdown]
 # We train it twice, with drop-out and without. The score of each guess is, as in lesson 61, the squared distance from
 # the exact one as a share of its squared length. **Predict** the four numbers: nearly 0, or not?
 
 # %%
-toy, deaf = train(0.1), train(0.0)
+(toy, _), (deaf, _) = train(0.1), train(0.0)
 
 def missed(model, t, y):
     """The share of the exact answer that the model misses, for one label (3: none)."""
@@ -370,20 +370,18 @@ claim("the same without drop-out, scale 4", off, ">", 1.5)
 # Without drop-out the network has never seen the empty label, and answers at random when it is asked without one.
 # Guidance multiplies that nonsense by $s - 1$. A model that is perfect at scale 1 says nothing about whether it can
 # be guided.
-
-# %% [markdown]
+#
 # ## Digits
 #
 # The network for digits is lesson 61's U-Net, which now adds a learned vector for the label to the one for the time.
 # The shipped one was trained on 8,000 batches of 32 with the loss below: yours, with images scaled to −1…1, and with
-# a prediction called $v$ from which $\varepsilon$ follows (`diffusion.to_eps`).
+# the target $v$ of lesson 61.
 
 # %%
 print(inspect.getsource(pipeline_loss))
 T, none = painter.config.T, painter.network.config.n_class        # 1000 steps; label 10 is the empty one
 a_bar = diffusion.cosine_alphas_cumprod(T)                        # (1000,)
 
-# %%
 from course_lib.leaderboard import leaderboard
 
 leaderboard("conditional_ddpm", "conditional_gan", "class_gaussians", "training_digits")
@@ -430,7 +428,6 @@ for name, label in answers.items():
             guess = diffusion.to_x0(asked(label, 1)(x_t, times), x_t, times, a_bar).clamp(-1, 1)
         told[name].append((guess / 2 + 0.5 - real).square().sum((1, 2, 3)).mean().item())
 
-# %%
 ax = curves({name: (left, errors) for name, errors in told.items()}, ylabel="squared error of the image")
 ax.set(ylim=(0, None), xlabel=r"share of the image's variance left, $\bar\alpha_t$")
 right, without, wrong = told.values()
@@ -469,9 +466,8 @@ if not os.environ.get("TQDM_DISABLE"):
     interact(turn, scale=FloatSlider(2, min=0, max=16, step=0.5, continuous_update=False))
 
 # %% [markdown]
-# Now in numbers: 200 images at each scale, 20 of each digit, in 10 steps. (That is few, to spare your time; compare
-# these distances with each other and with that of 200 training digits, not with the leaderboard's, which are of
-# 1,000.)
+# Now in numbers: 200 images at each scale, 20 of each digit, in 10 steps. (Compare these distances with each other
+# and with that of 200 training digits, not with the leaderboard's, which are of 1,000.)
 
 # %%
 from course_lib.metrics import control_accuracy, frechet_distance, judge_features, precision_recall
@@ -506,7 +502,6 @@ for ax, name in zip(axes, ("share of 1", "Fréchet distance (200 images)", "ink 
     ax.set(xscale="log", xticks=scales, xticklabels=scales, xlabel="scale", ylabel=name)
     ax.minorticks_off()
 
-# %%
 claim("control at scale 1", at[1]["control"], "<", 0.98)
 claim("control at scale 3", at[3]["control"], ">", 0.98)
 claim("recall at scale 1", at[1]["recall"], ">", 0.7)
@@ -531,7 +526,7 @@ claim("ink by that of real digits", at[12]["ink"] / x_test.mean(), ">", 1.25)
 
 # %% [markdown]
 # This is **over-guidance**: in photographs, garish colours and the same face again and again; here, black ink and one
-# way to write each digit. It is the last panel of our toy. Half of that hand is gone, and no accuracy will tell.
+# way to write each digit. It is the last panel of our toy. No accuracy will tell.
 #
 # The first repair is a smaller scale. The second asks *when* to guide (Kynkäänniemi et al., 2024). In nearly pure
 # noise, guidance decides for one mode before there is anything to decide, as in the toy; with the digit in view the
@@ -550,7 +545,6 @@ for i in torch.arange(200).split(100):                           # as `sample` d
     parts.append(diffusion.ddim(model, noise[i], a_bar, 10, eta=1.0, clip=1.0, generator=g))
 repaired = (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
-# %%
 times = diffusion.spread(T, 10)
 print(f"guided in {sum(0.03 <= a_bar[t] < 0.3 for t in times)} of {len(times)} steps")
 after = measured(repaired)
@@ -632,8 +626,7 @@ def erased(images):
 strip({"real": halves[:12], "left": erased(halves[:12]), "completed": completed[:12]});
 
 # %% [markdown]
-# With the label, we can say what the half is to become. The guided model goes in where the free one was; nothing else
-# changes.
+# With the label, we can say what the half is to become: the guided model goes in where the free one was.
 #
 # *Figure: four rows. On the left the upper half of a digit, then ten completions of that same half, asked for 0 to 9.
 # Most are what was asked for, with a lower half that suits the given pen. Some wishes cannot
@@ -649,7 +642,7 @@ strip(rows);
 
 # %% [markdown]
 # Four halves, forty answers, and no one of them *the* right one: several lower halves fit, and a generator draws from
-# them. A network trained by least squares to fill the gap in one stroke would answer with their mean, a blur.
+# them. Least squares in one stroke would answer with their mean, a blur.
 
 # %%
 ten = complete(given[:1].expand(10, 1, 28, 28), asked(torch.full((10,), none), 1), run=9)
@@ -660,10 +653,11 @@ claim("difference in the known half", (ten - given[:1])[:, :, :14].abs().max(), 
 # %% [markdown]
 # ## What we left out
 #
-# - **Guidance without labels.** In place of the unconditional guess take that of a worse network (Karras et al., 2024), and even
-#   unlabelled images become clearer. A text in place of $\varnothing$ is the *negative prompt*: "no hands".
-# - **Paying once.** Guidance asks the network twice at each step. A student can be trained to answer with the guided guess at
-#   once (Meng et al., 2023).
+# - **Guidance without labels.** In place of the unconditional guess take that of a worse network (Karras et al.,
+#   2024), and even unlabelled images become clearer. A text in place of $\varnothing$ is the *negative prompt*: "no
+#   hands".
+# - **Paying once.** Guidance asks the network twice at each step. A student can be trained to answer with the guided
+#   guess at once (Meng et al., 2023).
 # - **Correct tilting.** With many walkers that are weighted and copied on the way, one can sample eq. 3 after all.
 # - **Straight roads.** Eq. 1 works for velocities as it stands: lesson 64.
 #
@@ -671,14 +665,15 @@ claim("difference in the known half", (ten - given[:1])[:, :, :14].abs().max(), 
 #
 # - J. Ho & T. Salimans, *Classifier-free diffusion guidance* (2022): eq. 6, with $s = 1 + w$. P. Dhariwal & A. Nichol,
 #   *Diffusion models beat GANs on image synthesis* (2021): with a classifier.
-# - A. Bradley & P. Nakkiran, *Classifier-free guidance is a predictor-corrector* (2024): our heights, and what guidance is.
-# - T. Kynkäänniemi et al., *Applying guidance in a limited interval improves sample and distribution quality in diffusion
-#   models* (2024). C. Saharia et al., *Photorealistic text-to-image diffusion models with deep language understanding* (2022):
-#   another repair, thresholding.
+# - A. Bradley & P. Nakkiran, *Classifier-free guidance is a predictor-corrector* (2024): our heights, and what
+#   guidance is.
+# - T. Kynkäänniemi et al., *Applying guidance in a limited interval improves sample and distribution quality in
+#   diffusion models* (2024). C. Saharia et al., *Photorealistic text-to-image diffusion models with deep language
+#   understanding* (2022): another repair, thresholding.
 # - A. Lugmayr et al., *RePaint: inpainting using denoising diffusion probabilistic models* (2022).
 # - In the library: `diffusion.py` (`guided`, `drop_labels`), `pipeline.py` (`Pipeline.sample(guidance=...)`).
 #
 # **Exercises:** [63_guidance](../exercises/63_guidance/63_guidance.ipynb). One more to think about: paste the known
 # half *clean* into every step. The network has never seen such a thing. Does it mind? Measure the seam.
 #
-# **Next**, lesson 64: from noise to image on a straight road.
+# **Next**, [lesson 64](64_flow_matching.ipynb): from noise to image on a straight road.
