@@ -12,12 +12,13 @@
 # To draw, start from noise and follow the network's velocity until $t = 1$. No schedule, nothing random on the way.
 #
 # Two things should make you suspicious. Noise and image are paired *by chance*, so why should following such roads
-# lead to digits? And are the paths that we follow really straight? The answers: because of one line of algebra; and no.
-# At the end a transformer takes the place of the U-Net, and every family of the course gets one minute to show what it
-# can do.
+# lead to digits? And are the paths that we follow really straight? The answers: because of one line of algebra; and
+# no. At the end a transformer takes the place of the U-Net, and every family gets one minute to show what it can do.
 #
-# **You need** lessons 51 and 61. Mind the clock: there, $t$ counted the steps of noise; here $t = 0$ is noise and $t =
-# 1$ the image. **It takes** about an hour and a half to read and 50 seconds to run on a laptop CPU.
+# **You need** lessons [51](51_attention.ipynb) (attention), [61](61_ddpm.ipynb) (diffusion) and
+# [63](63_guidance.ipynb) (guidance). All symbols are in the [table of symbols](symbols.ipynb). Mind the clock: in
+# lesson 61 $t$ counted the steps of noise; here $t = 0$ is noise and $t = 1$ the image. **It takes** about an hour
+# and a half to read and 50 seconds to run on a laptop CPU.
 
 # %% [markdown]
 # ## Set-up
@@ -42,7 +43,8 @@ from course_lib.train import fit
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
 # %% [markdown]
-# *Figure: six rows of ten. At t = 0 pure noise, from row to row more of a digit in it; at t = 1 the digits 0 to 9, clean.*
+# *Figure: six rows of ten. At t = 0 pure noise, from row to row more of a digit in it; at t = 1 the digits 0 to 9,
+# clean.*
 
 # %%
 painter, ten, seen = load_checkpoint("flow"), torch.arange(10), []
@@ -58,8 +60,8 @@ strip({f"t = {i / 50:.1f}": (s / 2 + 0.5).clamp(0, 1) for i, s in enumerate([*se
 # ## One number, by hand
 #
 # Let the data be a single number, and normal, $\mathcal N(0, 1)$: the same as the noise. A road from $\varepsilon$ to
-# $x$ passes $x_t = (1 - t)\varepsilon + t x$, which has the variance $q = (1 - t)^2 + t^2$: 1 at both ends, but $\tfrac12$
-# at half time.
+# $x$ passes $x_t = (1 - t)\varepsilon + t x$, which has the variance $(1 - t)^2 + t^2$: 1 at both ends, but
+# $\tfrac12$ at half time.
 #
 # Through each place lead many roads, with different velocities. Least squares cannot tell them apart; its best answer
 # is their **mean** (lesson 61). For normal numbers the mean of $a$ given $b$ is $\operatorname{cov}(a, b) /
@@ -68,7 +70,8 @@ strip({f"t = {i / 50:.1f}": (s / 2 + 0.5).clamp(0, 1) for i, s in enumerate([*se
 # $$v(x_t, t) = \mathbb E[x - \varepsilon \mid x_t] = \frac{2t - 1}{(1 - t)^2 + t^2}\; x_t$$
 #
 # Start at $\varepsilon = 2$ and follow it: velocity $-2$ at first, 0 at half time, then outwards. The solution is $2
-# \sqrt{q}$ (differentiate it), so we come through $\sqrt 2$ and end at 2, where we began. Many small steps agree:
+# \sqrt{(1 - t)^2 + t^2}$ (differentiate it), so we come through $\sqrt 2$ and end at 2, where we began. Many small
+# steps agree:
 
 # %%
 def v(x_t, t):
@@ -89,7 +92,7 @@ print(f"from 2.00 in a thousand steps to {place:.2f}, in one step to {2.0 + v(2.
 # %%
 eps, data = torch.randn(2, 40, generator=seeded(0))
 times = torch.linspace(0, 1, 101)
-scale = ((1 - times) ** 2 + times**2).sqrt()                      # sqrt(q)
+scale = ((1 - times) ** 2 + times**2).sqrt()                      # standard deviation of x_t
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
 left.plot([0, 1], torch.stack([eps, data]), color=COLOURS[0], lw=0.9, alpha=0.7)
 right.plot(times, scale[:, None] * eps, color=COLOURS[3], lw=0.9, alpha=0.8)
@@ -114,15 +117,15 @@ right.set(title="the paths of the mean velocity", xlabel="time $t$");
 #
 # ## The ring, exactly
 #
-# We test it where everything is known: eight Gaussians on a ring with means $m_k$ and standard deviation $s$. Let a road
-# be $x_t = \alpha x + \sigma \varepsilon$ with any $\alpha(t)$ and $\sigma(t)$; we shall need other roads soon. If
-# $x$ comes from Gaussian $k$, all is normal, and with $r = (x_t - \alpha m_k) / (\alpha^2 s^2 + \sigma^2)$ the rule above
-# says
+# We test it where everything is known: eight Gaussians on a ring with means $\mu_k$ and standard deviation $\rho$.
+# Let a road be $x_t = \alpha x + \sigma \varepsilon$ with any $\alpha(t)$ and $\sigma(t)$ (not the $\alpha_t$ of
+# lesson 61, which was that of one step); we shall need other roads soon. If $x$ comes from Gaussian $k$, all is
+# normal, and with $r = (x_t - \alpha \mu_k) / (\alpha^2 \rho^2 + \sigma^2)$ the rule above says
 #
-# $$\mathbb E[x \mid x_t, k] = m_k + \alpha s^2 r, \qquad \mathbb E[\varepsilon \mid x_t, k] = \sigma r$$
+# $$\mathbb E[x \mid x_t, k] = \mu_k + \alpha \rho^2 r, \qquad \mathbb E[\varepsilon \mid x_t, k] = \sigma r$$
 #
-# The velocity of the road is $\alpha' x + \sigma' \varepsilon$, with dashes for derivatives. Average over the eight, with
-# the probability of each by Bayes' rule, and the mean velocity is a formula:
+# The velocity of the road is $\alpha' x + \sigma' \varepsilon$, with dashes for derivatives. Average over the eight,
+# with the probability of each by Bayes' rule, and the mean velocity is a formula:
 
 # %%
 ring = toys.ring(std=0.2)
@@ -259,9 +262,10 @@ claim("width of the dots (0.2 in the data)", width, ">", 0.15)
 # %% [markdown]
 # ## Steps, and what they cost
 #
-# Following $v$ is an ordinary differential equation, and for those there are two hundred years of methods. **Euler**
-# takes a step along the velocity where it stands. The **midpoint** method uses Euler to look half a step ahead, and takes
-# the whole step with the velocity it finds *there*: two evaluations of the network a step.
+# Following $v$ is solving an ordinary differential equation, $\frac{dx_t}{dt} = v(x_t, t)$, and for that there are
+# two hundred years of methods. **Euler** takes a step along the velocity where it stands. The **midpoint** method
+# uses Euler to look half a step ahead, and takes the whole step with the velocity it finds *there*: two evaluations
+# of the network a step.
 
 # %%
 def midpoint(model, x, steps):
@@ -310,13 +314,14 @@ ax.legend();
 # ## How straight?
 #
 # A path that is straight and driven at constant speed would need a single step. So measure: how far is the velocity,
-# on the way, from the average velocity $x_1 - x_0$? As a share of its own square (Liu et al., 2023, section 2.2):
+# on the way, from the average velocity $x_1 - x_0$? ($x_0$, noise, and $x_1$ are the two ends of the path.) As a
+# share of its own square, this is the **straightness** (Liu et al., 2023, section 2.2):
 #
 # $$S = \int_0^1 \mathbb E\, \big\| v(x_t, t) - (x_1 - x_0) \big\|^2 dt \Big/ \int_0^1 \mathbb E\, \| v(x_t, t) \|^2 dt$$
 #
-# We compare with diffusion. Its noise level was $\bar\alpha$; in continuous time its road is $\alpha = \sqrt{\bar\alpha}$,
-# $\sigma = \sqrt{1 - \bar\alpha}$, run backwards. That is one more choice of $\alpha$ and $\sigma$ in the formula for the
-# ring, so diffusion, too, has a velocity to follow without any noise.
+# We compare with diffusion: in continuous time its road is $\alpha = \sqrt{\bar\alpha}$, $\sigma = \sqrt{1 -
+# \bar\alpha}$, run backwards. That is one more choice of $\alpha$ and $\sigma$ in the formula for the ring, so
+# diffusion, too, has a velocity to follow without any noise.
 
 # %%
 def diffusion_road(t):
@@ -331,10 +336,12 @@ for name, model in (("flow", exact), ("diffusion", diffusion)):
     claim(f"S on the road of {name}", flow.straightness(model, start, 100), ">", 0.5)
 
 # %% [markdown]
-# Both are far from straight! Straight *roads* do not make straight *paths*, as the figures have shown. But they lead to
-# the same place: on any road, $x_t / (\alpha + \sigma)$ lies on the straight one, at the time $\alpha / (\alpha +
-# \sigma)$. These are the same paths in other coordinates, on another clock. **Flow matching and diffusion are one
-# model.** What differs is which times the loss takes seriously, and how kind the path is to a solver with few steps.
+# Both are far from straight! Straight *roads* do not make straight *paths*, as the figures have shown. But they lead
+# to the same place: on any road, $x_t / (\alpha + \sigma)$ lies on the straight one, at the time $\alpha / (\alpha +
+# \sigma)$. These are the same paths in other coordinates, on another clock. (And the target $v$ of lesson 61 is the
+# velocity on a third road, the quarter circle $\alpha = \sin\varphi$, $\sigma = \cos\varphi$, up to its sign.) **Flow
+# matching and diffusion are one model.** What differs is which times the loss takes seriously, and how kind the path
+# is to a solver with few steps.
 
 # %%
 end = flow.midpoint(diffusion, start, 500)
@@ -397,8 +404,9 @@ both = {"uniform": toy, "logit-normal": toy_middle}
 missed = {name: [miss(model, t) for t in when] for name, model in both.items()}
 
 # %% [markdown]
-# *Figure: left, the density of both choices of times; logit-normal is a hill that falls to zero at both ends. Right, how far
-# each network is from the exact velocity: about the same in the middle, and logit-normal much further off at the ends.*
+# *Figure: left, the density of both choices of times; logit-normal is a hill that falls to zero at both ends. Right,
+# how far each network is from the exact velocity: about the same in the middle, and logit-normal much further off at
+# the ends.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the right half belongs to networks that were trained in this lesson
@@ -423,10 +431,10 @@ claim("t = 0.98: distance, over that of uniform", ratio[-1], ">", 1.2, digits=2)
 # %% [markdown]
 # ## Digits
 #
-# The same loss, the U-Net of lesson 61, logit-normal times. Two things are borrowed from lesson 63: the network is told
-# the label, but for one image in ten; and drawing with **guidance** of scale $s = 2$ exaggerates what the label changes:
-# $v_\text{none} + s\,(v_\text{label} - v_\text{none})$. (Training multiplies in bfloat16, numbers with fewer digits, which
-# is faster.)
+# The same loss, the U-Net of lesson 61, logit-normal times. Two things are borrowed from lesson 63: the network is
+# told the label, but for one image in ten; and drawing with **guidance** of scale $s = 2$ exaggerates what the label
+# changes: $v_\text{none} + s\,(v_\text{label} - v_\text{none})$. (`autocast=True` multiplies in bfloat16, numbers
+# with fewer digits, which is faster.)
 
 # %%
 from functools import partial
@@ -463,9 +471,9 @@ for name, network, bound in (("trained here", net, 0.6), ("shipped", painter.net
     claim(f"{name}: the judge sees the digit asked for", seen, ">=", bound)
 
 # %% [markdown]
-# ### How few steps?
+# ### Predict, then turn one knob: how few steps?
 #
-# **Predict:** what does the checkpoint draw with one Euler step? You know the answer from the example by hand.
+# What does the checkpoint draw with one Euler step? You know the answer from the example by hand.
 #
 # *Figure: six rows of the same ten digits by Euler's method with 1, 2, 4, 8, 16 and 32 steps. One step: grey blurs, the
 # mean of each class, sharpened by guidance. From four or eight on the digits are crisp and hardly change.*
@@ -489,8 +497,8 @@ for name, values in rms.items():
     claim(f"{name} with 16 evaluations: RMS from the end of the path", values[-1], "<", 0.1)
 
 # %% [markdown]
-# These paths are far straighter than the ring's. Most of the velocity is minus the noise, 784 numbers that are known from
-# the beginning; only the digit must be decided on the way.
+# These paths are far straighter than the ring's. Most of the velocity is minus the noise, 784 numbers that are known
+# from the beginning; only the digit must be decided on the way.
 #
 # ## A transformer in place of the U-Net
 #
@@ -518,10 +526,10 @@ for ax in panels:
     ax.set_axis_off()
 
 # %% [markdown]
-# Every token should hear the time and the label. DiT says it through the norms. A LayerNorm usually has a learned scale
-# and shift; here a linear layer computes them from the embedding of time and label, for each image anew (**adaLN**). It
-# also computes a *gate* for what attention and MLP add. It starts at **zero**, so at first each block passes on what it got,
-# and depth costs nothing (adaLN-*Zero*).
+# Every token should hear the time and the label. DiT says it through the norms. A LayerNorm usually has a learned
+# scale and shift; here a linear layer computes them from the embedding of time and label, for each image anew
+# (**adaLN**). It also computes a *gate* for what attention and MLP add. It starts at **zero**, so at first each block
+# passes on what it got, and depth costs nothing (adaLN-*Zero*).
 
 # %%
 def dit_block(block, h, emb):
@@ -542,8 +550,8 @@ print(inspect.getsource(dit.DiT.forward).split("emb =")[1])
 # ### At equal time, and at equal arithmetic
 #
 # Which is better? It depends on what must be equal. PyTorch counts operations (FLOPs) for us. Three trainings by this
-# lesson's loss are written into the metadata of checkpoints: DiT and U-Net for about a minute of one core, and a U-Net that
-# stopped when it had used as many operations as the DiT. **Predict** their order.
+# lesson's loss are written into the metadata of checkpoints: DiT and U-Net for about a minute of one core, and a
+# U-Net that stopped when it had used as many operations as the DiT. **Predict** their order.
 
 # %%
 from torch.utils.flop_counter import FlopCounterMode
@@ -556,7 +564,7 @@ def flops(network):
 transformer, unet = (load_checkpoint(name).network for name in ("dit_minute", "flow_minute"))
 for network in (transformer, unet):
     n = sum(p.numel() for p in network.parameters())
-    print(f"{type(network).__name__}: {n:,} numbers, {flops(network) / 1e6:.1f} million operations an image")
+    print(f"{type(network).__name__}: {n:,} parameters, {flops(network) / 1e6:.1f} million FLOPs an image")
 
 # %%
 timed, equal = metadata("dit_minute"), metadata("dit_minute")["unet_with_equal_flops"]
@@ -574,9 +582,9 @@ claim("Fréchet distance of the first, over the last", behind, ">", 1.2)
 #
 # ## One minute for everybody
 #
-# Now the table that this part of the course has led up to. Every family had about a minute of one processor core, with
-# the recipe of its own lesson and fewer steps: each in the form that we found best, so sizes differ. (Mixture of Gaussians
-# and class Gaussians converge before the minute is over.) Training digits and noise are ceiling and floor.
+# Now the table that this part of the course has led up to. Every family had about a minute of one processor core,
+# with the recipe of its own lesson and fewer steps: each in the form that we found best, so sizes differ. (Mixture of
+# Gaussians and class Gaussians converge before the minute is over.) Training digits and noise are ceiling and floor.
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -586,8 +594,8 @@ minute = ("class_gaussians", "gaussian_mixture", "autoencoder", "vae_minute", "v
 leaderboard("training_digits", *minute, "noise")
 
 # %% [markdown]
-# *Figure: ten rows of ten samples, best distance first. The upper rows are clean digits, the Gaussians smeared, and the DiT's in
-# the last row fall apart into patches.*
+# *Figure: ten rows of ten samples, best distance first. The upper rows are clean digits, the Gaussians smeared, and
+# the DiT's in the last row fall apart into patches.*
 
 # %%
 ranked = [row["name"] for row in leaderboard(*minute).rows]
@@ -598,14 +606,15 @@ for name in ranked:
 strip(rows);
 
 # %% [markdown]
-# Read it honestly. In a minute the conditional GAN wins, and flow comes second; without labels the VAE with a fitted prior. **Labels are worth more than
-# most changes of family** (and guidance buys precision with recall). Without labels, diffusion needs more than a minute, and
-# the DiT more than that even with them. The GAN draws in one evaluation, flow in 60. And these are single runs, of different
-# sizes, on small digits, some of their settings chosen where the test distance was seen.
+# Read it honestly. In a minute the conditional GAN wins, and flow comes second; without labels the VAE with a fitted
+# prior. **Labels are worth more than most changes of family** (and guidance buys precision with recall). Without
+# labels, diffusion needs more than a minute, and the DiT more than that even with them. The GAN draws in one
+# evaluation, flow in 60. And these are single runs, of different sizes, on small digits, some of their settings
+# chosen where the test distance was seen.
 #
-# *Figure: for six families, the Fréchet distance after a minute and after the longest training that the course ships, on a
-# logarithmic axis; dashed, real training digits. The GANs stay about where they are; diffusion and flow gain most, and flow with
-# labels comes nearest.*
+# *Figure: for six families, the Fréchet distance after a minute and after the longest training that the course ships,
+# on a logarithmic axis; dashed, real training digits. The GANs stay about where they are; diffusion and flow gain
+# most, and flow with labels comes nearest.*
 
 # %%
 pairs = {"VAE": ("vae_minute", "vae"), "VAE, fitted prior": ("vae_mixture_minute", "vae_mixture"),
@@ -629,8 +638,9 @@ claim("shipped: flow", frechet["flow"], "<", 0.8)
 # %% [markdown]
 # ## Break it: the clock runs backwards
 #
-# Half of the papers put the noise at $t = 0$, as we do; half at $t = 1$, as diffusion does (and Stable Diffusion 3). Take
-# a network from one and a sampler from the other, and every shape fits. Their velocity is *minus* ours at $1 - t$.
+# Half of the papers put the noise at $t = 0$, as we do; half at $t = 1$, as diffusion does (and Stable Diffusion 3).
+# Take a network from one and a sampler from the other, and every shape fits. Their velocity is *minus* ours at $1 -
+# t$.
 
 # %%
 def theirs(model):
@@ -643,8 +653,8 @@ def their_euler(model, x, steps):
     return x
 
 # %% [markdown]
-# *Figure: four rows of ten. With both changes made, ten digits. With the wrong clock, dark ghosts of digits on a dirty ground.
-# With the wrong sign, or both wrong, black and white noise.*
+# *Figure: four rows of ten. With both changes made, ten digits. With the wrong clock, dark ghosts of digits on a
+# dirty ground. With the wrong sign, or both wrong, black and white noise.*
 
 # %%
 wrong = {"right": theirs, "wrong clock": lambda m: lambda x_t, t: -m(x_t, t),
@@ -663,9 +673,9 @@ for name, wrap in wrong.items():
     claim(f"{name}: judge sees the digit asked for", seen, *((">", 0.9) if name == "right" else ("<", 0.5)))
 
 # %% [markdown]
-# No error message, and a loss that looks as always, for the network is good. The repair is `theirs`; the protection is a
-# test that takes one line, the one from the example by hand: at pure noise the velocity must be *mean minus noise*. It tells
-# which of the four you have.
+# No error message, and a loss that looks as always, for the network is good. The repair is `theirs`; the protection
+# is a test that takes one line, the one from the example by hand: at pure noise the velocity must be *mean minus
+# noise*. It tells which of the four you have.
 
 # %%
 noise = torch.randn(10, 1, 28, 28, generator=seeded(4)).to(device())
@@ -680,24 +690,28 @@ for name, wrap in wrong.items():
 # ## What we left out
 #
 # - **Better pairs from the start.** Within a batch, pair noise and images so that roads are short (Tong et al., 2024).
-# - **Likelihood.** The change of $\log p$ along a path is minus the divergence of $v$, so a flow has an exact likelihood.
-# - **One step.** Reflow, distillation and consistency models: lesson 66.
+# - **Likelihood.** The change of $\log p$ along a path is minus the divergence of $v$, so a flow has an exact
+#   likelihood.
+# - **One step.** Distillation and consistency models: lesson 66 (to come).
 # - **Scale.** Stable Diffusion 3 is this lesson with a codec in front and a far larger transformer.
 #
 # ## Read on
 #
 # - Y. Lipman et al., *Flow matching for generative modeling* (2023): eq. 2 is their theorem 2.
-# - X. Liu, C. Gong & Q. Liu, *Flow straight and fast: learning to generate and transfer data with rectified flow* (2023).
+# - X. Liu, C. Gong & Q. Liu, *Flow straight and fast: learning to generate and transfer data with rectified flow*
+#   (2023).
 # - M. Albergo & E. Vanden-Eijnden, *Building normalizing flows with stochastic interpolants* (2023): any $\alpha$ and
 #   $\sigma$.
 # - W. Peebles & S. Xie, *Scalable diffusion models with transformers* (2023): DiT.
-# - P. Esser et al., *Scaling rectified flow transformers for high-resolution image synthesis* (2024): logit-normal times.
+# - P. Esser et al., *Scaling rectified flow transformers for high-resolution image synthesis* (2024): logit-normal
+#   times.
 # - A. Tong et al., *Improving and generalizing flow-based generative models with minibatch optimal transport* (2024).
 # - In the library: `flow.py` (`interpolate`, `flow_loss`, `logit_normal`, `euler`, `midpoint`, `straightness`), `dit.py`
 #   (`patchify`, `DiTBlock`, `DiT`), `pipeline.py`.
 #
-# **Exercises:** [64_flow_matching](../exercises/64_flow_matching/64_flow_matching.ipynb). Two more to think about: what would
-# a perfect network draw, if the data are just 4,000 images (lesson 61)? And what is $v$ if the noise is no noise but *other
-# images*, sevens at $t = 0$ and ones at $t = 1$?
+# **Exercises:** [64_flow_matching](../exercises/64_flow_matching/64_flow_matching.ipynb). Two more to think about:
+# what would a perfect network draw, if the data are just 4,000 images (lesson 61)? And what is $v$ if the noise is no
+# noise but *other images*, sevens at $t = 0$ and ones at $t = 1$?
 #
-# **Next**, lesson 65: from a label to a sentence.
+# **Next**: this is the last lesson so far. Lesson 65 (to come) goes from a label to a sentence. The
+# [map of the lessons](../README.md#the-lessons) shows what is there.
