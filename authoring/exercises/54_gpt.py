@@ -26,7 +26,7 @@ from course_lib.gpt import GPT, fast, generate_plainly
 from course_lib.plots import curves
 from course_lib.train import fit
 
-docs = load_text("docs")
+novels = load_text("austen")
 
 # %%
 hint()
@@ -153,16 +153,16 @@ assert _written == "defghijk", "a model trained with it cannot say the alphabet"
 # %% [markdown]
 # ### 3b · Too good (3 points)
 #
-# Somebody else forgets the shift altogether, and trains on English. After 60 steps of a tiny model the loss is far below what
+# Somebody else forgets the shift altogether, and trains on the novels. After 60 steps of a tiny model the loss is far below what
 # anything in the lesson reached.
 
 # %%
 def without_shift(model, idx):
     return F.cross_entropy(model(idx).flatten(0, 1), idx.flatten())
 
-model, losses = taught(without_shift, docs.train)
+model, losses = taught(without_shift, novels.train)
 claim("bits per byte, last step", losses[-1] / math.log(2), "<", 0.5)
-print(decode(generate_plainly(model, encode("The function"), 40, temperature=0)))
+print(decode(generate_plainly(model, encode("The family"), 40, temperature=0)))
 
 # %% [markdown]
 # **Explain** in four to seven sentences: (i) What has the model learned, and why is that so easy for a transformer, causal mask
@@ -189,12 +189,11 @@ print(decode(generate_plainly(model, encode("The function"), 40, temperature=0))
 #
 # **Given** the shipped GPT and 100 windows of the test text, each of 129 bytes. In each, the model makes 128 predictions, of bytes 1 to
 # 128, each from all bytes before it. **Asked:** `context_gain`, in bits per byte: the mean cost of the first eight predictions, minus the
-# mean cost of the last 64, over all windows. **Checked:** your number, within 2 percent. (The text is that of your Python; the
-# check uses the same.)
+# mean cost of the last 64, over all windows. **Checked:** your number, within 2 percent.
 
 # %%
 gpt = checkpoint.load("gpt")
-windows = docs.test[:100 * 129].long().view(100, 129)
+windows = novels.test[:100 * 129].long().view(100, 129)
 print(tuple(windows.shape), tuple(gpt(windows[:2, :-1]).shape))
 
 # %% tags=["solution:context_gain"]
@@ -219,7 +218,7 @@ assert abs(float(context_gain) - float(_p[:, 64:].mean() - _p[:, :8].mean())) < 
 # ## 5 · Your own question (4 points)
 #
 # Ask a question about GPTs that the lesson does not answer, **write down your guess**, and find out. Examples: Which letter
-# of a word costs most? Does the GPT trained on English know anything about Python? At which temperature does its own text cost it as
+# of a word costs most? Does the GPT trained on novels know anything about Python? At which temperature does its own text cost it as
 # many bits as real text? How far back does it really look (replace what is older by noise)? Your code shall run in less than a minute.
 
 # %% tags=["solution:own_experiment"]
