@@ -252,12 +252,14 @@ def bare(line: str) -> str:
 
 def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remarks: list[str]) -> str:
     """A student's feedback as one HTML page. It is built from escaped text and pictures only, it has no script, and its
-    policy forbids the browser to run one or to fetch anything.  grades: task -> (score, points, by hand?)"""
+    policy forbids the browser to run one or to fetch anything. Of what was given and not changed it shows the headings
+    and what failed.  grades: task -> (score, points, by hand?)"""
     total, most = (sum(g[i] for g in grades.values() if not g[2]) for i in (0, 1))
     waiting = sum(points for _, points, hand in grades.values() if hand)
     asked = {c.metadata.nbgrader.grade_id: c.source for c in task.released.cells if "nbgrader" in c.metadata}
     shown = {name: f"{'to be graded, ' if hand else f'{score:g} '}of {points:g}"
              for name, (score, points, hand) in grades.items()}
+    given = {c.source for c in task.released.cells if "nbgrader" not in c.metadata}
     public = {bare(line) for c in task.released.cells for line in c.source.splitlines()}
     hidden = {bare(line) for c in task.complete.cells for line in c.source.splitlines()} - public
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{text}</td></tr>" for name, text in shown.items())
@@ -268,6 +270,11 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
         entry = cell.metadata.get("nbgrader", {})
         name = entry.get("grade_id")
         source = asked[name] if entry.get("locked") else cell.source                  # without hidden tests
+        if name is None and source in given:
+            if cell.cell_type != "code":
+                source = "\n\n".join(line for line in source.splitlines() if line.startswith("#"))
+            elif not any(o.output_type == "error" for o in cell.outputs):
+                continue
         if name in shown:
             parts.append(f'<h3 class="points">{html.escape(name)}: {shown[name]}</h3>')
         parts.append(f"<pre>{html.escape(source)}</pre>" if cell.cell_type == "code" else markdown(source))

@@ -24,7 +24,7 @@ def write_course(root: Path) -> Path:
               for name, code in RIGHT.items()}
     kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nb = new_notebook(metadata={"kernelspec": kernelspec}, cells=[
-        new_markdown_cell("# Tiny", id="title"),
+        new_markdown_cell("# Tiny\nTwo functions are **given**.", id="title"),
         new_code_cell(solved["sq"], id="sq", metadata=entry("sq")),
         new_code_cell("assert sq(3) == 9, 'the square of 3 is 9'\n### BEGIN HIDDEN TESTS\nassert sq(-2) == 4\n"
                       "### END HIDDEN TESTS\nsq(1)", id="t1", metadata=entry("test_sq", 2)),  # ends with a number

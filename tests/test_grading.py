@@ -205,6 +205,7 @@ def test_feedback_quotes_no_hidden_test_and_counts_what_is_graded(course):
     feedback = course.group.path("feedback", "ada", course.task, ".html").read_text()
     assert graded.count("sq(-2)") == 2                    # the cell and the warning; in the traceback with colours
     assert "sq(-2)" not in feedback and "HIDDEN" not in feedback and "AssertionError" in feedback and "odd" in feedback
+    assert "<h1>Tiny</h1>" in feedback and "Two functions" in graded and "Two functions" not in feedback
     assert "<b>3 of 5</b> points; 5 more are for answers that are still to be graded" in feedback
 
 
