@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 00 · Start here: how a program learns from examples
 #
-# Every model in this course, from the classifier of the next lesson to the one that paints pictures from a sentence,
-# is trained in the same way. A **model** is a function with adjustable numbers $\theta$ inside, its *parameters*. A
-# **loss** $L(\theta)$ is one number that says how badly the model does on some examples. Training repeats one line,
+# Every model in this course, from the classifier of the next lesson to those that write text and draw digits on
+# demand, is trained in the same way. A **model** is a function with adjustable numbers $\theta$ inside, its
+# *parameters*. A **loss** $L(\theta)$ is one number that says how badly the model does on some examples. Training
+# repeats one line,
 #
 # $$\theta \;\leftarrow\; \theta - \eta\, \nabla L(\theta),$$
 #
