@@ -163,6 +163,9 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
             continue
         wanted = complete if complete.metadata.nbgrader.locked else released
         name = wanted.metadata.nbgrader.grade_id
+        if name not in last and not wanted.metadata.nbgrader.grade:
+            remarks.append(f"{name}: the cell was deleted")           # the answer may stand in another cell
+            continue
         if name not in last:
             remarks.append(f"{name}: the cell was deleted; it is put back")
             source = wanted.source

@@ -196,6 +196,18 @@ def test_grades_given_by_hand_stay_when_a_new_file_is_handed_in(course):
     assert course.group.table(course.task)[0]["score"] == 2 + 4
 
 
+def test_answers_in_cells_that_lost_their_metadata_count(course):
+    """As when a notebook went through another program, or an answer was moved into a new cell."""
+    stripped, moved = answered(course.root, **RIGHT), answered(course.root, **RIGHT)
+    for cell in stripped.cells:
+        cell.metadata.pop("nbgrader", None)
+    moved.cells[1].metadata.pop("nbgrader")
+    for student, nb in (("stripped", stripped), ("moved", moved)):
+        (course.folder / f"{student}.ipynb").write_text(nbformat.writes(nb))
+    course.group.grade(course.task, course.folder, LIMITS, jobs=2, trusted=True)
+    assert {row["student"]: row["score"] for row in course.group.table(course.task)} == {"stripped": 5, "moved": 5}
+
+
 def test_feedback_quotes_no_hidden_test_and_counts_what_is_graded(course):
     wrong = "import warnings\ndef sq(x):\n    warnings.warn('odd', stacklevel=2)\n    return 3 * x"
     handed_in = answered(course.root, sq=wrong, add=RIGHT["add"], why="So.")
