@@ -1,10 +1,11 @@
 # %% [markdown]
 # # 41 · A forger and a detective: generative adversarial networks
 #
-# Every generator so far was given a formula that says how good it is: a likelihood, or a bound on one. Formulas of that
-# kind have opinions about pixels, and pay for them with blur. Here the formula itself is learned. A **generator** $G$
-# turns random numbers $z$ into images. A **discriminator** $D$ looks at an image and says how probable it is that the
-# image is real. Each is trained against the other (Goodfellow et al., 2014):
+# Every generator so far was given a formula that says how good it is: a likelihood, or a bound on one. Formulas of
+# that kind have opinions about pixels, and pay for them with blur. Here the formula itself is learned. A
+# **generator** $G$, the forger, turns random numbers $z$ into images. A **discriminator** $D$, the detective, looks
+# at an image and says how probable it is that the image is real. Each is trained against the other (Goodfellow et
+# al., 2014):
 #
 # $$\min_G \max_D\; \mathbb E_{x \sim p_\text{data}} \log D(x) + \mathbb E_{z} \log\big(1 - D(G(z))\big)$$
 #
@@ -12,8 +13,10 @@
 # to it, with strokes as sharp as ink. It also has a price, which is the other half of this lesson: nobody guarantees
 # that a game between two learners ends well. You will see it fail, count the failure, and repair it.
 #
-# **You need** lessons 12 and 13, and binary cross-entropy. **It takes** about an hour and a half to read and 50 seconds
-# to run on a laptop CPU.
+# **You need** lessons [00](00_start_here.ipynb) (binary cross-entropy), [12](12_convnet.ipynb) (convolution, the
+# judge), [13](13_discriminative_vs_generative.ipynb) (Bayes' rule, Fréchet distance) and [31](31_vae.ipynb)
+# (Kullback–Leibler divergence). All symbols are in the [table of symbols](symbols.ipynb). **It takes** about an hour
+# and a half to read and 50 seconds to run on a laptop CPU.
 
 # %% [markdown]
 # ## Set-up
@@ -58,18 +61,18 @@ strip(rows);
 # $$D^*(x) = \frac{p(x)}{p(x) + q(x)}$$
 #
 # Does the game find it by itself? Its three probabilities start at one half; gradient descent does the rest. We write
-# $D = \sigma(s)$ with a *logit* $s$, because $-\log\sigma(s) = \log(1 + e^{-s})$, the **softplus** of $-s$, never
+# $D = \sigma(a)$ with a *logit* $a$, because $-\log\sigma(a) = \log(1 + e^{-a})$, the **softplus** of $-a$, never
 # overflows.
 
 # %%
 p, q = torch.tensor([1 / 2, 1 / 4, 1 / 4]), torch.tensor([1 / 4, 1 / 4, 1 / 2])
-s = torch.zeros(3, requires_grad=True)
+a = torch.zeros(3, requires_grad=True)
 for _ in range(200):
-    loss = (p * F.softplus(-s)).sum() + (q * F.softplus(s)).sum()  # -E log D(real) - E log(1 - D(fake))
-    slope, = torch.autograd.grad(loss, s)
-    s = (s - 2 * slope).detach().requires_grad_()
-assert_close(s.sigmoid(), p / (p + q))
-s.sigmoid().detach()
+    loss = (p * F.softplus(-a)).sum() + (q * F.softplus(a)).sum()  # -E log D(real) - E log(1 - D(fake))
+    slope, = torch.autograd.grad(loss, a)
+    a = (a - 2 * slope).detach().requires_grad_()
+assert_close(a.sigmoid(), p / (p + q))
+a.sigmoid().detach()
 
 # %% [markdown]
 # And what is the game worth? By hand, its loss is $\log\tfrac32 + \tfrac12\log 2 + \tfrac12\log 3 = 1.301$ nats, a
@@ -77,7 +80,7 @@ s.sigmoid().detach()
 # two dealers are: it is twice the **Jensen–Shannon divergence**, the mean distance in nats of $p$ and $q$ from their
 # average $m = (p + q)/2$:
 #
-# $$\text{JS}(p, q) = \tfrac12\,\text{KL}(p \,\|\, m) + \tfrac12\,\text{KL}(q \,\|\, m)$$
+# $$\mathrm{JS}(p, q) = \tfrac12\,\mathrm{KL}(p \,\|\, m) + \tfrac12\,\mathrm{KL}(q \,\|\, m)$$
 #
 # It is 0 if the dealers are equal, and at most $\log 2$. So a generator that plays against a *perfect* discriminator
 # minimises a divergence, as maximum likelihood does, only another one. It is smallest when $q = p$: the forger has won
@@ -122,7 +125,7 @@ for loss in (discriminator_loss, generator_loss, saturating_loss):
 seed(0)
 D = nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
 steps = 1000
-adam = torch.optim.Adam(D.parameters(), lr=5e-3)
+adam = torch.optim.Adam(D.parameters(), lr=5e-3)                  # AdamW without weight decay
 cooling = torch.optim.lr_scheduler.LinearLR(adam, 1, 0, steps)    # smaller and smaller steps
 for _ in range(steps):
     loss = discriminator_loss(D(draw_real(256)), D(draw_fake(256)))
@@ -173,8 +176,8 @@ claim("mean error of the trained discriminator", error, "<", 0.03)
 # %%
 def push(loss, D):
     """d loss / d logit, by automatic differentiation, where the discriminator says D."""
-    s = torch.logit(D).requires_grad_()
-    slope, = torch.autograd.grad(loss(s) * len(s), s)             # the losses are means
+    a = torch.logit(D).requires_grad_()
+    slope, = torch.autograd.grad(loss(a) * len(a), a)             # the losses are means
     return slope
 
 said = torch.linspace(0.001, 0.999, 400)
@@ -206,8 +209,9 @@ assert_close(ratio, torch.tensor([99.0]), atol=0.01, rtol=0)
 # %% [markdown]
 # ## Eight islands: the game in the plane
 #
-# Now both move. Real points lie on eight small islands in a ring, and the forger has to bend a cloud of noise (8
-# standard normal numbers) until it falls on all of them. One round of the game:
+# Now both move. Real points lie on eight small islands in a ring, the *modes* (peaks) of their density, and the
+# forger has to bend a cloud of noise (8 standard normal numbers) until it falls on all of them. One round of the
+# game:
 #
 # 1. **The discriminator's move.** Real and fake points, one step of Adam on its loss. The fakes are *detached*:
 #    discriminating better must not mean forging worse.
@@ -244,8 +248,8 @@ def play_round(G, D, g_adam, d_adam, real):
 # ### Meet the library version
 #
 # `fit_gan` plays the same rounds. It adds four things that you can find in its source: the moving average of the
-# generator's weights (*EMA*, as in lesson 12), a learning rate that falls, an optional penalty, and labels. Without them
-# it must give our weights, to the last digits, after 20 rounds.
+# generator's weights (`ema`, as in lesson 00), a learning rate that falls, an optional penalty, and labels. Without
+# them it must give our weights, to the last digits, after 20 rounds.
 
 # %%
 from course_lib.gan import fit_gan
@@ -254,6 +258,7 @@ seed(0)
 ours, theirs = players(), players()
 for a, b in zip(theirs, ours):
     a.load_state_dict(b.state_dict())
+# fused=True: the same steps, faster
 adams = [torch.optim.Adam(m.parameters(), lr=1e-3, betas=(0.0, 0.99), fused=True) for m in ours]
 rounds = list(points[:2560].split(128))                           # 20 batches
 
@@ -361,15 +366,16 @@ claim("most islands hit at any time", max(hit), "<=", 4)
 claim("islands hit, on average", sum(hit) / len(hit), "<=", 2, digits=1)
 
 # %% [markdown]
-# This is **mode collapse**. The forger finds the point believed most and puts everything there; the detective learns
-# that everything there is fake; the forger moves on. They go round like this for as long as you let them, and neither
-# loss says so. Only counting does. The repair on the ring is what we had before: one move each.
+# This is **mode collapse**: most modes of the data are lost. The forger finds the point believed most and puts
+# everything there; the detective learns that everything there is fake; the forger moves on. They go round like this
+# for as long as you let them, and neither loss says so. Only counting does. The repair on the ring is what we had
+# before: one move each.
 #
 # ## Digits
 #
-# Now images. The networks follow the rules of DCGAN (Radford, Metz & Chintala, 2016): convolutions only, batch norm and
-# ReLU in the generator, leaky ReLU and no pooling in the discriminator. We keep the work small: the generator starts
-# from 7×7 and twice turns four channels of one pixel into a 2×2 square (`PixelShuffle`).
+# Now images. The networks follow the rules of DCGAN (Radford, Metz & Chintala, 2016): convolutions only, batch norm
+# and ReLU in the generator, leaky ReLU and no pooling in the discriminator. We keep the work small: the generator
+# starts from 7×7 and twice turns four channels of one pixel into a 2×2 square (`PixelShuffle`, lesson 21).
 
 # %%
 from course_lib.dcgan import Discriminator, GANConfig, Generator
@@ -386,10 +392,10 @@ print(" -> ".join(shape))
 # gradients bad advice. And the discriminator pays a penalty for being steep where the data are, **R1** (Mescheder,
 # Geiger & Nowozin, 2018):
 #
-# $$R_1 = \mathbb E_{x \sim p_\text{data}} \big\| \nabla_x \, s(x) \big\|^2$$
+# $$R_1 = \mathbb E_{x \sim p_\text{data}} \big\| \nabla_x \, a(x) \big\|^2$$
 #
-# with $s$ the logit. Near the end of a perfect game the detective has nothing left to say and should be flat; R1 takes
-# it there. For a linear $s = w \cdot x$ it is $\|w\|^2$, so for $w = (3, 4)$ it must be 25.
+# with $a$ the logit. Near the end of a perfect game the detective has nothing left to say and should be flat; R1
+# takes it there. For a linear $a = w \cdot x$ it is $\|w\|^2$, so for $w = (3, 4)$ it must be 25.
 
 # %%
 from course_lib.gan import r1_penalty
@@ -417,8 +423,7 @@ def judged(G):
     return {"classes": class_entropy(probs).exp(), "Fréchet distance": distance}
 
 # %% [markdown]
-# Ten fixed $z$ show what becomes of each. (`channels_last` is a layout of images in memory that is faster on CPUs. The
-# run is short, and so is the average: `ema=0.98`.)
+# Ten fixed $z$ show what becomes of each. (The run is short, and so is the average: `ema=0.98`.)
 
 # %%
 z = torch.randn(10, 16, generator=seeded(2))
@@ -473,9 +478,9 @@ claim("spread of the fakes after 200 moves alone, relative", spread[1] / spread[
 claim("loss of the forger (nats)", g_loss, "<", 0.5)
 
 # %% [markdown]
-# *Figure: thirty fakes each. Without momentum rough digits of many kinds; with it blank paper and grey patches, no digit;
-# by the forger alone, nearly the same dark scribble thirty times. Right, the classes in use over the rounds: they rise
-# towards ten without momentum, and stay low with it.*
+# *Figure: thirty fakes each. Without momentum rough digits of many kinds; with it blank paper and grey patches, no
+# digit; by the forger alone, nearly the same dark scribble thirty times. Right, the classes in use over the rounds:
+# they rise towards ten without momentum, and stay low with it.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the generators were trained in this notebook
@@ -513,8 +518,8 @@ for ax, (name, images) in zip(panels, blocks.items()):
     grid(images, n_col=10, ax=ax, title=name)
 
 # %% [markdown]
-# In numbers: the **Fréchet distance** of 1,000 samples from the 1,000 test digits, in the judge's features, with a 95 %
-# interval from the bootstrap. For scale: 1,000 training digits score 0.4, lesson 13's mixture of Gaussians 26.
+# In numbers: the **Fréchet distance** of 1,000 samples from the 1,000 test digits, in the judge's features, with a 95
+# % interval. For scale: 1,000 training digits score 0.4, lesson 13's mixture of Gaussians 26.
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -580,9 +585,8 @@ claim("copying score of the conditional generator",
 # %% [markdown]
 # ## Predict, then turn one knob: less noise
 #
-# A generator is trained on $z \sim \mathcal N(0, I)$. What if we hand it $\tau z$? **Write down** what happens to the
-# images for $\tau = 0.3$, and to *precision* (the share of samples that fall among real digits) and *recall* (the share
-# of real digits that have a sample nearby).
+# A generator is trained on $z \sim \mathcal N(0, I)$. What if we hand it $\tau z$, as we did in lesson 13? **Write
+# down** what happens to the images for $\tau = 0.3$, and to precision and recall.
 #
 # *Figure: the digits 0 to 9 for four values of the knob. At 0 each is a clean standard digit; up to 1 the hands become
 # more varied, and some strokes smudge; at 1.5 several are torn.*
@@ -596,8 +600,8 @@ def at_temperature(tau, n=10):
 strip({rf"$\tau$ = {tau}": at_temperature(tau) for tau in (0, 0.5, 1, 1.5)});
 
 # %% [markdown]
-# *Figure: precision falls from 0.97 to 0.79 and recall rises from 0.03 to 0.85 as tau grows from 0.25 to 1.5. The Fréchet
-# distance, which counts both, is lowest at 1, where the generator was trained.*
+# *Figure: precision falls from 0.97 to 0.79 and recall rises from 0.03 to 0.85 as tau grows from 0.25 to 1.5. The
+# Fréchet distance, which counts both, is lowest at 1, where the generator was trained.*
 
 # %%
 from course_lib.metrics import precision_recall
@@ -631,8 +635,8 @@ interact(turn, tau=FloatSlider(1.0, min=0.0, max=2.0, step=0.1, continuous_updat
 # %% [markdown]
 # ## What we left out
 #
-# - **A better distance.** When real and fake data do not overlap, the Jensen–Shannon divergence is $\log 2$ however far
-#   apart they are. The Wasserstein distance is not: lesson 42.
+# - **A better distance.** When real and fake data do not overlap, the Jensen–Shannon divergence is $\log 2$ however
+#   far apart they are. The Wasserstein distance is not: lesson 42 (to come).
 # - **Proofs of convergence.** Even the best players can circle for ever: with $D$ and $G$ one number each and the payoff
 #   $d \cdot g$, gradient steps spiral outwards. R1 is one of the few repairs with a proof, near the solution.
 #
@@ -646,10 +650,9 @@ interact(turn, tau=FloatSlider(1.0, min=0.0, max=2.0, step=0.1, continuous_updat
 # - T. Miyato & M. Koyama, *cGANs with projection discriminator* (2018); A. Brock, J. Donahue & K. Simonyan, *Large scale
 #   GAN training for high fidelity natural image synthesis* (2019).
 # - In the library: `gan.py` (`discriminator_loss`, `generator_loss`, `saturating_loss`, `r1_penalty`, `fit_gan`,
-#   `optimal_discriminator`, `modes_hit`, `class_entropy`) and `dcgan.py` (`Generator`, `Discriminator`). The seeds:
-#   `python benchmarks/gan_seeds.py`.
+#   `optimal_discriminator`, `modes_hit`, `class_entropy`) and `dcgan.py` (`Generator`, `Discriminator`).
 #
 # **Exercises:** [41_gan](../exercises/41_gan/41_gan.ipynb). One more to think about: play the game of one number each
 # by hand, with and without momentum.
 #
-# **Next**, lesson 42: a critic that measures a distance instead of betting.
+# **Next**, [lesson 51](51_attention.ipynb): from images to sequences, and to models that choose what to look at.
