@@ -1,21 +1,22 @@
 # %% [markdown]
 # # 21 · Autoencoders: a digit in sixteen numbers
 #
-# A digit in this course is 784 grey values, but nobody needs 784 numbers to describe a seven. How many *are*
-# needed? Give one network, the **encoder** $f$, an image $x$ and let it write down a few numbers, the **code** $z =
-# f(x)$. Give only the code to a second network, the **decoder** $g$, and let it rebuild the image. Train both for
-# one thing: what comes out shall be what went in,
+# A digit in this course is 784 grey values, but nobody needs 784 numbers to describe a seven. How many *are* needed?
+# Give one network, the **encoder** $f$, an image $x$ and let it write down a few numbers, the **code** or *latent
+# vector* $z = f(x)$. Give only the code to a second network, the **decoder** $g$, and let it rebuild the image. Train
+# both for one thing: what comes out shall be what went in,
 #
 # $$\min_{f,\,g}\; \mathbb E\,\bigl\lVert x - g(f(x)) \bigr\rVert^2 .$$
 #
-# No label is used, and still something is learned, since 16 numbers leave no room for copying. The pair is an
-# **autoencoder**. We first prove what the simplest one does (you know it already, from lesson 13), then train a
-# convolutional one that makes a third of its error. Last, we use it for what the whole course is after: a decoder
-# makes an image of *any* code, so let us draw codes at random. The last row below is what happens. Why it happens
-# is the reason for Part 3.
+# ($\mathbb E$ is the mean over all images.) No label is used, and still something is learned, since 16 numbers leave
+# no room for copying. The pair is an **autoencoder**. We first prove what the simplest one does (you know it already,
+# from lesson 13), then train a convolutional one that makes a third of its error. Last, we use it for what the whole
+# course is after: a decoder makes an image of *any* code, so let us draw codes at random. The last row below is what
+# happens. Why it happens is the reason for lesson 31.
 #
-# **You need** lesson 12 (convolution), lesson 13 (principal axes, Fréchet distance), and eigenvectors. **It takes**
-# an hour to read and 45 seconds to run on a laptop CPU.
+# **You need** lessons [12](12_convnet.ipynb) (convolution) and [13](13_discriminative_vs_generative.ipynb) (principal
+# axes, Fréchet distance). All symbols are in the [table of symbols](symbols.ipynb). **It takes** about an hour to read
+# and 45 seconds to run on a laptop CPU.
 #
 # ## Set-up
 
@@ -193,15 +194,15 @@ for row, images, name in zip(panels, (axes[:8], found.T[:8]), ("principal axes",
 
 # %% [markdown]
 # No. The loss knows only the subspace. Turn, stretch or shear the codes by any invertible matrix $M$ and let the
-# decoder undo it, $g(f(x)) = D\,E\,x = (D M^{-1})(M E)\,x$: the error is the same to the last digit that floats
-# carry. PCA *chooses* axes at right angles, sorted by variance. Training does not choose.
+# decoder undo it, $g(f(x)) = W_g W_f\,x = (W_g M^{-1})(M W_f)\,x$: the error is the same to the last digit that
+# floats carry. PCA *chooses* axes at right angles, sorted by variance. Training does not choose.
 
 # %%
-E, D = linear[0].weight.detach().double(), linear[1].weight.detach().double()  # (16, 784), (784, 16)
+Wf, Wg = linear[0].weight.detach().double(), linear[1].weight.detach().double()  # (16, 784), (784, 16)
 M = torch.randn(16, 16, generator=seeded(1)).double()
-same = (D @ torch.linalg.inv(M)) @ (M @ E)                        # (784, 784)
-assert_close(same, D @ E)
-codes, other_codes = flat[:3].double() @ E.T, flat[:3].double() @ (M @ E).T
+same = (Wg @ torch.linalg.inv(M)) @ (M @ Wf)                      # (784, 784)
+assert_close(same, Wg @ Wf)
+codes, other_codes = flat[:3].double() @ Wf.T, flat[:3].double() @ (M @ Wf).T
 claim("and yet codes have changed, by up to", (codes - other_codes).abs().max(), ">", 1)
 
 # %% [markdown]
@@ -220,9 +221,10 @@ print(toy[0, 0], dealt[0], sep="\n")
 assert_close(nn.PixelShuffle(2)(dealt), toy)
 
 # %% [markdown]
-# The workhorse between is a **residual block** (He et al., 2016): $x + h(x)$, where $h$ normalises the channels of
-# each pixel, convolves, bends (SiLU, a smooth ReLU, $a \cdot \sigma(a)$) and convolves again. Its last convolution
-# starts at zero, so a new block does nothing at all, and training begins with a network that is shallow.
+# The workhorse between is a **residual block** (He et al., 2016): $x + h(x)$, where $h$ brings the channels of each
+# pixel to mean 0 and variance 1 (**layer norm**), convolves, bends (SiLU, a smooth ReLU, $h\,\sigma(h)$) and
+# convolves again. Its last convolution starts at zero, so a new block does nothing at all, and training begins with a
+# network that is shallow.
 
 # %%
 class Block(nn.Module):
@@ -270,6 +272,7 @@ assert_close(mine(ten), theirs(ten))
 # ## Train
 #
 # 250 batches of 64 digits, without labels. The yardstick is PCA with equally many numbers, on test digits.
+# (`channels_last` is a layout of images in memory that is faster on CPUs.)
 
 # %%
 seed(0)
@@ -300,7 +303,7 @@ claim("error of the live autoencoder on test digits", of_live, "<", 17, digits=1
 
 # %% [markdown]
 # Far less than PCA, after a few seconds. The shipped checkpoint was trained by the same call for 2,000 batches, with
-# an average over the last weights.
+# an average of the weights (`ema`, lesson 00).
 #
 # ## Results: what sixteen numbers keep
 #
@@ -342,7 +345,7 @@ claim("of digits rebuilt by the autoencoder", rebuilt["autoencoder"][0], "<", 2.
 # ## A map of all digits
 #
 # With a code of **two** numbers, each digit is a point in the plane, and nothing needs to be projected. A second
-# shipped checkpoint was trained so, without labels; they enter only as colours.
+# shipped checkpoint was trained so; labels enter only as colours.
 #
 # *Figure: left, the training digits on their first two principal axes, a single cloud in which most colours lie
 # upon each other. Right, the two numbers of the autoencoder: arms of one colour each, for 0, 1, 2 and 6 above all,
@@ -558,7 +561,7 @@ claim("less for the 300 farthest, by", sure[1] - sure[2], ">", 0.08)
 
 # %% [markdown]
 # So there are two reasons, and one is left after the repair. A better model of the codes would help (the exercise
-# tries one). **Part 3 asks for something better: train the encoder so that codes lie where we can draw them, and
+# tries one). **Lesson 31 asks for something better: train the encoder so that codes lie where we can draw them, and
 # the decoder so that there are no holes.**
 #
 # ## Results
@@ -648,11 +651,11 @@ claim("autoencoder: gap with 128 minus gap with 8", wider, ">", 2, digits=1)
 # ## What we left out
 #
 # - **Corrupted input.** Rebuild a digit from a noisy or half-covered one: denoising and masked autoencoders, lesson
-#   22.
+#   22 (to come).
 # - **The Bernoulli loss.** Cross-entropy per pixel in place of squared error. Lesson 31 uses it, because there the
-#   loss must be a log-likelihood. Sum or mean over pixels did not matter here, as a constant factor is all but
-#   invisible to AdamW; when a second term joins the loss in lesson 31, it decides everything.
-# - **Discrete codes**, lesson 33.
+#   loss must be a log-likelihood. Sum or mean over pixels did not matter here, as AdamW hardly sees a constant
+#   factor; when a second term joins the loss in lesson 31, it decides everything.
+# - **Discrete codes**, lesson 33 (to come).
 #
 # ## Read on
 #
@@ -668,5 +671,4 @@ claim("autoencoder: gap with 128 minus gap with 8", wider, ">", 2, digits=1)
 #
 # **Exercises:** [21_autoencoder](../exercises/21_autoencoder/21_autoencoder.ipynb).
 #
-# **Next**, lesson 22 asks what such codes are worth when labels are scarce, and lesson 31 puts codes where we want
-# them.
+# **Next**, [lesson 31](31_vae.ipynb): codes that lie where we can draw them.
