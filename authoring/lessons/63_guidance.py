@@ -653,9 +653,9 @@ claim("difference in the known half", (ten - given[:1])[:, :, :14].abs().max(), 
 # %% [markdown]
 # ## What we left out
 #
-# - **Guidance without labels.** In place of the unconditional guess take that of a worse network (Karras et al.,
-#   2024), and even unlabelled images become clearer. A text in place of $\varnothing$ is the *negative prompt*: "no
-#   hands".
+# - **Guidance without labels.** The mixture of lesson 13 sorts unlabelled images into clusters, and these can serve as
+#   labels (Bao et al., 2022; `make bench` measures what that is worth). Or take the guess of a worse network in place of
+#   the unconditional one (Karras et al., 2024). A text in place of $\varnothing$ is the *negative prompt*: "no hands".
 # - **Paying once.** Guidance asks the network twice at each step. A student can be trained to answer with the guided
 #   guess at once (Meng et al., 2023).
 # - **Correct tilting.** With many walkers that are weighted and copied on the way, one can sample eq. 3 after all.
