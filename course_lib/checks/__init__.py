@@ -12,15 +12,16 @@ A recipe for authors, for lesson NN:
            cases=lambda g: [(rand(g, 1, 2), rand(g, 3, 2)), (rand(g, 3, 4), rand(g, 5, 4))],    # the first one tiny,
            slips=[Slip(lambda x, y: torch.cdist(x, y), "a sentence", "a stronger hint")],       # odd sizes, 1 and 3
            hint="the stronger hint for every other mistake",
-           gradient=("x",))                           # if it must be differentiable in x
+           gradient=("x",),                           # if it must be differentiable in x, or in a model's parameters
+           returns=("loss", "accuracy"))              # the names of its values, if it returns several
        largest_eta = Measurement("largest_eta", truth=lambda loss: ..., tolerance=0.05, slips=[...], hint="...")
-   `right` and the wrong formulas take what the learner's function takes. If it gets a model or changes its arguments,
-   `run=lambda fn, *case: {"words": value, ...}` calls fn and returns what shall be compared, named in words.
-   What fits neither is a function under `@task(name, hint)` that uses `call`, `conform` and raises Mistake.
+   `right` and the wrong formulas take what the learner's function takes. If it changes its arguments,
+   `run=lambda fn, *case: {"words": value, ...}` calls fn and returns what shall be compared, named in words; `trained`
+   does so for a function that trains a model.
 2. Order the slips from the special to the general; test_checks.py demands that each is told from all others. Say in a
    slip what the learner did and what is right, in their words, and nothing that is only perhaps true.
-   Without a hint of its own a slip shows that of the task. A crash is told first; axes in another order, a constant
-   factor and where nan comes from are told without a slip.
+   Without a hint of its own a slip shows that of the task. Told without a slip: a crash, axes or values in another
+   order, a constant factor, where nan comes from, a gradient that does not come back, a share in percent.
 3. In authoring/exercises/NN_name.py a cell tagged solution:ID, below it one tagged test:ID:POINTS that calls the check.
    Hidden tests there use plain torch, no check, and accept what the check accepts. A cell tagged manual:ID:POINTS ends
    with **Rubric.** and sentences `1 point: ...`. `make exercises NB=NN` builds; work through it as a student.
@@ -39,20 +40,23 @@ import itertools
 import linecache
 import random
 import signal
+import sys
 import sysconfig
 import textwrap
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SECONDS = 10.0                                 # a learner's function may take this long for one case
 PRINTED = 2_000                                # characters that a learner's function may print in one check
+GRADIENT = "gradient with respect to "
 NOT_WRITTEN = "is not written yet: put your answer in place of `raise NotImplementedError()`"
 
 
@@ -68,13 +72,18 @@ class Mistake(AssertionError):
 
 
 class Slip(NamedTuple):
-    """A typical error: what it computes, the sentence that names it, and a stronger hint. If it is known by where it
-    fails alone (large numbers, a batch of one), `wrong` is None and `only` holds the indices of just those cases."""
+    """A typical error: what it computes (several formulas, if it can be made in several ways), the sentence that names
+    it, and a stronger hint. If it is known by where it fails alone (large numbers, a batch of one), `wrong` is None and
+    `only` holds the indices of just those cases."""
 
-    wrong: Callable | None
+    wrong: Callable | tuple[Callable, ...] | None
     sentence: str
     hint: str = ""
     only: tuple[int, ...] = ()
+
+    @property
+    def formulas(self) -> tuple[Callable, ...]:
+        return self.wrong if isinstance(self.wrong, tuple) else (self.wrong,) if self.wrong else ()
 
 
 _last: Mistake | None = None
@@ -103,11 +112,14 @@ class TooSlow(BaseException):                      # no Exception: `except Excep
 def time_limit(seconds: float):
     """Raise TooSlow in the block when it takes longer: by an alarm where the system has one, which interrupts a sleep
     too; else (Windows, other threads) by a thread that can only interrupt between two steps of Python. It is raised
-    again every tenth of a second, because a bare `except:` in a loop would swallow it."""
+    again every tenth of a second, because a bare `except:` in a loop would swallow it. While something is imported (the
+    first optimiser makes PyTorch import a thousand modules) the clock starts anew: half a module would stay broken."""
     active = True
     if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-        def ring(*_):
-            if active:
+        def ring(_, frame):
+            if importing(frame):
+                signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)
+            elif active:
                 raise TooSlow
 
         before = signal.signal(signal.SIGALRM, ring)
@@ -126,8 +138,11 @@ def time_limit(seconds: float):
     def watch():
         wait = seconds
         while not done.wait(wait):
-            throw(ctypes.py_object(TooSlow))
-            wait = 0.1
+            if importing(sys._current_frames()[caller]):
+                wait = seconds
+            else:
+                throw(ctypes.py_object(TooSlow))
+                wait = 0.1
 
     caller, done = threading.get_ident(), threading.Event()
     watcher = threading.Thread(target=watch, daemon=True)
@@ -138,6 +153,12 @@ def time_limit(seconds: float):
         done.set()
         watcher.join()
         throw(None)                                # one that has not arrived yet is taken back
+
+
+def importing(frame: FrameType | None) -> bool:
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 class _Output(io.TextIOBase):
@@ -298,13 +319,25 @@ def _report(name: str, general: str, work: Callable[[], None]) -> None:
     print(f"ok: {name}")
 
 
-def task(name: str, general: str):
-    """A decorator for a check of one's own, which raises Mistake or returns: @task("name", "the stronger hint")."""
-    def decorate(check: Callable) -> Callable[..., None]:
-        checked = functools.wraps(check)(lambda *answers: _report(name, general, lambda: check(*answers)))
-        checked.name = name
-        return checked
-    return decorate
+def filled(model: nn.Module, generator: torch.Generator, scale: float = 1.0) -> nn.Module:
+    """A model of a case: its parameters are normal numbers."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(scale * rand(generator, *p.shape))
+    return model
+
+
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """All their numbers in one vector."""
+    return torch.cat([t.detach().flatten() for t in tensors])
+
+
+def trained(fn: Callable, model: nn.Module, *case) -> dict:
+    """The `run` of a function that trains a model and returns the loss of each step."""
+    losses = fn(model, *case)
+    if getattr(losses, "ndim", 0) == 1:                           # an array or a tensor is as good as a list
+        losses = list(losses)
+    return {"list of losses": losses, "vector of parameters after the last step": flat(model.parameters())}
 
 
 @dataclass
@@ -316,7 +349,8 @@ class Implementation:
     cases: Callable[[torch.Generator], list[tuple]]
     slips: list[Slip] = field(default_factory=list)
     hint: str = ""
-    gradient: tuple[str, ...] = ()                 # names of arguments
+    gradient: tuple[str, ...] = ()                 # names of arguments; of a model its parameters are meant
+    returns: tuple[str, ...] = ()                  # names of the values, if there are several
     run: Callable[..., dict] | None = None         # run(fn, *case), where fn(*case) will not do
     rtol: float = 1e-4
     atol: float = 1e-5
@@ -351,49 +385,65 @@ class Implementation:
                 raise Mistake(slip.sentence, slip.hint)
         if failed:                                 # it says where, and is to be repaired first
             raise failed
+        if any(all(close(g[a], w[b], self.rtol, self.atol) for g, w in values for a, b in zip(order, self.returns))
+               for order in itertools.permutations(self.returns) if order != self.returns):
+            raise Mistake(f"{self.name} returns the right values in the wrong order: return {', '.join(self.returns)}")
         raise Mistake(next(self.difference(*c) for c in zip(cases, got, wanted) if not self.same(*c[1:])))
 
     def outcome(self, fn: Callable, case: tuple, want: dict | None = None, seed: int = 0) -> dict[str, Tensor]:
         """What fn makes of a case, by label, and the gradients, where they are asked for. With `want`, the outcome of
         the right function, it is built like that one or a Mistake is raised. All draw the same random numbers."""
-        case = copy.deepcopy(case)
+        args, leaves = list(copy.deepcopy(case)), {}
         names = list(inspect.signature(self.right).parameters)
-        leaves = {names.index(name): case[names.index(name)].requires_grad_() for name in self.gradient}
-        args = [a.clone() if i in leaves else a for i, a in enumerate(case)]           # a leaf cannot change in place
+        for name, i in ((name, names.index(name)) for name in self.gradient):
+            if isinstance(args[i].requires_grad_(), nn.Module):
+                leaves[f"{GRADIENT}the parameters of {name}"] = list(args[i].parameters())
+            else:
+                leaves[GRADIENT + name] = [args[i]]
+                args[i] = args[i].clone()          # a leaf cannot change in place
         torch.default_generator.manual_seed(seed)
         learner = functools.partial(call, self.name, fn)
-        result = self.run(learner, *args) if self.run else {"": learner(*args)}
+        result = self.run(learner, *args) if self.run else self.named(learner(*args))
         like = want["like"] if want else result
         tensors = {k: v for key in like for k, v in conform(self.name, result[key], like[key], key).items()}
         if leaves and (differentiable := [t for t in tensors.values() if t.requires_grad]):
-            for i, g in zip(leaves, self.gradients(differentiable, list(leaves.values()))):
-                tensors[f"gradient with respect to {names[i]}"] = g
+            tensors |= self.gradients(differentiable, leaves)
         elif leaves and want:                      # a constant needs no graph
-            tensors |= {key: t for key, t in want.items() if key.startswith("gradient with ") and not t.any()}
+            tensors |= {key: t for key, t in want.items() if key.startswith(GRADIENT) and not t.any()}
         return tensors if want else tensors | {"like": result}
 
-    def gradients(self, tensors: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
+    def named(self, result) -> dict:
+        if self.returns and (not isinstance(result, tuple | list) or len(result) != len(self.returns)):
+            raise Mistake(f"{self.name} returns {kind(result)}: return {', '.join(self.returns)}, in this order")
+        return dict(zip(self.returns, result)) if self.returns else {"": result}
+
+    def gradients(self, tensors: list[Tensor], leaves: dict[str, list[Tensor]]) -> dict[str, Tensor]:
         """Of a sum with fixed random weights, so that a gradient in the wrong place is seen."""
         draw = torch.Generator().manual_seed(1)
         total = sum((t.double() * rand(draw, *t.shape, dtype=torch.float64)).sum() for t in tensors)
         try:
-            found = torch.autograd.grad(total, leaves, allow_unused=True)
+            found = iter(torch.autograd.grad(total, sum(leaves.values(), []), allow_unused=True))
         except Exception as e:
             raise Mistake(f"the result of {self.name} cannot be differentiated: {said(e)}") from None
-        return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found)]
+        found = {name: [torch.zeros_like(leaf) if (g := next(found)) is None else g for leaf in own]
+                 for name, own in leaves.items()}
+        return {name: own[0] if len(own) == 1 else flat(own) for name, own in found.items()}
 
     def same(self, got: dict, want: dict) -> bool:
         return all(key in got and close(got[key], want[key], self.rtol, self.atol) for key in want if key != "like")
 
     def explains(self, slip: Slip, cases: list, wanted: list, got: list) -> bool:
-        """Does this wrong formula give what the learner's function gave, in every case, and not what is right?"""
+        """Does it give what the learner's function gave, in every case, and not what is right?"""
         if slip.wrong is None:
             failed = {i for i, (g, w) in enumerate(zip(got, wanted)) if g is None or not self.same(g, w)}
             return failed == set(slip.only)
+        return any(self.equals(formula, cases, wanted, got) for formula in slip.formulas)
+
+    def equals(self, formula: Callable, cases: list, wanted: list, got: list) -> bool:
         different = False
         for case, want, g in zip(cases, wanted, got):
             try:
-                wrong = self.outcome(slip.wrong, case, want)
+                wrong = self.outcome(formula, case, want)
             except Exception:
                 wrong = None
             if g is None or wrong is None:         # where the learner's function stopped, so must the formula
@@ -401,9 +451,10 @@ class Implementation:
                     return False
                 continue
             keys = [key for key in wrong if key in g]
-            if not all(close(wrong[key], g[key], self.rtol, self.atol) for key in keys):
+            if g.keys() - wrong.keys() or not all(close(wrong[key], g[key], self.rtol, self.atol) for key in keys):
                 return False
             different |= not all(close(g[key], want[key], self.rtol, self.atol) for key in keys)
+            different |= len(wrong) < len(want) - 1                               # it loses a gradient; want has "like"
         return different
 
     def difference(self, case: tuple, got: dict, want: dict) -> str:
@@ -421,6 +472,9 @@ class Implementation:
                         f"{self.resemblance(g, w)}, {inputs}")
             if close(g, w, self.rtol, self.atol):
                 continue
+            if key.startswith(GRADIENT) and not g.any():
+                return (f"the values of {self.name} are right, but no gradient reaches {key.removeprefix(GRADIENT)}: "
+                        "a detach(), .data or torch.no_grad() cuts its way")
             bad = ~torch.isclose(g.double(), w.double(), self.rtol, self.atol, equal_nan=True)
             at = tuple(bad.nonzero()[0].tolist())
             where = f" at {list(at)}" if at else ""
@@ -493,8 +547,10 @@ class Measurement:
         if near(true):
             return
         for slip in self.slips:
-            if near(float(slip.wrong(*given))):
+            if any(near(float(wrong(*given))) for wrong in slip.formulas):
                 raise Mistake(slip.sentence, slip.hint)
+        if 0 < true <= 1 and near(100 * true):
+            raise Mistake(f"{self.name} is in percent: a share between 0 and 1 is asked for", "Divide it by 100.")
         raise Mistake(f"{self.name} = {value:.4g} is too {'large' if value > true else 'small'}: a careful "
                       f"measurement comes within {100 * self.tolerance:g} percent of ours")
 

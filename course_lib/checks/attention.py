@@ -10,10 +10,15 @@ from torch import Tensor
 from course_lib.checks import Implementation, Measurement, Slip, conform, rand
 
 INF = math.inf
+FILLS = -INF, -1e9                               # what a mask is made with; they differ where all of a row is masked
 
 
 def _past(T: int) -> Tensor:
-    return torch.ones(T, T, dtype=torch.bool).tril()
+    return _all(T).tril()
+
+
+def _all(T: int) -> Tensor:
+    return torch.ones(T, T, dtype=torch.bool)
 
 
 # --- 1
@@ -78,8 +83,7 @@ attention = Implementation(
              "Set the scores of padding to -inf (scores.masked_fill) before the softmax.", only=(3,)),
         *[Slip(None,
                "right where scores are small, and wrong where they are large (100 and more): there exp is infinite in "
-               "float32",
-               "Use .softmax(-1), or subtract the largest score of each row before exp.", only=only)
+               "float32", "Use .softmax(-1), or subtract the largest score of each row before exp.", only=only)
           for only in ((4,), (3, 4))],
         Slip(partial(_attend, scale=lambda q, k, v: 1),
              "the scores are not divided by the square root of D: they grow with D, and the softmax becomes too sharp"),
@@ -98,48 +102,43 @@ attention = Implementation(
         Slip(partial(_attend, axis=0),
              "your softmax goes over the examples of the batch (axis 0), which must not know of each other: it belongs "
              "over the keys"),
-        Slip(partial(_attend, real=lambda q, k, n: torch.ones(k.shape[1], dtype=torch.bool)),
+        Slip(partial(_attend, real=lambda q, k, n: _real(q, k, n + 99)),
              "`length` is not used: your queries look at the padding too"),
         Slip(partial(_attend, fill=0),
              "you set the scores of padding to 0, and exp(0) = 1 still is a share: a score that shall count for "
-             "nothing is -inf",
-             "scores.masked_fill(~real, -float('inf'))"),
+             "nothing is -inf", "scores.masked_fill(~real, -float('inf'))"),
         Slip(_without_padding,
              "you set padded keys and values to 0, and still they get a share: their score is 0, and exp(0) = 1",
              "Set the scores of padding to -inf before the softmax."),
         Slip(_zeroed,
              "padding gets the weight 0, but only after the softmax, so that the weights of the real keys no longer "
-             "sum to 1",
-             "Mask the scores, with -inf, before the softmax."),
-        *[Slip(partial(_attend, real=lambda q, k, n: ~_real(q, k, n), fill=fill),
-               "your mask is the wrong way round: the queries look at the padding alone",
-               "Where length says that a key is real, its score stays.") for fill in (-INF, -1e9)],
-        Slip(partial(_attend, real=lambda q, k, n: torch.arange(k.shape[1]) <= n[:, None, None]),
+             "sum to 1", "Mask the scores, with -inf, before the softmax."),
+        Slip(tuple(partial(_attend, real=lambda q, k, n: ~_real(q, k, n), fill=fill) for fill in FILLS),
+             "your mask is the wrong way round: the queries look at the padding alone",
+             "Where length says that a key is real, its score stays."),
+        Slip(partial(_attend, real=lambda q, k, n: _real(q, k, n + 1)),
              "one key too many: with length = 2, the real keys are 0 and 1, and yours looks at key 2 as well",
              "Replace <= by <."),
-        *[Slip(partial(_attend, real=lambda q, k, n: torch.arange(k.shape[1]) < n[:, None, None] - 1, fill=fill),
-               "the last real key is missing: with length = 2, the real keys are 0 and 1",
-               "torch.arange(S) < length, without a minus 1.") for fill in (-INF, -1e9)],
-        *[Slip(partial(_attend, real=lambda q, k, n, pick=pick: _real(q, k, pick(n).expand_as(n))),
-               "you use one length for all examples: each has its own entry in `length`",
-               "length[:, None, None] has shape (B, 1, 1) and meets torch.arange(S).")
-          for pick in (lambda n: n[0], torch.max, torch.min)],
-        *[Slip(partial(_attend, real=lambda q, k, n: torch.arange(q.shape[1])[:, None] < n[:, None, None], fill=fill),
-               "you mask queries (rows of the scores): the padding is among the keys, the columns")
-          for fill in (-INF, -1e9)],
+        Slip(tuple(partial(_attend, real=lambda q, k, n: _real(q, k, n - 1), fill=fill) for fill in FILLS),
+             "the last real key is missing: with length = 2, the real keys are 0 and 1",
+             "torch.arange(S) < length, without a minus 1."),
+        Slip(tuple(partial(_attend, real=lambda q, k, n, pick=pick: _real(q, k, pick(n).expand_as(n)))
+                   for pick in (lambda n: n[0], torch.max, torch.min)),
+             "you use one length for all examples: each has its own entry in `length`",
+             "length[:, None, None] has shape (B, 1, 1) and meets torch.arange(S)."),
+        Slip(tuple(partial(_attend, real=lambda q, k, n: _real(k, q, n).mT, fill=fill) for fill in FILLS),
+             "you mask queries (rows of the scores): the padding is among the keys, the columns"),
         Slip(lambda q, k, v, n: _attend(q, k, torch.eye(k.shape[1]).expand(len(q), -1, -1), n),
              "these are the weights: multiply them by the values, weights @ v"),
-        Slip(_without_softmax,
-             "there is no softmax: the scores must become shares that are positive and sum to 1"),
+        Slip(_without_softmax, "there is no softmax: the scores must become shares that are positive and sum to 1"),
         Slip(_scaled_late,
              "you divide by the square root of D after the softmax: it belongs to the scores, before it",
              "softmax(q k^T / sqrt(D)), and not softmax(q k^T) / sqrt(D)"),
         Slip(lambda q, k, v, length: _attend(0 * q, k, v, length),
              "all real keys count the same in your average: their weights must come from q and k"),
-        *[Slip(partial(_shared, axes=axes, stable=stable),
-               "you divide by one sum for all queries: each query has its own, the sum of its row",
-               "Sum over the last axis only: .sum(-1, keepdim=True)")
-          for axes in ((1, 2), (0, 1, 2)) for stable in (0, 1)],
+        Slip(tuple(partial(_shared, axes=axes, stable=stable) for axes in ((1, 2), (0, 1, 2)) for stable in (0, 1)),
+             "you divide by one sum for all queries: each query has its own, the sum of its row",
+             "Sum over the last axis only: .sum(-1, keepdim=True)"),
     ],
     hint="scores (B, T, S) = q @ k.transpose(1, 2) / sqrt(D). real = torch.arange(S) < length[:, None, None] has shape "
          "(B, 1, S). Scores that are not real become -inf; then softmax over the last axis, times v.",
@@ -165,16 +164,15 @@ def _causal_slips(fn) -> list[Slip]:
         Slip(partial(fn, fill=0),
              "you set the scores of the future to 0, and exp(0) = 1 still is a share: they must be -inf",
              "scores.masked_fill(~past, -float('inf')) before the softmax"),
-        Slip(partial(fn, may=lambda T: torch.ones(T, T, dtype=torch.bool)),
+        Slip(partial(fn, may=_all),
              "there is no causal mask: position t may look at the positions 0 to t only",
              "scores.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -float('inf')) before the softmax"),
-        *[Slip(partial(fn, may=may, fill=fill),
-               "your mask is the wrong way round: position t looks at the *future*",
-               "~past must become -inf, where past = torch.ones(T, T, dtype=torch.bool).tril()")
-          for may, fill in ((lambda T: _past(T).T, -INF), (lambda T: ~_past(T), -INF), (lambda T: ~_past(T), -1e9))],
-        *[Slip(partial(fn, may=lambda T: _past(T).tril(-1), fill=fill),
-               "a position cannot look at itself in yours: t may look at the positions 0 to t, t included",
-               ".tril() with the diagonal; torch.triu(..., diagonal=1) is what is forbidden") for fill in (-INF, -1e9)],
+        Slip((partial(fn, may=lambda T: _past(T).T), *(partial(fn, may=lambda T: ~_past(T), fill=f) for f in FILLS)),
+             "your mask is the wrong way round: position t looks at the *future*",
+             "~past must become -inf, where past = torch.ones(T, T, dtype=torch.bool).tril()"),
+        Slip(tuple(partial(fn, may=lambda T: _past(T).tril(-1), fill=fill) for fill in FILLS),
+             "a position cannot look at itself in yours: t may look at the positions 0 to t, t included",
+             ".tril() with the diagonal; torch.triu(..., diagonal=1) is what is forbidden"),
         Slip(partial(fn, axis=-2),
              "your softmax goes over the queries: each query shares out its attention among the keys, the last axis",
              ".softmax(-1)"),
@@ -219,10 +217,10 @@ multi_head = Implementation(
     right=lambda x, w_qkv, w_out, n_head: _heads(x, w_qkv, w_out, n_head),
     cases=_sequences,
     slips=[
-        *[Slip(partial(_heads, split=lambda h, n: h.unflatten(-1, (n, -1)), merge=lambda y: y.flatten(2), may=may),
-               "your heads look at each other, and not the positions: the axis of the positions must stand behind that "
-               "of the heads, (B, n_head, T, d), before q meets k")
-          for may in (_past, lambda n: torch.ones(n, n, dtype=torch.bool))],
+        Slip(tuple(partial(_heads, split=lambda h, n: h.unflatten(-1, (n, -1)), merge=lambda y: y.flatten(2), may=may)
+                   for may in (_past, _all)),
+             "your heads look at each other, and not the positions: the axis of the positions must stand behind that "
+             "of the heads, (B, n_head, T, d), before q meets k"),
         Slip(partial(_heads, split=_cut, merge=_glue),
              "view cannot swap axes: cutting (B, T, C) straight into (B, n_head, T, d) gives each head pieces of other "
              "positions, and gluing them the same way hides it",
@@ -240,12 +238,10 @@ multi_head = Implementation(
         Slip(_heads_first,
              "you split the 3C numbers into heads before you split them into q, k, v: the first C rows of w_qkv belong "
              "to the queries of all heads"),
-        Slip(lambda x, w, o, n: _heads(x, w, o, 1),
-             "n_head is not used: this is one head with all C numbers"),
-        *[Slip(partial(_heads, order=order),
-               "queries, keys and values are mixed up: the rows of w_qkv make the queries first, then the keys, then "
-               "the values")
-          for order in ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))],
+        Slip(lambda x, w, o, n: _heads(x, w, o, 1), "n_head is not used: this is one head with all C numbers"),
+        Slip(tuple(partial(_heads, order=order) for order in ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))),
+             "queries, keys and values are mixed up: the rows of w_qkv make the queries first, then the keys, then the "
+             "values"),
         *_causal_slips(_heads),
         *[Slip(lambda x, w, o, n, root=root: _heads(x, w, o, n, root=root(x, n)),
                f"you divide the scores by the square root of {name}: a head compares d = C / n_head numbers",
@@ -258,8 +254,7 @@ multi_head = Implementation(
         Slip(lambda x, w, o, n: _heads(x, w, o.T, n),
              "w_out is the wrong way round: as in nn.Linear, each *row* makes one number of the output"),
         Slip(lambda x, w, o, n: x + _heads(x, w, o, n),
-             "you added x: that belongs to the block around it, and was not asked for",
-             "Return y @ w_out.T alone."),
+             "you added x: that belongs to the block around it, and was not asked for", "Return y @ w_out.T alone."),
     ],
     hint="q, k, v = (x @ w_qkv.T).chunk(3, dim=-1); each .view(B, T, n_head, d).transpose(1, 2) to (B, n_head, T, d). "
          "Scores (B, n_head, T, T) / sqrt(d), -inf above the diagonal, softmax(-1), @ v. Then .transpose(1, 2)"
@@ -277,12 +272,11 @@ causal_attention = Implementation(
              "By what has the softmax divided? Its sum knows the scores of the future."),
         Slip(partial(_causal, late=lambda w: w, axis=-2),
              "the softmax goes over the queries now, and the mask still comes after it: the softmax over the keys was "
-             "right",
+             "right", "Look at the order of the softmax and the mask."),
+        Slip(tuple(partial(_causal, late=lambda w: w, may=may)
+                   for may in (lambda T: _past(T).T, lambda T: ~_past(T), lambda T: _past(T).tril(-1))),
+             "you have changed the mask, which was right: the bug is not in what is masked",
              "Look at the order of the softmax and the mask."),
-        *[Slip(partial(_causal, late=lambda w: w, may=may),
-               "you have changed the mask, which was right: the bug is not in what is masked",
-               "Look at the order of the softmax and the mask.")
-          for may in (lambda T: _past(T).T, lambda T: ~_past(T), lambda T: _past(T).tril(-1))],
         Slip(partial(_causal, late=lambda w: w, fill=0),
              "the scores of the future are 0 now, and still part of the sum in the softmax: they must be -inf",
              "scores.masked_fill(~past, -math.inf)"),
@@ -296,15 +290,14 @@ causal_attention = Implementation(
         Slip(partial(_causal, late=lambda w: w / w.sum(-1)),
              "dividing by the sums of the rows is right, but without keepdim=True they meet the columns",
              "weights / weights.sum(-1, keepdim=True)"),
-        *[Slip(partial(_causal, late=late),
-               "one softmax too many: a second one, of the weights, makes them nearly equal, and gives masked ones a "
-               "share again unless they are -inf",
-               "Mask the scores with -inf, and take one softmax, after that.")
-          for late in (lambda w: w.softmax(-1), lambda w: w.masked_fill(w == 0, -INF).softmax(-1))],
-        *[Slip(partial(_causal, late=lambda w, many=many: w * many(w) / torch.arange(1, 1 + w.shape[1])[:, None]),
-               "you divide by how many positions may be looked at: the softmax has divided by its own sum, with the "
-               "future in it",
-               "Mask the scores with -inf before the softmax.") for many in (lambda w: 1, lambda w: w.shape[1])],
+        Slip(tuple(partial(_causal, late=late) for late in (
+                lambda w: w.softmax(-1), lambda w: w.masked_fill(w == 0, -INF).softmax(-1))),
+             "one softmax too many: a second one, of the weights, makes them nearly equal, and gives masked ones a "
+             "share again unless they are -inf", "Mask the scores with -inf, and take one softmax, after that."),
+        Slip(tuple(partial(_causal, late=lambda w, many=many: w * many(w) / torch.arange(1, 1 + w.shape[1])[:, None])
+                   for many in (lambda w: 1, lambda w: w.shape[1])),
+             "you divide by how many positions may be looked at: the softmax has divided by its own sum, with the "
+             "future in it", "Mask the scores with -inf before the softmax."),
         *_causal_slips(_causal),
     ],
     hint="The code was right but for one line. Take T = 2 and compute the output at position 0 by hand: which of the "
@@ -350,9 +343,9 @@ distance_bias = Implementation(
         Slip(None,
              "right for positive slopes, and wrong for a slope of 0: is the sign of the bias what you mask by?",
              "What is masked depends on t and s alone.", only=(5,)),
-        *[Slip(lambda slopes, T, may=may: _unmasked(slopes, T).masked_fill(~may(T), -INF),
-               "your mask is the wrong way round: the *past* is -inf in yours, and the future is not")
-          for may in (lambda T: _past(T).T, lambda T: ~_past(T))],
+        Slip((lambda slopes, T: _unmasked(slopes, T).masked_fill(~_past(T).T, -INF),
+              lambda slopes, T: _unmasked(slopes, T).masked_fill(_past(T), -INF)),
+             "your mask is the wrong way round: the *past* is -inf in yours, and the future is not"),
         Slip(lambda slopes, T: _bias(slopes, T, 0) + torch.ones(T, T).triu(1) * -INF,
              "nan in place of all that is past: 0 times infinity is nan, so a mask cannot be multiplied by infinity"),
         Slip(partial(_bias, distance=lambda t, s: s - t),
@@ -360,13 +353,10 @@ distance_bias = Implementation(
              "left"),
         Slip(lambda slopes, T: _bias(slopes, T).mT,
              "rows and columns are swapped, so that each query looks at the future: row t belongs to the query"),
-        Slip(partial(_bias, future=0),
-             "the future has the score 0, which still is a share after exp: it must be -inf"),
-        *[Slip(lambda slopes, T, f=f: f(_unmasked(slopes, T)),
-               "the future is not masked: keys with s > t must have the bias -inf")
-          for f in (lambda b: -b.abs(), lambda b: b)],
-        Slip(partial(_bias, future=INF),
-             "the future has +inf, and is all that will be looked at: it must be -inf"),
+        Slip(partial(_bias, future=0), "the future has the score 0, which still is a share after exp: it must be -inf"),
+        Slip((_unmasked, lambda slopes, T: -_unmasked(slopes, T).abs()),
+             "the future is not masked: keys with s > t must have the bias -inf"),
+        Slip(partial(_bias, future=INF), "the future has +inf, and is all that will be looked at: it must be -inf"),
         Slip(lambda slopes, T: _bias(slopes, T).masked_fill(torch.eye(T, dtype=torch.bool), -INF),
              "the diagonal is -inf: a query may look at its own position, at distance 0",
              ".tril() with the diagonal; torch.triu(..., diagonal=1) is what is forbidden"),
@@ -378,10 +368,8 @@ distance_bias = Implementation(
              "you squared the distance: the penalty is linear in it"),
         Slip(lambda slopes, T: _bias(slopes[:1].expand_as(slopes), T),
              "all your heads have the first slope: each has its own"),
-        Slip(lambda slopes, T: _bias(torch.ones_like(slopes), T),
-             "the slopes are not used: each head has its own"),
-        Slip(lambda slopes, T: _bias(slopes.flip(0), T),
-             "the heads are in the wrong order: head h has slopes[h]"),
+        Slip(lambda slopes, T: _bias(torch.ones_like(slopes), T), "the slopes are not used: each head has its own"),
+        Slip(lambda slopes, T: _bias(slopes.flip(0), T), "the heads are in the wrong order: head h has slopes[h]"),
     ],
     hint="t = torch.arange(T); t[:, None] - t[None, :] is query minus key, (T, T). Times -slopes[:, None, None] it is "
          "(H, T, T). Then set what lies above the diagonal to -inf.")
@@ -409,10 +397,8 @@ keys_seen = Measurement(
     truth=_keys,
     tolerance=0.04,
     slips=[
-        Slip(lambda: _keys(1 / 8),
-             "this is what queries see *with* the division by sqrt(D): leave it out"),
-        Slip(lambda: _keys(1 / 64),
-             "here the scores were divided by D: leave out the division"),
+        Slip(lambda: _keys(1 / 8), "this is what queries see *with* the division by sqrt(D): leave it out"),
+        Slip(lambda: _keys(1 / 64), "here the scores were divided by D: leave out the division"),
         Slip(lambda: 1.1,
              "your softmax goes over the queries (or the scores are multiplied by sqrt(D)): each query shares out its "
              "attention among the keys"),
@@ -421,19 +407,14 @@ keys_seen = Measurement(
              "(-(weights * weights.log()).sum(1)).exp().mean()"),
         Slip(lambda: _keys(how="exp of mean"),
              "you took the exp of the mean entropy: the mean of the exp of each query's entropy is asked for"),
-        Slip(lambda: _keys(how="nats"),
-             "this is the entropy itself: the number of keys is its exp"),
-        Slip(lambda: _keys(how="bits"),
-             "this is the entropy in bits: take it in nats, and then exp"),
-        Slip(lambda: _keys(how="2"),
-             "you raised 2 to an entropy in nats: exp belongs to nats, 2 to the power to bits"),
+        Slip(lambda: _keys(how="nats"), "this is the entropy itself: the number of keys is its exp"),
+        Slip(lambda: _keys(how="bits"), "this is the entropy in bits: take it in nats, and then exp"),
+        Slip(lambda: _keys(how="2"), "you raised 2 to an entropy in nats: exp belongs to nats, 2 to the power to bits"),
         Slip(lambda: _keys(how="squares"),
              "this is one over the sum of the squared weights, another count of keys: the exp of the entropy is "
              "asked for"),
-        Slip(lambda: _keys(how="largest"),
-             "this is the largest weight of a query, and a number of keys is asked for"),
-        Slip(lambda: 100.0,
-             "100 is all of the keys: is your softmax over the queries, or are your scores all alike?"),
+        Slip(lambda: _keys(how="largest"), "this is the largest weight of a query, and a number of keys is asked for"),
+        Slip(lambda: 100.0, "100 is all of the keys: is your softmax over the queries, or are your scores all alike?"),
     ],
     hint="q = torch.randn(1000, 64), k = torch.randn(100, 64), weights = (q @ k.T).softmax(1), and each row sums to 1. "
          "entropy = torch.special.entr(weights).sum(1). Its exp, and then the mean; over some ten draws.")

@@ -88,8 +88,7 @@ pca_rebuild = Implementation(
              "the axes are right, but the mean is missing when you project: subtract it before, and add it again after",
              "rebuilt = mean + (new - mean) @ A @ A.T, with the axes as the columns of A."),
         Slip(lambda x, new, k: _rebuild(x, new, k, after=False),
-             "your rebuilt points lie around 0: add the mean again at the end",
-             "mean + (new - mean) @ A @ A.T"),
+             "your rebuilt points lie around 0: add the mean again at the end", "mean + (new - mean) @ A @ A.T"),
         Slip(lambda x, new, k: _rebuild(x, new, k, before=False),
              "you add the mean at the end and have not subtracted it before: it is counted twice",
              "(new - mean) @ A are the coordinates."),
@@ -98,8 +97,7 @@ pca_rebuild = Implementation(
              "Subtract x.mean(0) before you take the SVD or the covariance; and add it again at the end."),
         Slip(lambda x, new, k: _uncentred(x, new - x.mean(0), k) + x.mean(0),
              "you use the mean when you project, but found the axes of x without subtracting it: the first axis "
-             "points from 0 to the cloud",
-             "Subtract x.mean(0) before you take the SVD or the covariance."),
+             "points from 0 to the cloud", "Subtract x.mean(0) before you take the SVD or the covariance."),
         Slip(lambda x, new, k: _rebuild(new, new, k),
              "you found mean and axes of the new points: they belong to x, and `new` is only rebuilt",
              "mean = x.mean(0), and the axes from x - mean; then project new - mean."),
@@ -107,15 +105,13 @@ pca_rebuild = Implementation(
              "the axes are those of x, but the mean is that of the new points: with a single new point nothing is left",
              "Subtract and add x.mean(0)."),
         Slip(lambda x, new, k: _rebuild(x, x, k),
-             "you rebuilt x, the points that the axes came from: `new` is asked for",
-             "mean + (new - mean) @ A @ A.T"),
+             "you rebuilt x, the points that the axes came from: `new` is asked for", "mean + (new - mean) @ A @ A.T"),
         Slip(lambda x, new, k: _rebuild(x, new, k, least=True),
              "you kept the axes with the *smallest* variance: eigh returns eigenvalues in rising order",
              "Take the last k columns: vectors[:, -k:]. svd has the largest first."),
         Slip(_weighted,
              "you multiplied the coordinates by the eigenvalues: a rebuilt point is the sum of the axes in the amounts "
-             "of its own coordinates",
-             "Leave the eigenvalues (or singular values) out: A @ A.T projects."),
+             "of its own coordinates", "Leave the eigenvalues (or singular values) out: A @ A.T projects."),
         Slip(lambda x, new, k: new,
              "your rebuilt points are the points themselves: all axes were kept, where only k may be",
              "Cut the axes to k columns before you project: A = vectors[:, -k:]."),
@@ -142,22 +138,26 @@ def _pairs(g: torch.Generator) -> list[tuple]:
     return [*cases, (A, A + 0.003 * rand(g, 7, 3, dtype=torch.float64)), (line, -line - 0.1)]
 
 
-def _cosines(A: Tensor, B: Tensor) -> Tensor:
-    Qa, Qb = torch.linalg.qr(A)[0], torch.linalg.qr(B)[0]
-    return torch.linalg.svdvals(Qa.T @ Qb).clamp(max=1)                       # (k,) largest first
-
-
-def _angles(A: Tensor, B: Tensor) -> Tensor:
-    """Degrees, smallest first."""
-    return torch.rad2deg(torch.arccos(_cosines(A, B)))
+def _qr(A: Tensor) -> Tensor:
+    return torch.linalg.qr(A)[0]
 
 
 def _unit(A: Tensor) -> Tensor:
     return A / A.norm(dim=0)
 
 
-def _qr(A: Tensor) -> Tensor:
-    return torch.linalg.qr(A)[0]
+def _cosines(A: Tensor, B: Tensor) -> Tensor:
+    """Of the principal angles, where the columns of both are orthonormal.  -> (k,) largest first"""
+    return torch.linalg.svdvals(A.T @ B).clamp(max=1)
+
+
+def _degrees(cosine: Tensor) -> Tensor:
+    return torch.rad2deg(torch.arccos(cosine))
+
+
+def _angles(A: Tensor, B: Tensor) -> Tensor:
+    """Smallest first."""
+    return _degrees(_cosines(_qr(A), _qr(B)))
 
 
 def _of_columns(A: Tensor, B: Tensor) -> Tensor:
@@ -174,9 +174,8 @@ largest_angle = Implementation(
              "this is the smallest of the principal angles: the largest one belongs to the smallest singular value",
              "svdvals returns the largest first: take the last, [-1] or .min(), before arccos."),
         Slip(lambda A, B: torch.deg2rad(_angles(A, B)[-1]),
-             "this is the angle in radians: the task asks for degrees",
-             "torch.rad2deg, or times 180 / pi."),
-        Slip(lambda A, B: _cosines(A, B)[-1],
+             "this is the angle in radians: the task asks for degrees", "torch.rad2deg, or times 180 / pi."),
+        Slip(lambda A, B: _cosines(_qr(A), _qr(B))[-1],
              "this is the cosine of the angle: take its arccos, and turn it into degrees",
              "torch.rad2deg(torch.arccos(cosine.clamp(max=1)))"),
         Slip(lambda A, B: _angles(A, B),
@@ -185,28 +184,21 @@ largest_angle = Implementation(
         Slip(lambda A, B: _angles(A, B).mean(),
              "you return the mean of the principal angles: the largest is asked for",
              ".max() of the angles, or arccos of the smallest singular value."),
-        Slip(lambda A, B: torch.rad2deg(torch.arcsin(_cosines(A, B)[-1])),
+        Slip(lambda A, B: 90 - _angles(A, B)[-1],
              "you took arcsin of a cosine: so equal subspaces get 90 degrees",
              "Use torch.arccos: the singular values are cosines."),
-        Slip(lambda A, B: torch.rad2deg(torch.arccos(torch.linalg.svdvals(_unit(A).T @ _unit(B)).clamp(-1, 1)[-1])),
+        Slip(lambda A, B: _degrees(_cosines(_unit(A), _unit(B))[-1]),
              "your columns have length 1 and are not at right angles to each other, so the singular values are no "
-             "cosines",
-             "torch.linalg.qr(A)[0] has orthonormal columns that span the same subspace."),
-        Slip(lambda A, B: torch.rad2deg(torch.arccos(torch.linalg.svdvals(A.T @ B).clamp(-1, 1)[-1])),
+             "cosines", "torch.linalg.qr(A)[0] has orthonormal columns that span the same subspace."),
+        Slip(lambda A, B: _degrees(_cosines(A, B)[-1]),
              "the columns of A and B are neither of length 1 nor at right angles, so the singular values of A^T B are "
-             "no cosines",
-             "First make both orthonormal: Qa = torch.linalg.qr(A)[0], and Qb likewise."),
-        Slip(lambda A, B: torch.rad2deg(torch.arccos(
-                torch.linalg.svdvals(torch.linalg.qr(A)[0].T @ B).clamp(-1, 1)[-1])),
-             "you made the columns of A orthonormal, and not those of B",
-             "Qb = torch.linalg.qr(B)[0]"),
-        *[Slip(wrong,
-               "you compared the columns one by one: which columns span a subspace does not matter, and here they are "
-               "in no order",
-               "Orthonormal columns (QR) on both sides, then the singular values of Qa^T Qb.")
-          for wrong in (lambda A, B: torch.rad2deg(torch.arccos(_of_columns(A, B).min())),
-                        lambda A, B: torch.rad2deg(torch.arccos(_of_columns(A, B).abs().min())))],
-        Slip(lambda A, B: torch.rad2deg(torch.arccos((_qr(A).T @ _qr(B)).abs().clamp(max=1).min())),
+             "no cosines", "First make both orthonormal: Qa = torch.linalg.qr(A)[0], and Qb likewise."),
+        Slip(lambda A, B: _degrees(_cosines(_qr(A), B)[-1]),
+             "you made the columns of A orthonormal, and not those of B", "Qb = torch.linalg.qr(B)[0]"),
+        Slip((lambda A, B: _degrees(_of_columns(A, B).min()), lambda A, B: _degrees(_of_columns(A, B).abs().min())),
+             "you compared the columns one by one: which columns span a subspace does not matter, and here they are in "
+             "no order", "Orthonormal columns (QR) on both sides, then the singular values of Qa^T Qb."),
+        Slip(lambda A, B: _degrees((_qr(A).T @ _qr(B)).abs().clamp(max=1).min()),
              "you took the smallest *entry* of Qa^T Qb: its smallest singular value is needed",
              "torch.linalg.svdvals(Qa.T @ Qb)"),
     ],
@@ -236,6 +228,8 @@ def _broadcast(x: Tensor, E: Tensor, D: Tensor) -> Tensor:
     return (x - _images(x, E, D).squeeze(1)) ** 2
 
 
+SUM = ".sum((1, 2, 3)).mean()"
+
 autoencoder_loss = Implementation(
     "autoencoder_loss",
     right=lambda x, E, D: _square(x, E, D).sum((1, 2, 3)).mean(),
@@ -248,21 +242,18 @@ autoencoder_loss = Implementation(
              "rebuilt.view_as(x)"),
         Slip(lambda x, E, D: _broadcast(x, E, D).sum((2, 3)).mean(),
              "each image is still compared with every reconstruction, and you take the mean over them: the difference "
-             "has the shape (B, B, H, W)",
-             "Give rebuilt the shape of x before you subtract: rebuilt.view_as(x)."),
+             "has the shape (B, B, H, W)", "Give rebuilt the shape of x before you subtract: rebuilt.view_as(x)."),
         Slip(lambda x, E, D: _square(x, E, D).mean(),
              "the shapes are right now, but this is the mean over the pixels: the sum over the pixels of an image was "
-             "there before and is asked for",
-             ".sum((1, 2, 3)).mean()"),
+             "there before and is asked for", SUM),
         Slip(lambda x, E, D: _square(x, E, D).sum(),
              "the shapes are right now, but this is a sum over the images too: the mean over the batch is asked for",
-             ".sum((1, 2, 3)).mean()"),
+             SUM),
         Slip(lambda x, E, D: _square(x, E, D).sum((1, 2, 3)),
              "the shapes are right now, but you return a number for each image: one number is asked for, their mean",
              "End with .mean()"),
         Slip(lambda x, E, D: _square(x, E, D).sum((2, 3)).mean(0),
-             "the shapes are right now, but you return a tensor of shape (1,): one number is asked for, shape ()",
-             ".sum((1, 2, 3)).mean()"),
+             "the shapes are right now, but you return a tensor of shape (1,): one number is asked for, shape ()", SUM),
         Slip(lambda x, E, D: (x - _images(x, E, D)).abs().sum((1, 2, 3)).mean(),
              "the shapes are right now, but the square is lost: you add up absolute differences",
              "(x - rebuilt) ** 2, or .square()"),
@@ -273,11 +264,7 @@ autoencoder_loss = Implementation(
              "you sum over the pixels first and square after: so errors of opposite sign cancel",
              "Square each difference, then .sum((1, 2, 3))."),
         Slip(lambda x, E, D: 0.5 * _square(x, E, D).sum((1, 2, 3)).mean(),
-             "the shapes are right now, but there is a factor 1/2 that was not there before",
-             ".sum((1, 2, 3)).mean()"),
-        Slip(lambda x, E, D: (x - _images(x, E.detach(), D)).square().sum((1, 2, 3)).mean(),
-             "the value is right, but the encoder gets no gradient: a detach or no_grad stands between code and loss",
-             "Compute z = x.flatten(1) @ E without detach."),
+             "the shapes are right now, but there is a factor 1/2 that was not there before", SUM),
     ],
     gradient=("E", "D"),
     hint="Look at the shapes: x is (B, 1, H, W); what has z @ D after the .view? Subtract tensors of equal shape only.",
@@ -298,27 +285,23 @@ def _distance(tau: float = 0.6, centre: bool = True, own: bool = True) -> float:
     return total / 2
 
 
+SHRINK = "mean + 0.6 * (eps @ scale.T)"
+
 shrunk_distance = Measurement(
     "shrunk_distance",
     truth=_distance,
     tolerance=0.08,
     slips=[
-        Slip(lambda: _distance(1.0),
-             "this is the distance with tau = 1, as in the lesson: shrink the noise",
-             "mean + 0.6 * (eps @ scale.T)"),
+        Slip(lambda: _distance(1.0), "this is the distance with tau = 1, as in the lesson: shrink the noise", SHRINK),
         Slip(lambda: _distance(1.0, centre=False, own=False),
              "these are codes from the standard normal distribution: the mean and the scale of the codes are not used",
-             "mean + 0.6 * (eps @ scale.T)"),
+             SHRINK),
         Slip(lambda: _distance(own=False),
              "you added shrunk noise to the mean, without the scale matrix: the codes of digits spread wider, and not "
-             "equally in all directions",
-             "mean + 0.6 * (eps @ scale.T)"),
+             "equally in all directions", SHRINK),
         Slip(lambda: _distance(centre=False),
-             "the mean of the codes is missing: shrink towards it, not towards 0",
-             "mean + 0.6 * (eps @ scale.T)"),
-        Slip(lambda: _distance(0.36),
-             "you shrank twice, by 0.36: tau = 0.6 itself multiplies L eps",
-             "mean + 0.6 * (eps @ scale.T)"),
+             "the mean of the codes is missing: shrink towards it, not towards 0", SHRINK),
+        Slip(lambda: _distance(0.36), "you shrank twice, by 0.36: tau = 0.6 itself multiplies L eps", SHRINK),
         Slip(lambda: _distance() ** 0.5, "you took a root: the Fréchet distance of this course is the "
              "squared one, as frechet_distance returns it", "Leave the root out."),
         Slip(lambda: _distance() / _distance(1.0), "this is a ratio: the distance itself is asked for",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import checkpoint
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, rand
+from course_lib.checks import Implementation, Measurement, Mistake, Slip, filled, rand, trained
 from course_lib.classify import accuracy
 from course_lib.data import load
 
@@ -55,27 +55,21 @@ convolve = Implementation(
              "Leave out the flip (or use scipy's correlate in place of its convolve)."),
         Slip(lambda x, w, s: torch.stack([_convolve(a[None], b[None], s) for a, b in zip(x, w)]),
              "you have not summed over the channels: one filter gives one map, of shape (H', W'), for all channels "
-             "together",
-             "Sum the products over all three axes of the window: channel, row, column."),
-        Slip(lambda x, w, s: F.conv2d(x[None], w[None], stride=s)[0],
-             "your result has one axis too many in front: one image and one filter give one map, of shape (H', W')",
-             "End with [0], or [0, 0] if F.conv2d has added two axes."),
-        Slip(lambda x, w, s: F.conv2d(x[None], w[None], stride=s),
-             "your result has two axes too many in front: one image and one filter give one map, of shape (H', W')",
-             "End with [0, 0]."),
+             "together", "Sum the products over all three axes of the window: channel, row, column."),
+        Slip((lambda x, w, s: _convolve(x, w, s)[None], lambda x, w, s: _convolve(x, w, s)[None, None]),
+             "your result has an axis too many in front, or two: one image and one filter give one map, of shape "
+             "(H', W')", "End with [0], or [0, 0] if F.conv2d has added two axes."),
         Slip(lambda x, w, s: _convolve(x[:1], w[:1], s),
              "only the first channel is used: sum over all C channels",
              "A window with all its channels is x[:, i:i + kh, j:j + kw]."),
         Slip(lambda x, w, s: _convolve(x, w, s) / w.numel(),
-             "you took the mean of the products, and the task asks for their sum",
-             "Replace .mean() by .sum()."),
+             "you took the mean of the products, and the task asks for their sum", "Replace .mean() by .sum()."),
         Slip(lambda x, w, s: _convolve(x, w, s) / len(w),
              "you took the mean over the channels, and the task asks for their sum",
              "Sum over the channels as over rows and columns."),
         Slip(_beginning,
              "the size is right, but the windows are those of stride 1: entry (i, j) belongs to the window that begins "
-             "at row i * stride and column j * stride",
-             "x[:, i * stride:i * stride + kh, j * stride:j * stride + kw]"),
+             "at row i * stride and column j * stride", "x[:, i * stride:i * stride + kh, j * stride:j * stride + kw]"),
         Slip(lambda x, w, s: _convolve(x, w, 1),
              "the stride is not used: with stride 2 the filter visits every second place only",
              "Begin the window of entry (i, j) at row i * stride and column j * stride."),
@@ -90,8 +84,7 @@ convolve = Implementation(
              "A filter of kh rows fits into H rows at the places 0 to H - kh, which is H - kh + 1 of them."),
         Slip(_visiting(lambda n, k, s: (n - k) // s * s),
              "the output is one row and one column too small: (H - kh) // stride counts the steps, and the places are "
-             "one more",
-             "H' = (H - kh) // stride + 1"),
+             "one more", "H' = (H - kh) // stride + 1"),
         Slip(_zeros_at_the_end,
              "your loops stop one place too early, so that zeros are left in the last row and column",
              "A filter of kh rows fits into H rows at the places 0 to H - kh, which is H - kh + 1 of them."),
@@ -131,6 +124,8 @@ def _run_pool(fn, x, k):
     return {"": y}
 
 
+LARGEST = "Take .amax((2, 3)) of each window."
+
 max_pool = Implementation(
     "max_pool",
     right=lambda x, k: F.max_pool2d(x, k),
@@ -141,8 +136,7 @@ max_pool = Implementation(
              "you kept the incomplete windows at the right and at the bottom: the task drops them",
              "H' = H // k and W' = W // k, rounded down."),
         Slip(lambda x, k: F.avg_pool2d(x, k),
-             "this is the mean of each window, and the task asks for the largest value",
-             "Replace .mean by .amax."),
+             "this is the mean of each window, and the task asks for the largest value", "Replace .mean by .amax."),
         Slip(lambda x, k: F.max_pool2d(x, k, stride=1),
              "your windows overlap: each shall begin where the one before ends",
              "The window of entry (i, j) begins at row i * k and column j * k."),
@@ -150,11 +144,9 @@ max_pool = Implementation(
              "the size is right, but your windows overlap: that of entry (i, j) begins at row i * k and column j * k",
              "x[:, :, i * k:(i + 1) * k, j * k:(j + 1) * k]"),
         Slip(lambda x, k: _cropped(x, k)[..., ::k, ::k],
-             "you took the first pixel of each window, not the largest",
-             "Take .amax((2, 3)) of each window."),
+             "you took the first pixel of each window, not the largest", LARGEST),
         Slip(lambda x, k: x[..., ::k, ::k],
-             "you took every k-th pixel, and not the largest one of each window",
-             "Take .amax((2, 3)) of each window."),
+             "you took every k-th pixel, and not the largest one of each window", LARGEST),
         Slip(lambda x, k: _cropped(x, k).reshape(*x.shape[:2], k, x.shape[2] // k, k, x.shape[3] // k).amax((2, 4)),
              "your windows hold pixels that lie far apart: k and H // k are in the wrong order in view or reshape",
              "x.reshape(B, C, H // k, k, W // k, k): the axis that counts windows comes before the one inside them."),
@@ -168,24 +160,17 @@ max_pool = Implementation(
         Slip(lambda x, k: F.max_pool2d(x, (1, k)),
              "only the columns are pooled: a window is k rows high and k columns wide",
              "Pool the rows of your result in the same way."),
-        Slip(lambda x, k: F.max_pool2d(x, k).amax(1),
+        Slip((lambda x, k: F.max_pool2d(x, k).amax(1), lambda x, k: F.max_pool2d(x, k).amax(1, keepdim=True)),
              "you also took the maximum over the channels: each channel is pooled by itself",
-             "Rows and columns are the axes 2 and 3 of x."),
-        Slip(lambda x, k: F.max_pool2d(x, k).amax(1, keepdim=True),
-             "you also took the maximum over the channels, and kept the axis: each channel is pooled by itself",
              "Rows and columns are the axes 2 and 3 of x."),
         Slip(lambda x, k: F.max_pool2d(x, k).clamp(min=0),
              "your maximum starts from 0, so that a window with negative numbers only gives 0",
              "Start from the first number of the window, or from -float('inf'); or let .amax do it."),
-        Slip(lambda x, k: F.max_pool2d(x, 2),
-             "your windows are 2 by 2 whatever k is",
-             "Use k in place of 2."),
+        Slip(lambda x, k: F.max_pool2d(x, 2), "your windows are 2 by 2 whatever k is", "Use k in place of 2."),
         Slip(lambda x, k: -F.max_pool2d(-x, k),
-             "this is the smallest value of each window",
-             "Replace the minimum by the maximum."),
+             "this is the smallest value of each window", "Replace the minimum by the maximum."),
         Slip(lambda x, k: F.max_pool2d(x.abs(), k),
-             "you took the absolute values first: the largest number is asked for, with its sign",
-             "Leave out .abs()."),
+             "you took the absolute values first: the largest number is asked for, with its sign", "Leave out .abs()."),
         Slip(lambda x, k: x.amax((2, 3)),
              "you took one maximum for the whole map: one for each window of k by k pixels is asked for",
              "The window of entry (i, j) is x[:, :, i * k:(i + 1) * k, j * k:(j + 1) * k]."),
@@ -241,6 +226,9 @@ def _signed(probs, y, n_bins):
     return (gap * count).sum() / len(y)
 
 
+WEIGH = "Multiply the gap of a bin by here.float().mean() and sum."
+
+
 def _broken_by_empty_bins(probs, y, n_bins):
     return _ece(probs, y, n_bins) if (_bins(probs, y, n_bins)[2] > 0).all() else torch.tensor(float("nan"))
 
@@ -256,46 +244,36 @@ ece = Implementation(
         Slip(lambda p, y, m: _signed(p, y, m).abs(),
              "you take the absolute value once, at the end: gaps of opposite sign have cancelled each other before",
              "Take .abs() of the gap of each bin, and then the mean."),
-        Slip(_signed,
+        Slip((_signed, lambda p, y, m: -_signed(p, y, m)),
              "your gaps keep their sign, and opposite ones cancel each other: take the absolute value in each bin",
-             "(confidence - accuracy).abs()"),
-        Slip(lambda p, y, m: -_signed(p, y, m),
-             "your gaps have a sign, so that opposite ones cancel each other: take the absolute value in each bin",
              "(confidence - accuracy).abs()"),
         Slip(lambda p, y, m: _bins(p, y, m)[0].abs().mean(),
              "every bin that is not empty counts the same in your mean: weight each by the share of the answers in it",
-             "Multiply the gap of a bin by here.float().mean() and sum."),
+             WEIGH),
         Slip(lambda p, y, m: _bins(p, y, m)[0].abs().sum() / m,
              "every bin counts the same in your mean, even an empty one: weight each by the share of the answers in it",
-             "Multiply the gap of a bin by here.float().mean() and sum."),
+             WEIGH),
         Slip(lambda p, y, m: _bins(p, y, m)[0].abs().sum(),
-             "you added up the gaps without weights: weight each by the share of the answers in its bin",
-             "Multiply the gap of a bin by here.float().mean() and sum."),
+             "you added up the gaps without weights: weight each by the share of the answers in its bin", WEIGH),
         Slip(lambda p, y, m: _ece(p, y, m) * len(y),
              "the gaps are weighted by how many answers a bin holds, and not by their share: divide by N",
              "Divide by len(y)."),
         Slip(lambda p, y, m: 100 * _ece(p, y, m),
-             "your result is in percent: a fraction is asked for",
-             "Leave out the factor 100."),
+             "your result is in percent: a fraction is asked for", "Leave out the factor 100."),
         Slip(lambda p, y, m: _bins(p, y, m)[0].abs().max(),
-             "this is the largest gap of all bins: their weighted mean is asked for",
-             "Multiply the gap of a bin by here.float().mean() and sum."),
+             "this is the largest gap of all bins: their weighted mean is asked for", WEIGH),
         Slip(lambda p, y, m: (_bins(p, y, m)[0].square() * _bins(p, y, m)[1]).sum() / len(y),
-             "you squared the gaps: their absolute values are asked for",
-             "Replace .square() by .abs()."),
+             "you squared the gaps: their absolute values are asked for", "Replace .square() by .abs()."),
         Slip(_ece_of_true_class,
              "you sorted by the probability of the true class: the confidence is the largest probability of a row, "
-             "whether the answer is right or not",
-             "confidence, answer = probs.max(1)"),
+             "whether the answer is right or not", "confidence, answer = probs.max(1)"),
         Slip(lambda p, y, m: ((p.argmax(1) == y).double() - p.amax(1)).abs().mean(),
              "there are no bins in your result: you compare the confidence of each single answer with 0 or 1",
              "Take the means of confidence and accuracy over all answers of a bin, and then their difference."),
         Slip(lambda p, y, m: _ece(p.softmax(1), y, m),
-             "you applied the softmax to numbers that are probabilities already",
-             "confidence, answer = probs.max(1)"),
+             "you applied the softmax to numbers that are probabilities already", "confidence, answer = probs.max(1)"),
         *[Slip(lambda p, y, m, n=n: _ece(p, y, n),
-               f"you made {n} bins whatever n_bins is",
-               f"Use n_bins in place of {n}.") for n in (10, 15)],
+               f"you made {n} bins whatever n_bins is", f"Use n_bins in place of {n}.") for n in (10, 15)],
         Slip(None,
              "answers that are certain, with confidence exactly 1, fall out of your last bin",
              "Bin k holds k / n_bins < confidence <= (k + 1) / n_bins: the upper edge belongs to the bin.", only=(5,)),
@@ -325,20 +303,9 @@ def _lessons(g: torch.Generator) -> list[tuple]:
     difference whether the epoch is distorted as a whole or minibatch by minibatch."""
     cases = []
     for n, width, epochs, eta in ((3, 5, 1, 0.1), (1, 5, 3, 0.05), (6, 5, 4, 0.1), (40, 5, 3, 0.05)):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(2 * width, 3))
-        with torch.no_grad():
-            for p in model.parameters():
-                p.copy_(rand(g, *p.shape))
+        model = filled(nn.Sequential(nn.Flatten(), nn.Linear(2 * width, 3)), g)
         cases.append((model, rand(g, n, 1, 2, width), torch.randint(3, (n,), generator=g), _Roll(n <= 32), epochs, eta))
     return cases
-
-
-def _run_training(fn, model, x, y, distort, epochs, eta):
-    losses = fn(model, x, y, distort, epochs, eta)
-    if getattr(losses, "ndim", 0) == 1:                           # an array or a tensor is as good as a list
-        losses = list(losses)
-    parameters = torch.cat([p.detach().flatten() for p in model.parameters()])
-    return {"list of losses": losses, "vector of parameters after the last step": parameters}
 
 
 def _training(images, clear=True, both=False, reduction="mean"):
@@ -384,7 +351,7 @@ def _clean(x, distort):
 train_augmented = Implementation(
     "train_augmented",
     right=_training(_fresh),
-    run=_run_training,
+    run=trained,
     cases=_lessons,
     slips=[
         Slip(_training(_piled_up),
@@ -402,8 +369,7 @@ train_augmented = Implementation(
              "distorted = distort(x), and then zip(distorted.split(32), y.split(32))"),
         Slip(_training(_fresh, clear=False),
              "the distortions are right now, but the gradients are no longer cleared: backward() adds to those of the "
-             "step before",
-             "Keep optimiser.zero_grad() in each step, before loss.backward()."),
+             "step before", "Keep optimiser.zero_grad() in each step, before loss.backward()."),
         Slip(_training(_fresh, both=True),
              "you train on the clean and the distorted images together: only the distorted ones were asked for",
              "Leave out torch.cat."),
@@ -432,15 +398,10 @@ accuracy_moved = Measurement(
     truth=lambda: _accuracy_of("down"),
     tolerance=0.01,
     slips=[
-        Slip(lambda: 100 * _accuracy_of("down"),
-             "this is in percent: a fraction between 0 and 1 is asked for",
-             "Divide by 100."),
         Slip(lambda: 1000 * _accuracy_of("down"),
-             "this is the number of right answers: their share is asked for",
-             "Divide by the number of test digits."),
+             "this is the number of right answers: their share is asked for", "Divide by the number of test digits."),
         Slip(lambda: 1 - _accuracy_of("down"),
-             "this is the share of wrong answers: that of the right ones is asked for",
-             "Subtract it from 1."),
+             "this is the share of wrong answers: that of the right ones is asked for", "Subtract it from 1."),
         Slip(lambda: _accuracy_of("in a circle"),
              "the rows that leave at the bottom come in again at the top (as with roll): zeros shall come in there",
              "F.pad(x, (0, 0, 7, -7)) adds seven rows of zeros above and cuts off seven below."),

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip
+from course_lib.checks import Implementation, Measurement, Slip
 
 
 def _away(g: torch.Generator, *shape: int, low: float = 0.5, high: float = 1.5) -> Tensor:
@@ -38,10 +38,11 @@ def _jumps(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _jump(mix: Callable) -> Callable:
+def _jump(mix: Callable = lambda s, t: ((t / s).sqrt(), (1 - t / s).sqrt())) -> Callable:
     """mix(what is left at s, at t) -> the factors of x_s and of the noise."""
-    def jump(x_s, s, t, eps, a):
-        of_x, of_eps = (f.view(-1, *[1] * (x_s.ndim - 1)) for f in mix(_left(a, s), _left(a, t)))
+    def jump(x_s, s, t, eps, alphas_cumprod):
+        left = _left(alphas_cumprod, s), _left(alphas_cumprod, t)
+        of_x, of_eps = (f.view(-1, *[1] * (x_s.ndim - 1)) for f in mix(*left))
         return of_x * x_s + of_eps * eps
     return jump
 
@@ -50,8 +51,7 @@ JUMP = "With r = alpha-bar_t / alpha-bar_s: sqrt(r) x_s + sqrt(1 - r) eps, and a
 
 noisier = Implementation(
     "noisier",
-    right=lambda x_s, s, t, eps, alphas_cumprod: _jump(lambda s, t: ((t / s).sqrt(), (1 - t / s).sqrt()))(
-        x_s, s, t, eps, alphas_cumprod),
+    right=_jump(),
     cases=_jumps,
     slips=[
         Slip(None, "only s = -1 is wrong: for Python alphas_cumprod[-1] is the last entry, and of a clean image all is "
@@ -62,18 +62,18 @@ noisier = Implementation(
              "x_s shrinks as it should, but you add all the noise of x_t: part of it is in x_s already", JUMP),
         Slip(_jump(lambda s, t: ((t / s).sqrt(), (s - t).sqrt())),
              "the variance of the new noise is not the difference of the two: the noise in x_s shrinks with x_s", JUMP),
-        *[Slip(_jump(mix), "a root is missing: the shares r and 1 - r are variances, and numbers are multiplied by "
-                           "standard deviations", JUMP)
-          for mix in (lambda s, t: (t / s, 1 - t / s), lambda s, t: (t / s, (1 - t / s).sqrt()),
-                      lambda s, t: ((t / s).sqrt(), 1 - t / s))],
+        Slip((_jump(lambda s, t: (t / s, 1 - t / s)), _jump(lambda s, t: (t / s, (1 - t / s).sqrt())),
+              _jump(lambda s, t: ((t / s).sqrt(), 1 - t / s))),
+             "a root is missing: the shares r and 1 - r are variances, and numbers are multiplied by standard "
+             "deviations", JUMP),
         Slip(_jump(lambda s, t: ((t / s).sqrt(), 1 - (t / s).sqrt())),
              "the noise is multiplied by 1 - sqrt(r): by sqrt(1 - r), so that the variances add up to 1", JUMP),
         Slip(_jump(lambda s, t: ((1 - t / s).sqrt(), (t / s).sqrt())), "x_s and the noise have changed places", JUMP),
         Slip(_jump(lambda s, t: (torch.ones_like(t), (1 - t / s).sqrt())),
              "you add noise and do not shrink x_s: its variance grows", JUMP),
-        Slip(lambda x_s, s, t, eps, a: _jump(lambda s, t: ((t / s).sqrt()[:1], (1 - t / s).sqrt()[:1]))(
-            x_s, s, t, eps, a), "all rows are treated like the first: each has its own s and t",
-            "alphas_cumprod[t] has shape (B,): view it as (B, 1, ...) so that it meets the rows."),
+        Slip(_jump(lambda s, t: ((t / s).sqrt()[:1], (1 - t / s).sqrt()[:1])),
+             "all rows are treated like the first: each has its own s and t",
+             "alphas_cumprod[t] has shape (B,): view it as (B, 1, ...) so that it meets the rows."),
     ],
     hint="One step from t-1 to t leaves the share alpha_t of the variance. What is left after the steps s+1 ... t? "
          "Their product is a ratio of two entries of alphas_cumprod. Then it is eq. 1 with x_s in place of x_0.",
@@ -114,7 +114,7 @@ NOISE = "Add (((1 - before) / (1 - a)) * beta).sqrt() * noise, with beta = 1 - a
 
 ddpm_step = Implementation(
     "ddpm_step",
-    right=lambda eps, x_t, t, alphas_cumprod, noise: _step()(eps, x_t, t, alphas_cumprod, noise),
+    right=_step(),
     cases=_states,
     slips=[
         Slip(None, "only the last step, t = 0, is wrong: before it all of the image was left, so alpha-bar is 1 there "
@@ -125,15 +125,16 @@ ddpm_step = Implementation(
              "you clamp x_{t-1}, which has noise and may lie outside: only the guess of x_0 is clamped", GUESS),
         Slip(_step(clamp=lambda x0: x0.clamp(0, 1)), "grey values run from -1 to 1 here: you clamp at 0", GUESS),
         Slip(_step(std=_tilde), "the noise is multiplied by its variance: by the root of it", NOISE),
-        *[Slip(_step(std=std), "the noise has the variance beta_t: that of eq. 3 is smaller, and 0 at t = 0", NOISE)
-          for std in (lambda a, before: (1 - a / before).sqrt(),
-                      lambda a, before: (1 - a / before).sqrt() * (before < 1))],
+        Slip((_step(std=lambda a, before: (1 - a / before).sqrt()),
+              _step(std=lambda a, before: (1 - a / before).sqrt() * (before < 1))),
+             "the noise has the variance beta_t: that of eq. 3 is smaller, and 0 at t = 0", NOISE),
         Slip(_step(std=lambda a, before: 0 * a), "fresh noise is missing: this is only the mean of eq. 3", NOISE),
         Slip(_step(std=lambda a, before: a / a), "the noise has no factor: its variance in eq. 3 is beta-tilde", NOISE),
-        *[Slip(_step(guess=guess), "the guess of x_0 is not eq. 1 solved for x_0", GUESS)
-          for guess in (lambda x_t, eps, a: x_t - (1 - a).sqrt() * eps, lambda x_t, eps, a: (x_t - (1 - a) * eps) / a,
-                        lambda x_t, eps, a: (x_t - (1 - a) * eps) / a.sqrt(), lambda x_t, eps, a: x_t - eps,
-                        lambda x_t, eps, a: (x_t - (1 - a).sqrt() * eps) / a)],
+        Slip(tuple(_step(guess=guess) for guess in (
+                lambda x_t, eps, a: x_t - (1 - a).sqrt() * eps, lambda x_t, eps, a: (x_t - (1 - a) * eps) / a,
+                lambda x_t, eps, a: (x_t - (1 - a) * eps) / a.sqrt(), lambda x_t, eps, a: x_t - eps,
+                lambda x_t, eps, a: (x_t - (1 - a).sqrt() * eps) / a)),
+             "the guess of x_0 is not eq. 1 solved for x_0", GUESS),
         Slip(_step(guess=lambda x_t, eps, a: eps),
              "eps is used as if it were x_0: it is the guess of the noise, from which that of x_0 follows", GUESS),
         Slip(_step(mean=lambda x0, *_: x0, std=lambda a, before: 0 * a),
@@ -155,13 +156,14 @@ ddpm_step = Implementation(
 # --- 3
 
 
-class Model:
+class Model(nn.Module):
     """A guess of the noise that depends on the points and on the time.  (B, D), (B,) -> (B, D)"""
 
     def __init__(self, d: int, g: torch.Generator):
-        self.weight = _away(g, d, d)
+        super().__init__()
+        self.weight = nn.Parameter(_away(g, d, d))
 
-    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         return x_t @ self.weight + 0.7 * t.view(-1, 1)
 
 
@@ -183,16 +185,6 @@ def _loss(time: Callable = lambda t: t, told: Callable = lambda t: t, target: Ca
     return loss
 
 
-def _run(fn: Callable, model: Model, *case) -> dict:
-    """The loss, which must be differentiable in the parameters of the model."""
-    model.weight.requires_grad_()
-    loss = fn(model, *case)
-    if isinstance(loss, float) or isinstance(loss, Tensor) and loss.is_floating_point() and not loss.requires_grad:
-        raise Mistake("what noise_loss returns cannot be differentiated: .item(), .detach(), float(), "
-                      "torch.tensor(...), NumPy or torch.no_grad() cut its graph")
-    return {"loss": loss}
-
-
 def _first(t: Tensor) -> Tensor:
     return t[:1].expand(len(t))
 
@@ -202,9 +194,9 @@ MIX = "x_t = a.sqrt() * x0 + (1 - a).sqrt() * eps, as it was."
 
 noise_loss = Implementation(
     "noise_loss",
-    right=lambda model, x0, t, eps, alphas_cumprod: _loss()(model, x0, t, eps, alphas_cumprod),
-    run=_run,
+    right=_loss(),
     cases=_points,
+    gradient=("model",),
     slips=[
         Slip(_loss(time=_first),
              "the bug is still there: give two points the times 0 and 99, and look at the noise that each got", OWN),
@@ -212,8 +204,9 @@ noise_loss = Implementation(
              "network and noise agree on the time now, but it is that of the first point: each has its own", OWN),
         Slip(_loss(told=_first), "the noise is right now, but the network is told the time of the first point for all",
              "Tell it t, as it was."),
-        *[Slip(_loss(mix=mix), "a root is missing in x_t, or in another place: sqrt(a) x_0 + sqrt(1 - a) eps", MIX)
-          for mix in (lambda a: (a, 1 - a), lambda a: (a.sqrt(), 1 - a), lambda a: (a.sqrt(), 1 - a.sqrt()))],
+        Slip(tuple(_loss(mix=mix) for mix in (
+                lambda a: (a, 1 - a), lambda a: (a.sqrt(), 1 - a), lambda a: (a.sqrt(), 1 - a.sqrt()))),
+             "a root is missing in x_t, or in another place: sqrt(a) x_0 + sqrt(1 - a) eps", MIX),
         Slip(_loss(mix=lambda a: ((1 - a).sqrt(), a.sqrt())), "x_0 and the noise have changed places in x_t", MIX),
         Slip(_loss(target=lambda x0, x_t, eps: x0),
              "the guess is compared with x_0: the network of this lesson guesses the noise", "(model(x_t, t) - eps)"),
@@ -272,8 +265,6 @@ share_agreed = Measurement(
         Slip(lambda: _shares()["now"],
              "you compare the end with the mode that was nearest at t = 20: compare two ends of the same x_20",
              "Walk twice from x_20, and compare the two ends."),
-        Slip(lambda: 100 * _shares()["agree"], "this is a percentage: a share between 0 and 1 is asked for",
-             "Divide by 100."),
     ],
     hint="Steps 99 ... 21 from noise give x_20. Steps 20 ... 0 from it give one end, and the same again, with fresh "
          "noise, the other. torch.cdist(end, ring.means).argmin(1) is the mode of each.")

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, kind, rand
+from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, rand, wrong_sums
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -22,16 +22,16 @@ def _densities(g: torch.Generator) -> list[tuple]:
     return [(_near(g, 2, n, d), _near(g, 1, d), scale * _near(g, 1, d).exp()) for n, d, scale in sizes]
 
 
+def _each(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
+    return -0.5 * ((x - mu) ** 2 / var + var.log() + LOG_2PI)                 # (N, D)
+
+
 def _log_normal(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
-    return -0.5 * ((x - mu) ** 2 / var + var.log() + LOG_2PI).sum(1)
+    return _each(x, mu, var).sum(1)
 
 
 def _quadratic(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
     return ((x - mu) ** 2 / var).sum(1)
-
-
-def _each(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
-    return -0.5 * ((x - mu) ** 2 / var + var.log() + LOG_2PI)
 
 
 log_normal = Implementation(
@@ -49,21 +49,9 @@ log_normal = Implementation(
              "Leave out the exp: -(x - mu)**2 / (2 var) - log(2 pi var) / 2, summed over the coordinates."),
         Slip(lambda x, mu, var: -_log_normal(x, mu, var),
              "you return minus the log-density: the square belongs behind a minus, since points far from mu are less "
-             "probable",
-             "Change the sign of the whole result."),
-        Slip(lambda x, mu, var: _each(x, mu, var),
-             "you have not added up the D coordinates: one number for each point is asked for, shape (N,)",
-             "The coordinates are the last axis: .sum(1)"),
-        Slip(lambda x, mu, var: _each(x, mu, var).mean(1),
-             "you took the mean over the D coordinates: densities of independent coordinates are multiplied, so their "
-             "logarithms are added",
-             "Replace .mean(1) by .sum(1)."),
-        Slip(lambda x, mu, var: _each(x, mu, var).sum(0),
-             "you summed over the first axis, the N points, and not over their D coordinates",
-             "Replace the axis by 1 (or -1)."),
-        Slip(lambda x, mu, var: _each(x, mu, var).sum(),
-             "you summed everything to one number: sum over the D coordinates only, and keep the N points",
-             ".sum(1) sums over the last axis and keeps the first."),
+             "probable", "Change the sign of the whole result."),
+        *wrong_sums(_each, "coordinates", "points", "densities of independent coordinates are multiplied, so their "
+                    "logarithms are added"),
         Slip(lambda x, mu, var: _log_normal(x, mu, var**2),
              "you treat var as if it were the standard deviation: it is the variance, the square of it",
              "Divide the square by 2 * var, not by 2 * var**2; the logarithm belongs to 2 pi var. With "
@@ -94,15 +82,13 @@ log_normal = Implementation(
              "Subtract log(2 pi var) / 2 for each coordinate."),
         Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + len(mu) * LOG_2PI),
              "the log-determinant is missing, log(var) / 2 for each coordinate: a wide bell curve must be lower than a "
-             "narrow one",
-             "Subtract 0.5 * var.log().sum()"),
+             "narrow one", "Subtract 0.5 * var.log().sum()"),
         Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) - var.log().sum() + len(mu) * LOG_2PI),
              "the log-determinant has the wrong sign: log(var) / 2 must be subtracted, as a wide bell curve is lower",
              "The factor in front of exp is 1 / sqrt(2 pi var), and the logarithm of 1 / a is minus that of a."),
         Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + len(mu) * LOG_2PI) - var.log().sum(),
              "you subtract log(var), and a half of it is right: the density has the root of var, and log sqrt(var) is "
-             "log(var) / 2",
-             "- 0.5 * var.log().sum()"),
+             "log(var) / 2", "- 0.5 * var.log().sum()"),
         Slip(lambda x, mu, var: -0.5 * _quadratic(x, mu, var) - var.log().sum() - len(mu) * LOG_2PI,
              "the root in 1 / sqrt(2 pi var) is missing: its logarithm is half of log(2 pi var)",
              "- 0.5 * (2 * math.pi * var).log().sum()"),
@@ -110,17 +96,13 @@ log_normal = Implementation(
              "you subtract log(2 pi) for each coordinate, and a half of it is right: it stands under a root",
              "- 0.5 * D * math.log(2 * math.pi)"),
         Slip(lambda x, mu, var: _log_normal(x, mu, var) - 0.5 * _quadratic(x, mu, var),
-             "the 2 in exp(-(x - mu)^2 / (2 var)) is missing",
-             "Divide the squares by 2 * var."),
+             "the 2 in exp(-(x - mu)^2 / (2 var)) is missing", "Divide the squares by 2 * var."),
         Slip(lambda x, mu, var: _log_normal(x, mu, var) + _quadratic(x, mu, var),
-             "the square has the wrong sign: points far from mu are less probable",
-             "- (x - mu)**2 / (2 * var)"),
+             "the square has the wrong sign: points far from mu are less probable", "- (x - mu)**2 / (2 * var)"),
         Slip(lambda x, mu, var: -0.5 * ((x - mu) / var + var.log() + LOG_2PI).sum(1),
-             "you have forgotten to square x - mu",
-             "(x - mu)**2 / (2 * var)"),
+             "you have forgotten to square x - mu", "(x - mu)**2 / (2 * var)"),
         Slip(lambda x, mu, var: _log_normal(x, 0 * mu, var),
-             "mu is not used: the bell curve is centred at mu, not at 0",
-             "Use (x - mu)**2 in place of x**2."),
+             "mu is not used: the bell curve is centred at mu, not at 0", "Use (x - mu)**2 in place of x**2."),
     ],
     hint="For one coordinate: -0.5 * (x - mu)**2 / var - 0.5 * log(2 pi var). x - mu has shape (N, D), since mu of "
          "shape (D,) meets every row. Then .sum(1).",
@@ -134,9 +116,13 @@ def _joints(g: torch.Generator) -> list[tuple]:
     return [*cases, (far + 2 * rand(g, 4, 3).double(), rand(g, 3).double().log_softmax(0))]
 
 
-def _plain(joint: Tensor, axis: int) -> Tensor:
+def _plain(joint: Tensor, axes) -> Tensor:
     """The fraction as it is written, which large logarithms break."""
-    return joint.exp() / joint.exp().sum(axis, keepdim=True)
+    return joint.exp() / joint.exp().sum(axes, keepdim=True)
+
+
+SAFE = "Where you divide by a sum: keepdim=True, and subtract the maximum of each row before exp."
+ADD = "log_likelihood + log_prior, then normalise."
 
 
 posterior = Implementation(
@@ -157,60 +143,41 @@ posterior = Implementation(
              "the prior is left out; and exp is taken of numbers such as -2000 or 900, which it rounds to 0 or inf",
              "Add log_prior to log_likelihood, then use softmax or logsumexp over axis 1."),
         Slip(lambda ll, lp: (ll + lp.exp()).softmax(1),
-             "you added the prior itself to a logarithm: add its logarithm, as it is given",
-             "log_likelihood + log_prior, without an exp."),
+             "you added the prior itself to a logarithm: add its logarithm, as it is given", ADD),
         Slip(lambda ll, lp: (ll + lp.log()).softmax(1),
-             "log_prior is a logarithm already: the logarithm of a negative number is nan",
-             "log_likelihood + log_prior"),
+             "log_prior is a logarithm already: the logarithm of a negative number is nan", ADD),
         Slip(lambda ll, lp: (ll - lp).softmax(1),
-             "you subtracted the log-prior: likelihood and prior are multiplied, so their logarithms are added",
-             "log_likelihood + log_prior"),
+             "you subtracted the log-prior: likelihood and prior are multiplied, so their logarithms are added", ADD),
         Slip(lambda ll, lp: (ll * lp).softmax(1),
-             "you multiplied two logarithms: to multiply the probabilities, add the logarithms",
-             "log_likelihood + log_prior"),
+             "you multiplied two logarithms: to multiply the probabilities, add the logarithms", ADD),
         Slip(lambda ll, lp: ll.softmax(1) * lp.exp(),
              "the prior came after the division, so the rows no longer sum to 1: the prior belongs into the numerator "
-             "and into the sum below it",
-             "First add log_prior, then normalise."),
+             "and into the sum below it", ADD),
         Slip(lambda ll, lp: ll.softmax(1) * lp,
              "you multiplied the probabilities by the logarithm of the prior: it belongs to the logarithms, before you "
-             "normalise",
-             "(log_likelihood + log_prior), then normalise."),
+             "normalise", ADD),
         Slip(lambda ll, lp: ll.exp() * lp / (ll.exp() * lp).sum(1, keepdim=True),
              "you multiplied the densities by the logarithm of the prior: add log_prior to the logarithms instead",
-             "joint = log_likelihood + log_prior, then normalise."),
+             ADD),
         Slip(lambda ll, lp: ll.softmax(1) + lp,
-             "you added the log-prior to the probabilities: it belongs to the logarithms, before you normalise",
-             "(log_likelihood + log_prior), then normalise."),
-        Slip(lambda ll, lp: (ll + lp).softmax(0),
+             "you added the log-prior to the probabilities: it belongs to the logarithms, before you normalise", ADD),
+        Slip((lambda ll, lp: (ll + lp).softmax(0), lambda ll, lp: _plain(ll + lp, 0)),
              "you normalised over the wrong axis: for each point, a row, the probabilities of the K classes sum to 1",
-             "The classes are axis 1."),
-        Slip(lambda ll, lp: _plain(ll + lp, 0),
-             "you normalised over the wrong axis: for each point, a row, the probabilities of the K classes sum to 1",
-             "Sum over axis 1 with keepdim=True; and subtract the maximum of each row before exp."),
-        Slip(lambda ll, lp: (ll + lp).flatten().softmax(0).view(ll.shape),
+             f"The classes are axis 1. {SAFE}"),
+        Slip((lambda ll, lp: (ll + lp).flatten().softmax(0).view(ll.shape), lambda ll, lp: _plain(ll + lp, (0, 1))),
              "you divided by the sum over all points and classes: each row must sum to 1 on its own",
-             "Sum over axis 1 with keepdim=True."),
-        Slip(lambda ll, lp: (ll + lp).exp() / (ll + lp).exp().sum(),
-             "you divided by the sum over all points and classes: each row must sum to 1 on its own",
-             "Sum over axis 1 with keepdim=True; and subtract the maximum of each row before exp."),
-        Slip(lambda ll, lp: (ll + lp).log_softmax(1),
-             "you return log p(y | x): the task asks for the probabilities",
-             "End with .exp()."),
-        Slip(lambda ll, lp: ll + lp - (ll + lp).exp().sum(1, keepdim=True).log(),
+             f"The classes are axis 1. {SAFE}"),
+        Slip((lambda ll, lp: (ll + lp).log_softmax(1), lambda ll, lp: ll + lp - (ll + lp).exp().sum(1, True).log()),
              "you return log p(y | x): the task asks for the probabilities",
              "End with .exp(); and use logsumexp in place of .exp().sum().log(), which large logarithms break."),
         Slip(lambda ll, lp: ll + lp,
              "this is log p(x, y), the numerator of Bayes' rule: it is not yet divided by p(x), nor taken out of the "
-             "logarithm",
-             "Subtract the logsumexp over the classes (axis 1, keepdim=True), then .exp()."),
+             "logarithm", "Subtract the logsumexp over the classes (axis 1, keepdim=True), then .exp()."),
         Slip(lambda ll, lp: (ll + lp).exp(),
              "this is p(x, y), the numerator of Bayes' rule: divide by p(x), its sum over the classes",
              "Subtract the logsumexp over the classes (axis 1, keepdim=True) before .exp()."),
-        Slip(lambda ll, lp: (ll + lp - (ll + lp).amax(1, keepdim=True)).exp(),
-             "you subtracted the maximum and then did not divide by the sum: the rows do not sum to 1",
-             "Divide by .sum(1, keepdim=True)."),
-        Slip(lambda ll, lp: (ll - ll.amax(1, keepdim=True)).exp() * lp.exp(),
+        Slip((lambda ll, lp: (ll + lp - (ll + lp).amax(1, keepdim=True)).exp(),
+              lambda ll, lp: (ll - ll.amax(1, keepdim=True)).exp() * lp.exp()),
              "you subtracted the maximum and then did not divide by the sum: the rows do not sum to 1",
              "Divide by .sum(1, keepdim=True)."),
         Slip(lambda ll, lp: _plain(ll + lp - (ll + lp).amax(0), 1),
@@ -223,8 +190,7 @@ posterior = Implementation(
              "you divided the logarithms by their sum: take exp first, since Bayes' rule divides probabilities",
              "Subtract the maximum of the row, .exp(), then divide by the sum."),
         Slip(lambda ll, lp: (ll + lp).sigmoid(),
-             "a sigmoid decides about each class alone: the K classes must share a sum of 1",
-             "softmax over axis 1"),
+             "a sigmoid decides about each class alone: the K classes must share a sum of 1", "softmax over axis 1"),
         Slip(lambda ll, lp: (-(ll + lp)).softmax(1),
              "the sign is wrong: the most probable class has got the smallest probability",
              "No minus is needed: log_likelihood + log_prior."),
@@ -279,61 +245,45 @@ def _after(x, weights, mu, var):
     return *new, _right_joint(x, *new).logsumexp(1).mean()
 
 
-PARTS = ("weights", "means", "variances", "log-likelihood")
-
-
-def _named(fn, *case):
-    out = fn(*case)
-    if out is None or out is ...:
-        return out
-    if not isinstance(out, tuple | list) or len(out) != len(PARTS):
-        raise Mistake(f"em_step returns {kind(out)}: return weights, mu, var, log_likelihood, in this order")
-    return dict(zip(PARTS, out))
-
+SAME = "Use the same repaired joint for r and for the log-likelihood."
+KEEP = "joint.logsumexp(1).mean(), as it was."
+LOGS = "weights.log() + log_density"
 
 em_step = Implementation(
     "em_step",
     right=_em(),
-    run=_named,
     cases=_mixtures,
+    returns=("weights", "means", "variances", "log-likelihood"),
     slips=[
         Slip(_em(_bug),
              "the bug is still there: test the E-step with two equal Gaussians whose weights are 0.9 and 0.1; every "
              "point must belong to them with 0.9 and 0.1",
              "log p(x, k) = log w_k + log N(x; mu_k, var_k). What is added in the code?"),
         Slip(_em(seen=_bug),
-             "the responsibilities are right now, and the log-likelihood still adds a weight to a logarithm",
-             "Use the same repaired joint for r and for the log-likelihood."),
+             "the responsibilities are right now, and the log-likelihood still adds a weight to a logarithm", SAME),
         Slip(_em(_bug, seen=_right_joint),
              "the log-likelihood is right now, and the responsibilities still come from a weight added to a logarithm",
-             "Use the same repaired joint for r and for the log-likelihood."),
+             SAME),
         Slip(_em(lambda x, w, m, v: _log_each(x, m, v)),
              "you have removed the weights from the E-step: a frequent Gaussian must get more of a point that could "
-             "come from either",
-             "log p(x, k) = log w_k + log N(x; mu_k, var_k)"),
+             "come from either", "log p(x, k) = log w_k + log N(x; mu_k, var_k)"),
         Slip(_em(lambda x, w, m, v: w * _log_each(x, m, v)),
-             "you multiply a logarithm by the weight: to multiply the density by w, add log w to its logarithm",
-             "weights.log() + log_density"),
+             "you multiply a logarithm by the weight: to multiply the density by w, add log w to its logarithm", LOGS),
         Slip(_em(lambda x, w, m, v: _log_each(x, m, v), seen=_right_joint),
              "r comes from the densities alone, without the weights: a frequent Gaussian must get more of a point that "
-             "could come from either",
-             "r = joint.softmax(1), with the joint that the log-likelihood uses."),
+             "could come from either", "r = joint.softmax(1), with the joint that the log-likelihood uses."),
         Slip(_em(lambda x, w, m, v: w.log() * _log_each(x, m, v)),
-             "you multiply two logarithms: the product of two densities has the sum of their logarithms",
-             "weights.log() + log_density"),
+             "you multiply two logarithms: the product of two densities has the sum of their logarithms", LOGS),
         Slip(_em(lambda x, w, m, v: w * _log_each(x, m, v).exp()),
-             "joint is p(x, k) itself now, and logsumexp and softmax need its logarithm",
-             "weights.log() + log_density"),
+             "joint is p(x, k) itself now, and logsumexp and softmax need its logarithm", LOGS),
         Slip(_em(lambda x, w, m, v: _log_each(x, m, v) - w.log()),
-             "you subtract the logarithm of the weights: it must be added",
-             "weights.log() + log_density"),
+             "you subtract the logarithm of the weights: it must be added", LOGS),
         Slip(_em(lambda x, w, m, v: w.log() + _log_each(x, m, v) + 0.5 * v.log().sum(1)),
              "the log-density was right and has lost its log-determinant: the variances of the Gaussians differ",
              "Keep log_density as it was; the bug is in the next line."),
         Slip(_em(r=lambda joint: joint.softmax(0)),
              "r is normalised over the wrong axis: each point is shared out among the K Gaussians, so each row of r "
-             "sums to 1",
-             "joint.softmax(1), as it was."),
+             "sums to 1", "joint.softmax(1), as it was."),
         Slip(_em(r=lambda joint: joint.exp()),
              "r is not normalised: each point is shared out among the K Gaussians, so each row of r sums to 1",
              "joint.softmax(1), as it was."),
@@ -347,8 +297,7 @@ em_step = Implementation(
              "the variance is divided by n_k - 1 now: EM takes the weighted average of the squares, divided by n_k",
              "Divide by n[:, None], as it was."),
         Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, v.clamp(min=0).sqrt())),
-             "you return the standard deviation: the variance is asked for",
-             "Leave out the root."),
+             "you return the standard deviation: the variance is asked for", "Leave out the root."),
         Slip(_em(change=lambda x, r, mu, w, m, v: (r.sum(0), m, v)),
              "you return how many points each Gaussian has: its weight is its share of all N points",
              "weights = n / len(x)"),
@@ -359,17 +308,13 @@ em_step = Implementation(
              "you return the logarithm of the weights: the next step takes it again, so return the weights themselves",
              "weights = n / len(x), and weights.log() only where it is added to log_density."),
         Slip(_em(likelihood=lambda joint: joint.logsumexp(1).sum()),
-             "the log-likelihood is a sum over the points now: the mean was asked for",
-             "Keep .mean()."),
+             "the log-likelihood is a sum over the points now: the mean was asked for", "Keep .mean()."),
         Slip(_em(likelihood=lambda joint: joint.sum(1).mean()),
-             "the log-likelihood adds up logarithms of the K Gaussians: p(x) is the sum of their densities",
-             "joint.logsumexp(1).mean(), as it was."),
+             "the log-likelihood adds up logarithms of the K Gaussians: p(x) is the sum of their densities", KEEP),
         Slip(_em(likelihood=lambda joint: joint.logsumexp(0).mean()),
              "the log-likelihood is summed over the wrong axis: p(x) is a sum over the K Gaussians, for each point",
-             "joint.logsumexp(1).mean(), as it was."),
-        Slip(_em(likelihood=lambda joint: -joint.logsumexp(1).mean()),
-             "the log-likelihood has the wrong sign",
-             "joint.logsumexp(1).mean(), as it was."),
+             KEEP),
+        Slip(_em(likelihood=lambda joint: -joint.logsumexp(1).mean()), "the log-likelihood has the wrong sign", KEEP),
         Slip(_after,
              "this is the log-likelihood after the step: the one before it was asked for, of the parameters given",
              "Compute it from the joint of the E-step."),
@@ -391,10 +336,7 @@ def _law(fn, mu: Tensor, cov: Tensor, eps: Tensor) -> dict[str, Tensor]:
     """The mean and the covariance that samples have, exactly, if fn is eps -> shift + eps @ matrix: noise of zeros
     shows the shift, and the rows of the identity show the matrix."""
     def samples(noise: Tensor) -> Tensor:
-        out, want = fn(mu.clone(), cov.clone(), noise.clone()), tuple(noise.shape)
-        if out is None or out is ...:
-            return out
-        out = conform("sample_normal", out, noise)[""]
+        out, want = conform("sample_normal", fn(mu.clone(), cov.clone(), noise.clone()), noise)[""], tuple(noise.shape)
         if tuple(out.shape) != want:
             remedy = ("a column for each sample: let each row be one (transpose)" if out.shape == noise.T.shape else
                       f"one sample for each row of eps is asked for, here {want}")
@@ -402,8 +344,6 @@ def _law(fn, mu: Tensor, cov: Tensor, eps: Tensor) -> dict[str, Tensor]:
         return out.detach().to(noise.dtype)
 
     first = samples(eps)
-    if first is None or first is ...:
-        return first
     if not torch.equal(samples(eps).nan_to_num(), first.nan_to_num()):
         raise Mistake("two calls with the same eps give different samples: you draw noise of your own; use eps instead")
     shift = samples(torch.zeros_like(eps))                                    # (N, D)
@@ -423,6 +363,8 @@ def _chol(cov: Tensor) -> Tensor:
     return torch.linalg.cholesky(cov)
 
 
+MIX = "L = torch.linalg.cholesky(cov) mixes the coordinates of eps."
+
 sample_normal = Implementation(
     "sample_normal",
     right=lambda mu, cov, eps: mu + eps @ _chol(cov).T,
@@ -431,46 +373,33 @@ sample_normal = Implementation(
     slips=[
         Slip(lambda mu, cov, eps: mu + eps @ _chol(cov),
              "the Cholesky factor is the wrong way round: a sample in a column is L eps, so one in a row is eps L^T; "
-             "yours have the covariance L^T L",
-             "Samples in rows: eps @ L.T"),
+             "yours have the covariance L^T L", "Samples in rows: eps @ L.T"),
         Slip(lambda mu, cov, eps: mu + eps @ cov,
              "you mixed the noise with the covariance itself: you need a root of it, as a standard deviation is the "
-             "root of a variance",
-             "L = torch.linalg.cholesky(cov)"),
+             "root of a variance", "L = torch.linalg.cholesky(cov)"),
         Slip(lambda mu, cov, eps: mu + eps * cov.diagonal().sqrt(),
              "each coordinate varies as it should, but on its own: what is beside the diagonal of cov is not used, so "
-             "nothing varies together",
-             "L = torch.linalg.cholesky(cov) mixes the coordinates of eps."),
+             "nothing varies together", MIX),
         Slip(lambda mu, cov, eps: mu + eps * cov.diagonal(),
              "you scaled each coordinate by its variance, the diagonal of cov: nothing varies together, and the root "
-             "is missing too",
-             "L = torch.linalg.cholesky(cov) mixes the coordinates of eps."),
+             "is missing too", MIX),
         Slip(lambda mu, cov, eps: mu + eps @ cov.sqrt(),
              "you took the root of each entry of cov (nan where it is negative): a matrix L with L L^T = cov is needed",
              "torch.linalg.cholesky(cov)"),
         Slip(lambda mu, cov, eps: eps @ _chol(cov).T,
-             "mu is missing: the samples lie around 0",
-             "Add mu: shape (D,) meets every row."),
+             "mu is missing: the samples lie around 0", "Add mu: shape (D,) meets every row."),
         Slip(lambda mu, cov, eps: (mu + eps) @ _chol(cov).T,
-             "you added mu before you multiplied by the root: so mu is stretched and turned as well",
-             "mu + eps @ L.T"),
-        Slip(lambda mu, cov, eps: eps @ _chol(cov).T - mu,
-             "you subtracted mu: it must be added",
-             "mu + eps @ L.T"),
+             "you added mu before you multiplied by the root: so mu is stretched and turned as well", "mu + eps @ L.T"),
+        Slip(lambda mu, cov, eps: eps @ _chol(cov).T - mu, "you subtracted mu: it must be added", "mu + eps @ L.T"),
         Slip(lambda mu, cov, eps: mu + eps,
              "the covariance of your samples is the identity: cov is not used, or its eigenvectors without the roots "
-             "of the eigenvalues",
-             "Multiply eps by a root of cov: eps @ L.T"),
+             "of the eigenvalues", "Multiply eps by a root of cov: eps @ L.T"),
         Slip(lambda mu, cov, eps: mu + torch.linalg.solve_triangular(_chol(cov), eps.T, upper=False).T,
              "you divided by the Cholesky factor: that turns samples into noise, and you need the way back",
              "Samples in rows: eps @ L.T"),
         Slip(lambda mu, cov, eps: mu + eps @ _chol(torch.linalg.inv(cov)).T,
-             "you took the root of the inverse of cov",
-             "torch.linalg.cholesky(cov), without an inverse."),
-        Slip(lambda mu, cov, eps: mu + eps * _eigen(cov)[0],
-             "you scaled the noise by the roots of the eigenvalues, but have not turned it to the eigenvectors",
-             "(eps * variance.sqrt()) @ vectors.T, since eigenvectors are columns."),
-        Slip(lambda mu, cov, eps: mu + eps * _eigen(cov)[0].flip(0),
+             "you took the root of the inverse of cov", "torch.linalg.cholesky(cov), without an inverse."),
+        Slip((lambda mu, cov, eps: mu + eps * _eigen(cov)[0], lambda mu, cov, eps: mu + eps * _eigen(cov)[0].flip(0)),
              "you scaled the noise by the roots of the eigenvalues, but have not turned it to the eigenvectors",
              "(eps * variance.sqrt()) @ vectors.T, since eigenvectors are columns."),
         Slip(lambda mu, cov, eps: mu + (eps * _eigen(cov)[0]) @ _eigen(cov)[1],
@@ -480,8 +409,7 @@ sample_normal = Implementation(
              "the noise is multiplied by a root of cov twice: one root is enough",
              "eps @ L.T, or (eps * variance.sqrt()) @ vectors.T, not both."),
         Slip(lambda mu, cov, eps: mu.expand_as(eps),
-             "all your samples are mu: the noise eps is not used",
-             "mu + eps @ L.T"),
+             "all your samples are mu: the noise eps is not used", "mu + eps @ L.T"),
     ],
     hint="With L = torch.linalg.cholesky(cov), lower triangular, cov = L L^T. One sample as a column is mu + L eps. "
          "Here samples and noise are rows: transpose.",
@@ -512,6 +440,8 @@ def _all() -> float:
     return _errors(400, 1)
 
 
+RATIO = "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"
+
 error_ratio = Measurement(
     "error_ratio",
     truth=lambda: _few() / _all(),
@@ -521,23 +451,12 @@ error_ratio = Measurement(
              "the ratio is upside down: how many times as many errors are made with *few* labels?",
              "Divide the errors with 10 labels by those with 400."),
         Slip(lambda: (1 - _all()) / (1 - _few()),
-             "this is the ratio of the accuracies: the task asks for that of the errors, 1 - accuracy",
-             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
-        Slip(lambda: (1 - _few()) / (1 - _all()),
-             "this is an accuracy, or a ratio of two: the task asks for the ratio of the errors, 1 - accuracy",
-             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
-        Slip(lambda: 1 - _all(),
-             "this is an accuracy, or a ratio of two: the task asks for the ratio of the errors, 1 - accuracy",
-             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
-        Slip(_few,
-             "this is the share of errors with 10 labels: divide it by the share of errors with 400",
-             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
-        Slip(lambda: _few() - _all(),
-             "this is the difference of the two accuracies: the task asks for the ratio of the errors",
-             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
-        Slip(lambda: 100 * (_few() - _all()),
-             "this is the difference of the two accuracies in points: the task asks for the ratio of the errors",
-             "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"),
+             "this is the ratio of the accuracies: the task asks for that of the errors, 1 - accuracy", RATIO),
+        Slip((lambda: (1 - _few()) / (1 - _all()), lambda: 1 - _all()),
+             "this is an accuracy, or a ratio of two: the task asks for the ratio of the errors, 1 - accuracy", RATIO),
+        Slip(_few, "this is the share of errors with 10 labels: divide it by the share of errors with 400", RATIO),
+        Slip((lambda: _few() - _all(), lambda: 100 * (_few() - _all())),
+             "this is the difference of the two accuracies: the task asks for the ratio of the errors", RATIO),
         Slip(lambda: 0.0,
              "with 10 labels you count no error at all: did you measure on the images that the model was fitted to?",
              "Predict x_test, and compare with y_test."),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.checks import Implementation, Measurement, Mistake, Slip, rand
@@ -40,8 +40,9 @@ def _ends(noise: Callable = lambda x, v, t: x - t * v, image: Callable = lambda 
 
 ends = Implementation(
     "ends",
-    right=lambda x_t, v, t: _ends()(x_t, v, t),
+    right=_ends(),
     cases=_roads,
+    returns=("noise", "image"),
     slips=[
         Slip(_ends(lambda x, v, t: x + (1 - t) * v, lambda x, v, t: x - t * v),
              "noise and image have changed places: here t = 0 is the noise, v leads away from it, and it comes first"),
@@ -63,13 +64,15 @@ ends = Implementation(
 # --- 2
 
 
-class Field:
+class Field(nn.Module):
     """A velocity that changes with the place and with the time, and wants a time for each example."""
 
     def __init__(self, g: torch.Generator):
-        self.turn, self.phase = 0.7 + 0.6 * torch.rand((), generator=g), 6 * torch.rand((), generator=g)
+        super().__init__()
+        self.turn = nn.Parameter(0.7 + 0.6 * torch.rand((), generator=g), requires_grad=False)
+        self.phase = 6 * torch.rand((), generator=g)
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
         if not isinstance(t, Tensor) or t.shape != (len(x),):
             what = f"shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"type {type(t).__name__}"
             raise Mistake(f"your function calls the model with a time of {what}, for {len(x)} examples: it wants one "
@@ -168,16 +171,16 @@ def _norm(x: Tensor) -> Tensor:
 
 def _half(enter: Callable = lambda x, scale, shift: _norm(x) * (1 + scale) + shift,
           leave: Callable = lambda x, y, gate: x + gate * y,
-          layer: Callable = lambda f, h, scale, shift: f(h), each: Callable = lambda p: p[:, None]) -> Callable:
-    def half_block(x, f, scale, shift, gate):
+          call: Callable = lambda f, h, scale, shift: f(h), each: Callable = lambda p: p[:, None]) -> Callable:
+    def half_block(x, layer, scale, shift, gate):
         scale, shift, gate = each(scale), each(shift), each(gate)
-        return leave(x, layer(f, enter(x, scale, shift), scale, shift), gate)
+        return leave(x, call(layer, enter(x, scale, shift), scale, shift), gate)
     return half_block
 
 
 half_block = Implementation(
     "half_block",
-    right=lambda x, layer, scale, shift, gate: _half()(x, layer, scale, shift, gate),
+    right=_half(),
     cases=_tokens,
     slips=[
         Slip(_half(each=lambda p: p),
@@ -189,7 +192,7 @@ half_block = Implementation(
         Slip(_half(lambda x, scale, shift: _norm(x * (1 + scale) + shift)),
              "you normalise after you have scaled and shifted: norm(x) comes first"),
         Slip(_half(lambda x, scale, shift: _norm(x) * (1 + shift) + scale), "scale and shift have changed places"),
-        Slip(_half(lambda x, scale, shift: _norm(x), layer=lambda f, h, scale, shift: f(h) * (1 + scale) + shift),
+        Slip(_half(lambda x, scale, shift: _norm(x), call=lambda f, h, scale, shift: f(h) * (1 + scale) + shift),
              "you scale and shift what comes out of the layer: what goes in"),
         Slip(_half(lambda x, scale, shift: (x - x.mean(-1, True)) / x.std(-1, keepdim=True) * (1 + scale) + shift),
              ".std() divides by C - 1: the norm of nn.LayerNorm divides by C",
@@ -197,8 +200,7 @@ half_block = Implementation(
         Slip(_half(lambda x, scale, shift: F.layer_norm(x, x.shape[-2:]) * (1 + scale) + shift),
              "you normalise all tokens of an example together: each token has its own mean and variance, over its C "
              "numbers", "F.layer_norm(x, x.shape[-1:])"),
-        Slip(_half(leave=lambda x, y, gate: gate * y),
-             "x itself is missing: the layer's result is added to it"),
+        Slip(_half(leave=lambda x, y, gate: gate * y), "x itself is missing: the layer's result is added to it"),
         Slip(_half(leave=lambda x, y, gate: x + y), "gate has no effect"),
         Slip(_half(leave=lambda x, y, gate: x + (1 + gate) * y),
              "you multiply by 1 + gate, and gate alone is asked for: where gate is 0, the block must return x"),
@@ -226,21 +228,11 @@ def _loss(target: Callable = lambda x, eps, x_t, t: x - eps, place: Callable = l
     return velocity_loss
 
 
-def _run(fn, model: Field, x: Tensor, eps: Tensor, t: Tensor) -> dict:
-    """The loss, which must be differentiable in the parameters of the model."""
-    model.turn.requires_grad_()
-    loss = fn(model, x, eps, t)
-    if isinstance(loss, float) or isinstance(loss, Tensor) and loss.is_floating_point() and not loss.requires_grad:
-        raise Mistake("what velocity_loss returns cannot be differentiated: .item(), .detach(), float(), "
-                      "torch.tensor(...), NumPy or torch.no_grad() cut its graph")
-    return {"loss": loss}
-
-
 velocity_loss = Implementation(
     "velocity_loss",
     right=_loss(),
-    run=_run,
     cases=_batches,
+    gradient=("model",),
     slips=[
         Slip(_loss(lambda x, eps, x_t, t: x - x_t),
              "the bug is still there: what is the velocity of a road that leads from eps to x in a time of 1?"),
@@ -304,7 +296,6 @@ saved = Measurement(
     tolerance=0.02,
     slips=[
         Slip(lambda: _after() / _before(), "this is the share that is left: the share that is saved is asked for"),
-        Slip(lambda: 100 * (1 - _after() / _before()), "this is in percent: a share between 0 and 1 is asked for"),
         Slip(lambda: _before() - _after(), "this is a difference: divide it by the mean before"),
         Slip(lambda: _before() / _after(), "this is how many times more it was before: 1 - after / before is asked "
              "for"),

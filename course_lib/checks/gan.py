@@ -1,12 +1,13 @@
 """The checks of exercise 41: modes of a ring, two losses, the slope of a network, a loop with a bug, a divergence."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, rand
+from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, filled, flat, rand
 
 # --- 1
 
@@ -48,10 +49,14 @@ def _swapped(good, near, least):
     return (near.sum(1) >= least).sum()
 
 
+COUNT = "(count >= least).sum()"
+SHARE = "(d.amin(1) <= radius).float().mean()"
+
 ring_score = Implementation(
     "ring_score",
     right=_ring_score(),
     cases=_clouds,
+    returns=("number of modes found", "share of good samples"),
     slips=[
         Slip(_ring_score(lambda x, c: torch.cdist(x, c).square()),
              "you compare the squared distance with the radius: take the root, or square the radius",
@@ -62,11 +67,9 @@ ring_score = Implementation(
              "you added up the absolute differences of the two coordinates: the distance is the root of the sum of "
              "their squares"),
         Slip(_ring_score(found=lambda good, near, least: (good.sum(0) >= 1).sum()),
-             "a mode with a single good sample counts as found: it needs at least `least` of them",
-             "(count >= least).sum()"),
+             "a mode with a single good sample counts as found: it needs at least `least` of them", COUNT),
         Slip(_ring_score(found=lambda good, near, least: (good.sum(0) > least).sum()),
-             "a mode with exactly `least` good samples is found, too: at least means >=",
-             "(count >= least).sum()"),
+             "a mode with exactly `least` good samples is found, too: at least means >=", COUNT),
         Slip(_ring_score(found=lambda good, near, least: (near.sum(0) >= least).sum(),
                          share=lambda good, near, least: near.sum() / len(near)),
              "where two circles overlap, a sample in both counts twice, for the modes and for the share: it belongs to "
@@ -79,11 +82,7 @@ ring_score = Implementation(
         Slip(_ring_score(share=lambda good, near, least: good.sum()),
              "the second value is how many samples are good: their share is asked for, so divide by N"),
         Slip(_ring_score(share=lambda good, near, least: good.sum() / good.shape[1]),
-             "the good samples are divided by the number of centres: their share of the N samples is asked for",
-             "(d.amin(1) <= radius).float().mean()"),
-        Slip(lambda *arguments: _ring_score()(*arguments)[::-1],
-             "the two values are in the wrong order: first how many modes are found, then the share of good samples",
-             "return found, share"),
+             "the good samples are divided by the number of centres: their share of the N samples is asked for", SHARE),
         Slip(_ring_score(found=lambda good, near, least: near.any(0).sum(),
                          share=lambda good, near, least: near.any(0).double().mean()),
              "you look for the sample that is nearest to each centre: each *sample* belongs to its nearest centre",
@@ -92,16 +91,13 @@ ring_score = Implementation(
              "the second value is a percentage: a share is a number between 0 and 1", "Leave out the 100."),
         Slip(_ring_score(share=lambda good, near, least: (good.sum(0) >= least).double().mean()),
              "the second value is the share of the modes that are found: that of the *samples* that are good is asked "
-             "for", "(d.amin(1) <= radius).float().mean()"),
+             "for", SHARE),
         Slip(_ring_score(share=lambda good, near, least: good[:, good.sum(0) >= least].any(1).double().mean()),
-             "your share leaves out good samples of modes that do not count as found: every good sample counts",
-             "(d.amin(1) <= radius).float().mean()"),
+             "your share leaves out good samples of modes that do not count as found: every good sample counts", SHARE),
         Slip(_ring_score(share=lambda good, near, least: 1 - good.any(1).double().mean()),
-             "the second value is the share of samples that are *not* good", "(d.amin(1) <= radius).float().mean()"),
-        Slip(_ring_score(found=_swapped),
-             "you added up the wrong axis: you count samples with enough centres nearby, not centres with enough "
-             "samples", "For each centre, count its samples: .sum(0) of an (N, K) tensor."),
-        Slip(_ring_score(found=_swapped, share=lambda good, near, least: near.sum() / len(near)),
+             "the second value is the share of samples that are *not* good", SHARE),
+        Slip((_ring_score(found=_swapped),
+              _ring_score(found=_swapped, share=lambda good, near, least: near.sum() / len(near))),
              "you added up the wrong axis: you count samples with enough centres nearby, not centres with enough "
              "samples", "For each centre, count its samples: .sum(0) of an (N, K) tensor."),
         Slip(lambda x, c, radius, least: (
@@ -110,7 +106,7 @@ ring_score = Implementation(
              "you count for a mode every sample that is nearest to it, however far: only those within the radius are "
              "good", "nearest[distance <= radius].bincount(minlength=len(centres))"),
         Slip(_ring_score(found=lambda good, near, least: (good.sum(0) < least).sum()),
-             "the first value is how many modes are *missed*", "(count >= least).sum()"),
+             "the first value is how many modes are *missed*", COUNT),
     ],
     hint="d = torch.cdist(x, centres), shape (N, K). d.min(1) gives the distance to the nearest centre and its number. "
          "Keep the numbers of the good ones, count each with .bincount(minlength=K), and compare with least.",
@@ -145,10 +141,9 @@ def _bce(s, t):
     return F.binary_cross_entropy(torch.sigmoid(s), torch.full_like(s, t), reduction="none")
 
 
-def _slips(formula, sentence: str, hint: str = "") -> list[Slip]:
+def _slip(formula, sentence: str, hint: str = "") -> Slip:
     """One mistake, in an answer that is safe for large logits and in two that are not."""
-    return [Slip(lambda real_logits, fake_logits, target, nll=nll: formula(real_logits, fake_logits, target, nll),
-                 sentence, hint) for nll in (_stable, _naive, _bce)]
+    return Slip(tuple(partial(formula, nll=nll) for nll in (_stable, _naive, _bce)), sentence, hint)
 
 
 losses = Implementation(
@@ -156,70 +151,64 @@ losses = Implementation(
     right=lambda real_logits, fake_logits, target: _both(real_logits, fake_logits, target, _stable),
     cases=_logits,
     gradient=("real_logits", "fake_logits"),
+    returns=("discriminator's loss", "generator's loss"),
     slips=[
         Slip(None,
              "right for moderate logits, and wrong for 300 or -300, where the sigmoid is rounded to 0 or 1 before you "
              "take its logarithm (a small number added, or a clamp, hides the problem and does not repair it)",
              "-log sigmoid(s) = softplus(-s), and -log(1 - sigmoid(s)) = softplus(s): torch.nn.functional.softplus "
              "works on logits of any size. So does binary_cross_entropy_with_logits.", only=(4,)),
-        *_slips(lambda r, f, t, nll: _both(r, f, 1.0, nll),
-                "target is not used: real examples shall be called real with probability target, not 1"),
-        *_slips(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + nll(f, 0.0).mean(), nll(f, 1.0).mean()),
-                "you have scaled the loss on real examples by target, and the other half is missing: "
-                "-(1 - target) log(1 - D)",
-                "-target log D - (1 - target) log(1 - D): its smallest value is at D = target."),
-        *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, 1.0).mean()),
-                "you smoothed the target of the fakes as well: it stays 0, hence *one-sided*"),
-        *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, t).mean()),
-                "you smoothed the generator's loss as well: it wants to be called real with probability 1"),
-        *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, t).mean()),
-                "you smoothed all three targets: only that of the real examples is `target`; on fakes the "
-                "discriminator wants 0 and the generator 1"),
-        *_slips(lambda r, f, t, nll: (nll(r, 1 - t).mean() + nll(f, 1.0).mean(), nll(f, 0.0).mean()),
-                "everything is upside down: real examples shall have large logits, and fakes small ones"),
-        *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1.0).mean(), nll(f, 1.0).mean()),
-                "on fakes, the discriminator's loss is the generator's, -log D: it must be -log(1 - D)",
-                "softplus(fake_logits).mean() for the discriminator, softplus(-fake_logits).mean() for the generator."),
-        *_slips(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + (1 - t) * nll(f, 0.0).mean(), nll(f, 1.0).mean()),
-                "you use target to weigh real against fake: both halves count fully, and target is what the "
-                "discriminator shall say on real examples"),
-        *_slips(lambda r, f, t, nll: (nll(r, 0.0).mean() + nll(f, t).mean(), nll(f, 1.0).mean()),
-                "the discriminator's targets are swapped: real examples have the target `target`, fakes 0"),
-        *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, 0.0).mean()),
-                "the generator's loss is -log(1 - D): it would learn to be caught"),
-        *_slips(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), -nll(f, 0.0).mean()),
-                "the generator's loss is the saturating one, log(1 - D): the task asks for -log D"),
-        *_slips(lambda r, f, t, nll: (_both(r, f, t, nll)[0], -_both(r, f, t, nll)[0]),
-                "the generator's loss is minus that of the discriminator: that is the saturating game, and the task "
-                "asks for -log D on fakes"),
-        *_slips(lambda r, f, t, nll: tuple(-loss for loss in _both(r, f, t, nll)),
-                "both signs are wrong: a loss is minus a logarithm, since logarithms of probabilities are negative"),
-        *_slips(lambda r, f, t, nll: (-_both(r, f, t, nll)[0], _both(r, f, t, nll)[1]),
-                "the discriminator's loss has the wrong sign: it is minimised, like every loss here"),
-        *_slips(lambda r, f, t, nll: _both(r, f, t, nll)[::-1],
-                "the two losses are in the wrong order: the discriminator's comes first",
-                "return d_loss, g_loss"),
-        *_slips(lambda r, f, t, nll: (torch.cat([nll(r, t), nll(f, 0.0)]).mean(), nll(f, 1.0).mean()),
-                "you took one mean over real and fake examples together: the task asks for the mean over the real ones "
-                "*plus* the mean over the fakes"),
-        *_slips(lambda r, f, t, nll: (_both(r, f, t, nll)[0] / 2, nll(f, 1.0).mean()),
-                "the discriminator's loss is half of what is asked for: the two means are added, not averaged"),
-        *_slips(lambda r, f, t, nll: (nll(r, t).sum() + nll(f, 0.0).sum(), nll(f, 1.0).sum()),
-                "these are sums over the batch: the task asks for means",
-                ".mean() in place of .sum()"),
-        Slip(lambda real_logits, fake_logits, target: _both(
-            real_logits, fake_logits, target, lambda s, t: _stable(torch.full_like(s, t), s)),
+        _slip(lambda r, f, t, nll: _both(r, f, 1.0, nll),
+              "target is not used: real examples shall be called real with probability target, not 1"),
+        _slip(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + nll(f, 0.0).mean(), nll(f, 1.0).mean()),
+              "you have scaled the loss on real examples by target, and the other half is missing: "
+              "-(1 - target) log(1 - D)",
+              "-target log D - (1 - target) log(1 - D): its smallest value is at D = target."),
+        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, 1.0).mean()),
+              "you smoothed the target of the fakes as well: it stays 0, hence *one-sided*"),
+        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, t).mean()),
+              "you smoothed the generator's loss as well: it wants to be called real with probability 1"),
+        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, t).mean()),
+              "you smoothed all three targets: only that of the real examples is `target`; on fakes the "
+              "discriminator wants 0 and the generator 1"),
+        _slip(lambda r, f, t, nll: (nll(r, 1 - t).mean() + nll(f, 1.0).mean(), nll(f, 0.0).mean()),
+              "everything is upside down: real examples shall have large logits, and fakes small ones"),
+        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1.0).mean(), nll(f, 1.0).mean()),
+              "on fakes, the discriminator's loss is the generator's, -log D: it must be -log(1 - D)",
+              "softplus(fake_logits).mean() for the discriminator, softplus(-fake_logits).mean() for the generator."),
+        _slip(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + (1 - t) * nll(f, 0.0).mean(), nll(f, 1.0).mean()),
+              "you use target to weigh real against fake: both halves count fully, and target is what the "
+              "discriminator shall say on real examples"),
+        _slip(lambda r, f, t, nll: (nll(r, 0.0).mean() + nll(f, t).mean(), nll(f, 1.0).mean()),
+              "the discriminator's targets are swapped: real examples have the target `target`, fakes 0"),
+        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, 0.0).mean()),
+              "the generator's loss is -log(1 - D): it would learn to be caught"),
+        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), -nll(f, 0.0).mean()),
+              "the generator's loss is the saturating one, log(1 - D): the task asks for -log D"),
+        _slip(lambda r, f, t, nll: (_both(r, f, t, nll)[0], -_both(r, f, t, nll)[0]),
+              "the generator's loss is minus that of the discriminator: that is the saturating game, and the task "
+              "asks for -log D on fakes"),
+        _slip(lambda r, f, t, nll: tuple(-loss for loss in _both(r, f, t, nll)),
+              "both signs are wrong: a loss is minus a logarithm, since logarithms of probabilities are negative"),
+        _slip(lambda r, f, t, nll: (-_both(r, f, t, nll)[0], _both(r, f, t, nll)[1]),
+              "the discriminator's loss has the wrong sign: it is minimised, like every loss here"),
+        _slip(lambda r, f, t, nll: _both(r, f, t, nll)[::-1],
+              "the two losses are in the wrong order: the discriminator's comes first", "return d_loss, g_loss"),
+        _slip(lambda r, f, t, nll: (torch.cat([nll(r, t), nll(f, 0.0)]).mean(), nll(f, 1.0).mean()),
+              "you took one mean over real and fake examples together: the task asks for the mean over the real ones "
+              "*plus* the mean over the fakes"),
+        _slip(lambda r, f, t, nll: (_both(r, f, t, nll)[0] / 2, nll(f, 1.0).mean()),
+              "the discriminator's loss is half of what is asked for: the two means are added, not averaged"),
+        _slip(lambda r, f, t, nll: (nll(r, t).sum() + nll(f, 0.0).sum(), nll(f, 1.0).sum()),
+              "these are sums over the batch: the task asks for means", ".mean() in place of .sum()"),
+        Slip(lambda r, f, t: _both(r, f, t, lambda s, t: _stable(torch.full_like(s, t), s)),
              "the logits and the targets have changed places: binary_cross_entropy_with_logits takes the logits first",
              "binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, target))"),
-        Slip(lambda real_logits, fake_logits, target: (
-            -(target * real_logits.log() + (1 - target) * (1 - real_logits).log()).mean()
-            - (1 - fake_logits).log().mean(), -fake_logits.log().mean()),
+        Slip(lambda r, f, t: (-(t * r.log() + (1 - t) * (1 - r).log()).mean() - (1 - f).log().mean(), -f.log().mean()),
              "you took the logarithm of the logits: D = sigmoid(logit) is the probability"),
-        Slip(lambda real_logits, fake_logits, target: _both(
-            real_logits.sigmoid(), fake_logits.sigmoid(), target, _stable),
+        Slip(lambda r, f, t: _both(r.sigmoid(), f.sigmoid(), t, _stable),
              "the sigmoid is taken twice: softplus, logsigmoid and binary_cross_entropy_with_logits want logits, not "
-             "probabilities",
-             "Give them real_logits and fake_logits as they come."),
+             "probabilities", "Give them real_logits and fake_logits as they come."),
     ],
     hint="With D = sigmoid(logit), -log D = softplus(-logit) and -log(1 - D) = softplus(logit). Real examples: target "
          "times the first plus (1 - target) times the second. Fakes: the second for the discriminator, the first for "
@@ -228,7 +217,7 @@ losses = Implementation(
 
 # --- 3
 
-_BACK = "the discriminator's loss reaches back into the generator: give it fake.detach(), as the code did"
+BACK = "the discriminator's loss reaches back into the generator: give it fake.detach(), as the code did"
 ADVICE = {                                         # for errors of autograd
     "does not require grad": "autograd has not followed x through the discriminator: x.requires_grad_() must stand "
                              "before it, and no torch.no_grad() around it",
@@ -236,8 +225,8 @@ ADVICE = {                                         # for errors of autograd
                                        "discriminator that very tensor, the one with requires_grad_()",
     "only for scalar outputs": "autograd.grad differentiates one number, and you gave it the logits of a whole batch: "
                                "add them up first, as each depends on its own example only",
-    "backward through the graph a second time": _BACK,
-    "modified by an inplace operation": _BACK,
+    "backward through the graph a second time": BACK,
+    "modified by an inplace operation": BACK,
 }
 
 
@@ -257,24 +246,14 @@ def _networks(g: torch.Generator) -> list[tuple]:
     for i, shape in enumerate([(1, 2), (3, 2), (4, 3), (3, 1, 2, 4), (2, 2, 3, 3)]):
         network = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape[1:]), 5), nn.Tanh(), nn.Linear(5, 1),
                                 *[nn.Flatten(0)] * (i in (2, 4)))
-        with torch.no_grad():
-            for p in network.parameters():
-                p.copy_(rand(g, *p.shape))
-        cases.append((network, rand(g, *shape)))
+        cases.append((filled(network, g), rand(g, *shape)))
     return cases
 
 
 def _run_slope(fn, discriminator, x):
-    value, = conform("squared_slope", _advised(fn, discriminator, x), x.new_zeros(len(x))).values()
-    parameters = list(discriminator.parameters())
-    left = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    found = squared_slope.gradients([value], parameters) if value.requires_grad else map(torch.zeros_like, parameters)
-    return {"": value.detach(), "gradient with respect to the discriminator's parameters": _flat(found),
-            "content of .grad of the discriminator's parameters after a call": _flat(left)}
-
-
-def _flat(tensors) -> Tensor:
-    return torch.cat([t.detach().flatten() for t in tensors])
+    value = _advised(fn, discriminator, x)
+    left = flat(torch.zeros_like(p) if p.grad is None else p.grad for p in discriminator.parameters())
+    return {"": value, "content of .grad of the discriminator's parameters after a call": left}
 
 
 def _slope(of=lambda s: s.sum(), then=lambda g: g.flatten(1).square().sum(1)):
@@ -302,6 +281,7 @@ squared_slope = Implementation(
     right=_slope(),
     run=_run_slope,
     cases=_networks,
+    gradient=("discriminator",),
     slips=[
         Slip(lambda discriminator, x: _slope()(discriminator, x).detach(),
              "the values are right, but no gradient flows from them to the discriminator's parameters: "
@@ -336,16 +316,15 @@ squared_slope = Implementation(
              "you have not squared the gradient: positive and negative numbers cancel"),
         Slip(_slope(then=lambda g: g.flatten(1).sum(1).square()),
              "you squared the sum: the sum of the squares is asked for", ".square() before .sum(1)"),
-        Slip(_slope(then=lambda g: g.flatten(1).abs().sum(1)),
-             "you added up absolute values: squares are asked for"),
+        Slip(_slope(then=lambda g: g.flatten(1).abs().sum(1)), "you added up absolute values: squares are asked for"),
         Slip(_slope(then=lambda g: g.square()),
              "these are the squares of all entries of the gradient: add up those of each example, shape (B,)",
              ".flatten(1).sum(1)"),
         Slip(_slope(then=lambda g: g.square().sum(0)),
              "you summed over the first axis, which are the examples: sum over all the others"),
-        *[Slip(_slope(then=lambda g, axis=axis: g.square().sum(axis)),
-               "right for points (B, 2), but of an image (B, C, H, W) you sum over one axis only: sum over all but the "
-               "first", "g.flatten(1) has the shape (B, C * H * W).") for axis in (1, -1)],
+        Slip((_slope(then=lambda g: g.square().sum(1)), _slope(then=lambda g: g.square().sum(-1))),
+             "right for points (B, 2), but of an image (B, C, H, W) you sum over one axis only: sum over all but the "
+             "first", "g.flatten(1) has the shape (B, C * H * W)."),
         Slip(_by_parameters,
              "this is the gradient with respect to the discriminator's parameters: that for x is asked for"),
     ],
@@ -361,10 +340,8 @@ def _games(g: torch.Generator) -> list[tuple]:
     first. What they see in each step: real (steps, B, 2) and z (steps, B, 3)."""
     cases = []
     for steps, n, learns in ((1, 3, "d"), (3, 4, "g"), (2, 4, "d"), (1, 2, "g"), (3, 1, "d"), (4, 1, "g")):
-        networks = [nn.Sequential(nn.Linear(i, 4), nn.Tanh(), nn.Linear(4, o)) for i, o in ((3, 2), (2, 1))]
-        with torch.no_grad():
-            for p in (p for network in networks for p in network.parameters()):
-                p.copy_(rand(g, *p.shape) / 2)     # no tanh near 1, where a gradient is too small to be seen
+        networks = [filled(nn.Sequential(nn.Linear(i, 4), nn.Tanh(), nn.Linear(4, o)), g, 0.5)    # a slope everywhere
+                    for i, o in ((3, 2), (2, 1))]
         optimisers = [torch.optim.SGD(m.parameters(), lr=0.3 * (who == learns)) for m, who in zip(networks, "gd")]
         cases.append((*networks, *optimisers, rand(g, steps, n, 2), rand(g, steps, n, 3)))
     return cases
@@ -378,9 +355,9 @@ def _run_step(fn, generator, discriminator, g_opt, d_opt, real, z):
     d_loss, g_loss = (torch.stack(losses) for losses in zip(*said))
     if d_opt.param_groups[0]["lr"]:
         return {"discriminator's loss (one for each step)": d_loss,
-                f"vector of the discriminator's parameters after {len(z)} step(s)": _flat(discriminator.parameters())}
+                f"vector of the discriminator's parameters after {len(z)} step(s)": flat(discriminator.parameters())}
     return {"generator's loss (one for each step)": g_loss,
-            f"vector of the generator's parameters after {len(z)} step(s)": _flat(generator.parameters())}
+            f"vector of the generator's parameters after {len(z)} step(s)": flat(generator.parameters())}
 
 
 def _step(clear_first="gd", clear_then="d", clear_late="", see=lambda fake: fake, result=lambda d, g: (d, g),
@@ -405,12 +382,13 @@ def _step(clear_first="gd", clear_then="d", clear_late="", see=lambda fake: fake
     return train_step
 
 
-def _with_and_without_bug(sentence: str, hint: str = "", **changes) -> list[Slip]:
+def _with_and_without_bug(sentence: str, hint: str = "", **changes) -> Slip:
     hint = hint or "What each loss computes was right. Compare the order of backward(), zero_grad() and step()."
-    return [Slip(_step(clear_then=then, **changes), sentence, hint) for then in ("d", "")]
+    return Slip(tuple(_step(clear_then=then, **changes) for then in ("d", "")), sentence, hint)
 
 
-_CLEAR = "d_opt.zero_grad() must stand after g_loss.backward() and before d_loss.backward()."
+CLEAR = "d_opt.zero_grad() must stand after g_loss.backward() and before d_loss.backward()."
+
 train_step = Implementation(
     "train_step",
     right=_step(),
@@ -420,33 +398,33 @@ train_step = Implementation(
         Slip(_step(clear_then=""),
              "the bug is still there: which gradients are stored in the discriminator when d_loss.backward() begins?",
              "backward() computes gradients for all parameters on the way from a loss to z, and adds them to what is "
-             "there: g_loss.backward() fills the discriminator's, too. " + _CLEAR),
+             "there: g_loss.backward() fills the discriminator's, too. " + CLEAR),
         Slip(_step(clear_first="", clear_then=""),
-             "no gradients are cleared any more: backward() adds to those of all steps before", _CLEAR),
+             "no gradients are cleared any more: backward() adds to those of all steps before", CLEAR),
         Slip(_step(clear_first="g", clear_then=""),
              "the discriminator's gradients are never cleared now: backward() adds to those of all steps before",
-             _CLEAR),
+             CLEAR),
         Slip(_step(clear_first=""),
              "the discriminator is right now, but the generator's gradients are never cleared",
              "Keep g_opt.zero_grad() before g_loss.backward()."),
         Slip(_step(clear_late="d"),
              "the discriminator never changes: you clear its gradients between d_loss.backward() and d_opt.step()",
-             _CLEAR),
-        *_with_and_without_bug(
+             CLEAR),
+        _with_and_without_bug(
             "the generator never changes: its loss must see `fake` itself (no detach(), no no_grad()), and nothing may "
             "clear its gradients before g_opt.step()",
             "discriminator(fake) for the generator's loss, discriminator(fake.detach()) for the discriminator's.",
             see=lambda fake: fake.detach()),
-        *_with_and_without_bug("the generator's loss has turned round: with softplus(+logit) it learns to be caught",
-                               g_loss=lambda f: F.softplus(f).mean()),
-        *_with_and_without_bug("you made the generator's loss the saturating one: the losses were right",
-                               g_loss=lambda f: -F.softplus(f).mean()),
-        *_with_and_without_bug("the discriminator's loss is upside down now: it learns to call fakes real",
-                               d_loss=lambda r, f: F.softplus(r).mean() + F.softplus(-f).mean()),
-        *_with_and_without_bug("you halved the discriminator's loss: the losses were right",
-                               d_loss=lambda r, f: (F.softplus(-r).mean() + F.softplus(f).mean()) / 2),
-        *_with_and_without_bug("the losses come back in the wrong order: the discriminator's comes first",
-                               "return d_loss.item(), g_loss.item()", result=lambda d, g: (g, d)),
+        _with_and_without_bug("the generator's loss has turned round: with softplus(+logit) it learns to be caught",
+                              g_loss=lambda f: F.softplus(f).mean()),
+        _with_and_without_bug("you made the generator's loss the saturating one: the losses were right",
+                              g_loss=lambda f: -F.softplus(f).mean()),
+        _with_and_without_bug("the discriminator's loss is upside down now: it learns to call fakes real",
+                              d_loss=lambda r, f: F.softplus(r).mean() + F.softplus(-f).mean()),
+        _with_and_without_bug("you halved the discriminator's loss: the losses were right",
+                              d_loss=lambda r, f: (F.softplus(-r).mean() + F.softplus(f).mean()) / 2),
+        _with_and_without_bug("the losses come back in the wrong order: the discriminator's comes first",
+                              "return d_loss.item(), g_loss.item()", result=lambda d, g: (g, d)),
     ],
     hint="Just before d_loss.backward(), print the gradients that the discriminator's parameters have. What should "
          "they be?",
@@ -468,14 +446,12 @@ divergence = Measurement(
     truth=_divergence,
     tolerance=0.08,
     slips=[
-        Slip(lambda shares: 2 * _divergence(shares),
-             "this is twice the divergence: log 4 minus the loss is 2 JS"),
+        Slip(lambda shares: 2 * _divergence(shares), "this is twice the divergence: log 4 minus the loss is 2 JS"),
         Slip(lambda shares: 2 * math.log(2) - 2 * _divergence(shares),
              "this is the loss of the discriminator: the divergence is what it lacks to log 4, halved"),
         Slip(lambda shares: math.log(2) - _divergence(shares),
              "this is half of the loss: how far is it below log 2?", "JS = log 2 - loss / 2"),
-        Slip(lambda shares: -_divergence(shares),
-             "the sign is wrong: a divergence is not negative"),
+        Slip(lambda shares: -_divergence(shares), "the sign is wrong: a divergence is not negative"),
         Slip(lambda shares: -2 * _divergence(shares),
              "this is the loss minus log 4: the divergence is half of that, with the other sign"),
         Slip(lambda shares: _divergence(shares) / math.log(2),

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, rand
+from course_lib.checks import Implementation, Measurement, Slip, filled, rand
 
 # --- 1
 
@@ -30,8 +30,12 @@ def _masked(logits: Tensor, k: int, low: float = -math.inf, largest: bool = True
     return logits.masked_fill(~kept, low)
 
 
-def _probs(logits: Tensor, temperature: float, k: int) -> Tensor:
-    return (_masked(logits, k) / temperature).softmax(1)
+def _probs(logits: Tensor, temperature: float, top_k: int) -> Tensor:
+    return (_masked(logits, top_k) / temperature).softmax(1)
+
+
+def _cut_late(logits: Tensor, temperature: float, k: int) -> Tensor:
+    return (logits / temperature).softmax(1) * (_masked(logits, k) > -math.inf)
 
 
 def _one_threshold(logits: Tensor, temperature: float, k: int) -> Tensor:
@@ -44,37 +48,34 @@ def _too_many(logits: Tensor, temperature: float, k: int) -> Tensor:
     return (logits.masked_fill(logits < beyond, -math.inf) / temperature).softmax(1)
 
 
+COOL = "(logits / temperature).softmax(1)"
 KEEP = "logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -math.inf), then softmax over axis 1."
 
 next_probs = Implementation(
     "next_probs",
-    right=lambda logits, temperature, top_k: _probs(logits, temperature, top_k),
+    right=_probs,
     cases=_logits,
     slips=[
         Slip(lambda z, t, k: _probs(z, 1 / t, k),
-             "you multiplied by the temperature: divide by it, so that a high temperature makes all more alike",
-             "(logits / temperature).softmax(1)"),
-        Slip(lambda z, t, k: _probs(z, 1, k), "the temperature has no effect", "(logits / temperature).softmax(1)"),
+             "you multiplied by the temperature: divide by it, so that a high temperature makes all more alike", COOL),
+        Slip(lambda z, t, k: _probs(z, 1, k), "the temperature has no effect", COOL),
         Slip(lambda z, t, k: _probs(z, 1, k) / t,
-             "you divided the probabilities by the temperature: divide the logits, before the softmax",
-             "(logits / temperature).softmax(1)"),
+             "you divided the probabilities by the temperature: divide the logits, before the softmax", COOL),
         Slip(lambda z, t, k: _probs(z, 1, k) ** (1 / t),
              "raised to the power 1 / temperature, the probabilities of a row no longer sum to 1",
              "Divide each row by its sum; or divide the logits by the temperature, before the softmax."),
         Slip(lambda z, t, k: (z / t).softmax(1), "top_k has no effect: all tokens may be drawn", KEEP),
-        Slip(lambda z, t, k: (z / t).softmax(1) * (_masked(z, k) > -math.inf),
+        Slip(_cut_late,
              "you removed the improbable tokens after the softmax: the rest of a row no longer sums to 1",
              "Set their logits to -inf before the softmax; or divide each row by its sum."),
         Slip(lambda z, t, k: (_masked(z, k, 0.0) / t).softmax(1),
              "a logit of 0 is not a probability of 0: exp(0) is 1", "Set the others to -inf. " + KEEP),
-        Slip(lambda z, t, k: (_masked(z, k, largest=False) / t).softmax(1),
-             "you kept the least probable tokens", KEEP),
+        Slip(lambda z, t, k: (_masked(z, k, largest=False) / t).softmax(1), "you kept the least probable tokens", KEEP),
         Slip(lambda z, t, k: (z.masked_fill(z <= z.topk(k).values[:, -1:], -math.inf) / t).softmax(1),
              "you keep one token too few: the smallest of the top_k belongs to them", KEEP),
-        *[Slip(wrong, "you keep one token too many: the k-th largest has the index k - 1", KEEP)
-          for wrong in (lambda z, t, k: _probs(z, t, min(k + 1, z.shape[1])), _too_many)],
-        Slip(lambda z, t, k: _probs(z, t, k) * ((z / t).softmax(1) * (_masked(z, k) > -math.inf)).sum(1, keepdim=True)
-             / ((z / t).softmax(1) * (_masked(z, k) > -math.inf)).sum(),
+        Slip((lambda z, t, k: _probs(z, t, min(k + 1, z.shape[1])), _too_many),
+             "you keep one token too many: the k-th largest has the index k - 1", KEEP),
+        Slip(lambda z, t, k: _cut_late(z, t, k) / _cut_late(z, t, k).sum(),
              "you divided by the sum of all rows: each row must sum to 1", "Divide by .sum(1, keepdim=True)."),
         Slip(_one_threshold, "you compare all rows with the threshold of the first: each row has its own", KEEP),
         Slip(lambda z, t, k: (_masked(z, k) / t).softmax(0),
@@ -122,38 +123,35 @@ def _first_only(scores: Tensor) -> Tensor:
     return scores.masked_fill(~torch.ones_like(scores, dtype=torch.bool).tril(), -math.inf)
 
 
+ROOT = "/ math.sqrt(q.shape[-1])"
+
 cached_step = Implementation(
     "cached_step",
-    right=lambda q, k, v, keys, values: _step()(q, k, v, keys, values),
+    right=_step(),
     cases=_caches,
+    returns=("attention", "keys", "values"),
     slips=[
         Slip(_step(mask=_first_only),
              "your causal mask lets the new token see only the first one: a mask of one row begins at the left. All "
-             "keys in the cache are of the past, so no mask is needed",
-             "Leave out is_causal=True, or the mask."),
+             "keys in the cache are of the past, so no mask is needed", "Leave out is_causal=True, or the mask."),
         Slip(_step(own=False),
              "the new token does not look at itself: append its key and value before you compute the scores",
              "keys = torch.cat([keys, k], 2), the same for values, and then the attention."),
         Slip(_step(before=True),
              "you put the new token before the old ones: the cache is in the order of the text, the newest last",
              "torch.cat([keys, k], dim=2)"),
-        Slip(_step(scale=lambda d, t: 1.0), "the scores are not divided by sqrt(D)", "/ math.sqrt(q.shape[-1])"),
-        Slip(_step(scale=lambda d, t: 1 / d),
-             "you divide the scores by D: by its root", "/ math.sqrt(q.shape[-1])"),
-        Slip(_step(scale=lambda d, t: d**0.5),
-             "you multiply the scores by sqrt(D): divide by it", "/ math.sqrt(q.shape[-1])"),
+        Slip(_step(scale=lambda d, t: 1.0), "the scores are not divided by sqrt(D)", ROOT),
+        Slip(_step(scale=lambda d, t: 1 / d), "you divide the scores by D: by its root", ROOT),
+        Slip(_step(scale=lambda d, t: d**0.5), "you multiply the scores by sqrt(D): divide by it", ROOT),
         Slip(_step(scale=lambda d, t: t**-0.5),
-             "you divide by the root of the number of keys: by that of D, the length of a key",
-             "/ math.sqrt(q.shape[-1])"),
+             "you divide by the root of the number of keys: by that of D, the length of a key", ROOT),
         Slip(lambda q, k, v, keys, values: _step(lambda d, t: q.shape[1] ** -0.5)(q, k, v, keys, values),
-             "you divide by the root of the number of heads: by that of D, the length of a key",
-             "/ math.sqrt(q.shape[-1])"),
+             "you divide by the root of the number of heads: by that of D, the length of a key", ROOT),
         Slip(lambda q, k, v, keys, values: (_step(lambda d, t: 1)(q, k, v, keys, values)[0] / q.shape[-1] ** 0.5,
                                             *_step()(q, k, v, keys, values)[1:]),
              "you divide by sqrt(D) after the softmax, so the weights no longer sum to 1: divide the scores",
              "scores = q @ keys.transpose(-2, -1) / math.sqrt(D), then .softmax(-1)"),
-        Slip(_step(axis=1),
-             "the softmax runs over the heads: it runs over the keys, the last axis", ".softmax(-1)"),
+        Slip(_step(axis=1), "the softmax runs over the heads: it runs over the keys, the last axis", ".softmax(-1)"),
         Slip(_step(axis=-2),
              "the softmax runs over the one query, so all weights are 1: it runs over the keys, the last axis",
              ".softmax(-1)"),
@@ -166,8 +164,6 @@ cached_step = Implementation(
         Slip(_returned(lambda y, new_k, new_v, keys, values: (y, keys, values)),
              "you return the old cache: the next step would not know of this token",
              "Return keys and values with the new ones appended."),
-        Slip(_returned(lambda y, new_k, new_v, keys, values: (y, new_v, new_k)),
-             "keys and values have changed places in what you return", "return y, keys, values"),
     ],
     hint="keys = torch.cat([keys, k], dim=2), the same for values; scores = q @ keys.transpose(-2, -1) / sqrt(D), of "
          "shape (B, H, 1, T + 1); softmax over the last axis; times values. Return all three.",
@@ -176,19 +172,20 @@ cached_step = Implementation(
 # --- 3
 
 
-class Model:
+class Model(nn.Module):
     """A causal one: what it says after a token depends on all tokens up to it.  (B, T) -> (B, T, n)"""
 
-    def __init__(self, n: int, g: torch.Generator):
-        self.table, self.head = rand(g, n, 4), rand(g, 4, n)
+    def __init__(self, n: int):
+        super().__init__()
+        self.table, self.head = nn.Parameter(torch.empty(n, 4)), nn.Parameter(torch.empty(4, n))
 
-    def __call__(self, idx: Tensor) -> Tensor:
+    def forward(self, idx: Tensor) -> Tensor:
         return self.table[idx].cumsum(1).tanh() @ self.head
 
 
 def _texts(g: torch.Generator) -> list[tuple]:
     sizes = ((1, 3, 4), (3, 4, 5), (2, 6, 7), (4, 9, 3))
-    return [(Model(n, g), torch.randint(n, (b, t), generator=g)) for b, t, n in sizes]
+    return [(filled(Model(n), g), torch.randint(n, (b, t), generator=g)) for b, t, n in sizes]
 
 
 def _shifted(logits: slice = slice(None, -1), targets: slice = slice(1, None), reduce: Callable = Tensor.mean,
@@ -200,16 +197,6 @@ def _shifted(logits: slice = slice(None, -1), targets: slice = slice(1, None), r
     return loss
 
 
-def _run(fn, model: Model, idx: Tensor) -> dict:
-    """The loss, which must be differentiable in the parameters of the model."""
-    model.table.requires_grad_()
-    loss = fn(model, idx)
-    if isinstance(loss, float) or isinstance(loss, Tensor) and loss.is_floating_point() and not loss.requires_grad:
-        raise Mistake("what next_byte_loss returns cannot be differentiated: .item(), .detach(), float(), "
-                      "torch.tensor(...), NumPy or torch.no_grad() cut its graph")
-    return {"loss": loss}
-
-
 def _reversed_model(model, idx):
     return F.cross_entropy(model(idx[:, 1:]).flatten(0, 1), idx[:, :-1].flatten())
 
@@ -219,23 +206,21 @@ SHIFT = "Row t of model(idx[:, :-1]) is the guess at idx[:, 1:][:, t]: nothing m
 next_byte_loss = Implementation(
     "next_byte_loss",
     right=_shifted(),
-    run=_run,
     cases=_texts,
+    gradient=("model",),
     slips=[
         Slip(_shifted(slice(None, -2), slice(2, None)),
              "the bug is still there: write down for one text which letter each row of logits is asked for", SHIFT),
-        *[Slip(wrong, "now the model is asked for the letter that it has just read: copying it is enough", SHIFT)
-          for wrong in (_shifted(slice(None), slice(None)), _shifted(slice(None, -1), slice(None, -1)),
-                        _shifted(slice(1, -1), slice(1, -1)), _shifted(slice(1, None), slice(1, None)),
-                        lambda model, idx: _shifted(slice(None), slice(None))(model, idx[:, 1:]))],
+        Slip((*(_shifted(s, s) for s in (slice(None), slice(None, -1), slice(1, -1), slice(1, None))),
+              lambda model, idx: _shifted(slice(None), slice(None))(model, idx[:, 1:])),
+             "now the model is asked for the letter that it has just read: copying it is enough", SHIFT),
         Slip(lambda model, idx: F.cross_entropy(model(idx)[:, -2], idx[:, -1]),
              "only the last letter of each text is asked for: the model makes a guess at every place", SHIFT),
         Slip(lambda model, idx: F.cross_entropy(model(idx).softmax(-1)[:, :-1].mT, idx[:, 1:]),
              "you applied the softmax, and F.cross_entropy applies it once more: give it the logits",
              "Leave out the softmax."),
-        Slip(_shifted(slice(1, None), slice(None, -1)),
+        Slip((_shifted(slice(1, None), slice(None, -1)), _reversed_model),
              "the shift has the wrong direction: the model is asked for the letter before", SHIFT),
-        Slip(_reversed_model, "the shift has the wrong direction: the model is asked for the letter before", SHIFT),
         Slip(_shifted(slice(None, -2), slice(1, -1)),
              "the shift is right, but the last letter of each text is never asked for", SHIFT),
         Slip(_shifted(slice(1, -1), slice(2, None)),
@@ -265,7 +250,7 @@ def _bits() -> Tensor:
     from course_lib import checkpoint
     from course_lib.data.text import load_text
 
-    model, test = checkpoint.load("gpt"), load_text("docs").test.long()
+    model, test = checkpoint.load("gpt"), load_text("austen").test.long()
     windows = test[:100 * 129].view(100, 129)
     with torch.no_grad():
         nats = [F.cross_entropy(model(w[:, :-1]).mT, w[:, 1:], reduction="none") for w in windows.split(25)]
@@ -284,6 +269,8 @@ def _gain(factor: float = 1.0) -> float:
     return factor * (_early() - _late())
 
 
+MEANS = "bits[:, :8].mean() - bits[:, 64:].mean()"
+
 context_gain = Measurement(
     "context_gain",
     truth=_gain,
@@ -296,11 +283,10 @@ context_gain = Measurement(
         Slip(lambda: 1 - _late() / _early(), "this is a share of the bits: the difference is asked for",
              "early - late"),
         Slip(lambda: _bits()[:8].mean().item() - _bits()[64:].mean().item(),
-             "you compare the first windows with the last: rows are windows, columns are predictions",
-             "bits[:, :8].mean() - bits[:, 64:].mean()"),
+             "you compare the first windows with the last: rows are windows, columns are predictions", MEANS),
         Slip(lambda: _bits()[:, 0].mean().item() - _bits()[:, -1].mean().item(),
              "you compare the very first prediction with the very last: the means of eight and of 64 are asked for",
-             "bits[:, :8].mean() - bits[:, 64:].mean()"),
+             MEANS),
         Slip(_early, "these are the bits at the beginning: subtract those at the end", "early - late"),
         Slip(_late, "these are the bits at the end: subtract them from those at the beginning", "early - late"),
         Slip(lambda: _bits()[:, 0].mean().item() - _late(),
@@ -309,7 +295,7 @@ context_gain = Measurement(
              "you compare with all the others: the last 64 predictions are asked for", "bits[:, 64:].mean()"),
         Slip(lambda: _bits()[:, :64].mean().item() - _late(),
              "you compare the two halves of the window: the first eight predictions with the last 64 are asked for",
-             "bits[:, :8].mean() - bits[:, 64:].mean()"),
+             MEANS),
     ],
     hint="F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction=\"none\") has the shape (100, 128), in "
          "nats. Divide by log 2, and take two means.")

@@ -20,7 +20,7 @@ class _Network:
     def __call__(self, x: Tensor, t: Tensor, y: Tensor | int) -> Tensor:
         y = torch.as_tensor(y).expand(len(x))
         scale, shift, slope = (F.embedding(y, part.flatten(1)).view(len(x), *self.shape) for part in self.table)
-        return (x * scale + shift).tanh() + slope * (0.1 * t).view(-1, *[1] * len(self.shape))
+        return (x * scale + shift).tanh() + slope * _each(0.1 * t, x)
 
 
 def _wished(g: torch.Generator) -> list[tuple]:
@@ -34,11 +34,16 @@ def _wished(g: torch.Generator) -> list[tuple]:
     return cases
 
 
+def _each(value: Tensor, x: Tensor) -> Tensor:
+    """A number for each example, ready to be multiplied with x.  (B,), (B, ...) -> (B, 1, ...)"""
+    return value.view(-1, *[1] * (x.ndim - 1))
+
+
 def _guided(rule=lambda c, u, s: u + s * (c - u), null=None):
     """rule(with the label, without, scale), or with another label in place of the empty one"""
     def guided(model, x, t, y, null_label, scale):
         empty = torch.full_like(y, null_label if null is None else null)
-        return rule(model(x, t, y), model(x, t, empty), scale.view(-1, *[1] * (x.dim() - 1)))
+        return rule(model(x, t, y), model(x, t, empty), _each(scale, x))
     return guided
 
 
@@ -46,7 +51,7 @@ def _interleaved(model, x, t, y, null, scale):
     """The labels of a doubled batch in the order y0, null, y1, null, ..., its examples in the order x0, x1, x0, x1."""
     pairs = torch.stack([y, torch.full_like(y, null)], 1).flatten()
     c, u = model(torch.cat([x, x]), torch.cat([t, t]), pairs).chunk(2)
-    return u + scale.view(-1, *[1] * (x.dim() - 1)) * (c - u)
+    return u + _each(scale, x) * (c - u)
 
 
 guided_prediction = Implementation(
@@ -146,8 +151,7 @@ label_loss = Implementation(
         *[Slip(_labelled(seen, mean=lambda square, lost: (square * ~lost[:, None]).mean()),
                "the loss counts the examples without a label as 0: they must be learned as well, with the empty label")
           for seen in (lambda y, lost: y, lambda y, lost: y * ~lost, lambda y, lost: y.masked_fill(lost, NULL))],
-        Slip(_labelled(lambda y, lost: torch.full_like(y, NULL)),
-             "all labels are erased: only those with u < 0.1 go"),
+        Slip(_labelled(lambda y, lost: torch.full_like(y, NULL)), "all labels are erased: only those with u < 0.1 go"),
     ],
     hint="All lines but one are right. Print y and `seen` for a batch of six, with u = 0 for two of them. There are "
          "nine labels, and the last one, 8, means that there is none.")
@@ -172,13 +176,25 @@ def _holes(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _noisy(known, t, noise, a):
-    """Known pixels at the time t; -1 is the clean image."""
+def _now(known, t, t_next, noise, eps, a):
+    """The known pixels with the noise of the time t; -1 is the clean image."""
     level = a[t] if t >= 0 else torch.ones(())
     return level.sqrt() * known + (1 - level).sqrt() * noise
 
 
-def _inpaint(seen=lambda known, t, t_next, noise, eps, a: _noisy(known, t_next, noise, a), flip=False, before=False):
+def _next(known, t, t_next, noise, eps, a):
+    return _now(known, t_next, t_next, noise, eps, a)
+
+
+def _last(known, t, t_next, noise, eps, a):
+    return a[t_next].sqrt() * known + (1 - a[t_next]).sqrt() * noise          # of the time T - 1, where t_next is -1
+
+
+def _clean(known, *_):
+    return known
+
+
+def _inpaint(seen=_next, flip=False, before=False):
     """`seen` are the known pixels as they are put into the result, or into x_t before the step."""
     def inpaint_step(eps, x_t, t, t_next, known, mask, noise, alphas_cumprod):
         at = seen(known, t, t_next, noise, eps, alphas_cumprod)
@@ -189,41 +205,30 @@ def _inpaint(seen=lambda known, t, t_next, noise, eps, a: _noisy(known, t_next, 
     return inpaint_step
 
 
-def _last(known, t, t_next, noise, eps, a):
-    return a[t_next].sqrt() * known + (1 - a[t_next]).sqrt() * noise
-
-
 inpaint_step = Implementation(
     "inpaint_step",
     right=_inpaint(),
     cases=_holes,
     slips=[
-        *[Slip(_inpaint(lambda known, t, t_next, noise, eps, a, end=end: known if end and t_next < 0 else
-                        _noisy(known, t, noise, a)),
-               "the known pixels have the noise of the time t: after the step the others are at t_next",
-               "Use alphas_cumprod[t_next], and the clean pixels where t_next is -1.") for end in (True, False)],
-        Slip(_inpaint(lambda known, t, t_next, noise, eps, a: known), KEEPS,
+        Slip((_inpaint(_now), _inpaint(lambda known, t, t_next, noise, eps, a: (_next if t_next < 0 else _now)(
+                known, t, t_next, noise, eps, a))),
+             "the known pixels have the noise of the time t: after the step the others are at t_next",
+             "Use alphas_cumprod[t_next], and the clean pixels where t_next is -1."),
+        Slip(_inpaint(_clean), KEEPS,
              "q_sample(known, t_next, noise): the sampler expects an x whose pixels are all equally noisy."),
-        *[Slip(_inpaint(seen, flip=True),
-               "the mask is the wrong way round: it is True where pixels are known, and there the sampler paints")
-          for seen in (lambda known, t, t_next, noise, eps, a: _noisy(known, t_next, noise, a), _last,
-                       lambda known, t, t_next, noise, eps, a: known)],
-        *[Slip(_inpaint(lambda known, t, t_next, noise, eps, a, at=at: at(known, t_next, eps, a)),
-               "you make the known pixels noisy with eps, the network's prediction: take `noise`")
-          for at in (_noisy, lambda known, t, eps, a: _last(known, 0, t, eps, 0, a))],
-        *[Slip(_inpaint(seen, before=True),
-               "you put the known pixels into x_t before the step and not into its result: then the step changes them, "
-               "and at the end they are not what was given")
-          for seen in (lambda known, t, t_next, noise, eps, a: _noisy(known, t, noise, a),
-                       lambda known, t, t_next, noise, eps, a: _noisy(known, t_next, noise, a),
-                       lambda known, t, t_next, noise, eps, a: known)],
+        Slip(tuple(_inpaint(seen, flip=True) for seen in (_next, _last, _clean)),
+             "the mask is the wrong way round: it is True where pixels are known, and there the sampler paints"),
+        Slip(tuple(_inpaint(lambda known, t, t_next, noise, eps, a, seen=seen: seen(known, t, t_next, eps, eps, a))
+                   for seen in (_next, _last)),
+             "you make the known pixels noisy with eps, the network's prediction: take `noise`"),
+        Slip(tuple(_inpaint(seen, before=True) for seen in (_now, _next, _clean)),
+             "you put the known pixels into x_t before the step and not into its result: then the step changes them, "
+             "and at the end they are not what was given"),
         Slip(lambda eps, x_t, t, t_next, known, mask, noise, alphas_cumprod: diffusion.ddim_step(
-            eps, x_t, t, t_next, alphas_cumprod),
-             "known and mask are not used: this is the sampler's own step"),
+            eps, x_t, t, t_next, alphas_cumprod), "known and mask are not used: this is the sampler's own step"),
         Slip(_inpaint(_last),
              "right on the way, but the last step leaves the known pixels full of noise: alphas_cumprod[-1] is the "
-             "*noisiest* level, and t_next = -1 means the clean image",
-             "known if t_next == -1 else the noisy version"),
+             "*noisiest* level, and t_next = -1 means the clean image", "known if t_next == -1 else the noisy version"),
         Slip(None, "right on the way, and wrong at its end, where t_next = -1 means the clean image: there the known "
              "pixels are `known` itself", only=(2, 4)),
     ],

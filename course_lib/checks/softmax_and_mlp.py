@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Slip, rand
+from course_lib.checks import Implementation, Measurement, Slip, filled, rand, trained
 
 
 def _labelled(g: torch.Generator, *sizes: tuple[int, int]) -> list[tuple]:
@@ -61,12 +61,10 @@ cross_entropy = Implementation(
              "logits.exp().sum(dim=1) has shape (B,)."),
         Slip(lambda a, y: -_true((a.exp() / a.exp().sum(1)).log(), y),
              "you divide by sums of shape (B,), which broadcasting lays along the classes, not the images: keep "
-             "the axis",
-             "logits.exp().sum(dim=1, keepdim=True) has shape (B, 1): one sum for each row."),
+             "the axis", "logits.exp().sum(dim=1, keepdim=True) has shape (B, 1): one sum for each row."),
         Slip(lambda a, y: (a - a.amax(1)).logsumexp(1) - _true(a - a.amax(1), y),
              "you subtract largest logits of shape (B,), which broadcasting lays along the classes: keep the axis, "
-             "so that each row loses its own",
-             "logits.max(dim=1, keepdim=True).values has shape (B, 1)."),
+             "so that each row loses its own", "logits.max(dim=1, keepdim=True).values has shape (B, 1)."),
         Slip(lambda a, y: (a - a.amax(1, keepdim=True)).exp().sum(1).log() - _true(a, y),
              "you subtracted the largest logit inside the exponential, and not from the logit of the true class: the "
              "shift cancels only if it is in both",
@@ -81,8 +79,7 @@ cross_entropy = Implementation(
              "the first term is missing: log of the sum of exp(logits)",
              "The surprise is the log of the sum minus the logit of the true class."),
         Slip(lambda a, y: a.exp().sum(1) - _true(a, y),
-             "the logarithm of the sum is missing",
-             "logits.exp().sum(dim=1).log()"),
+             "the logarithm of the sum is missing", "logits.exp().sum(dim=1).log()"),
         Slip(lambda a, y: a.sum(1).exp().log() - _true(a, y),
              "you summed before the exponential: log and exp then undo each other",
              "First .exp(), then .sum(dim=1), then .log()."),
@@ -96,8 +93,7 @@ cross_entropy = Implementation(
              "y is not used: this is the surprise about the class with the largest logit, not about the true one",
              "Subtract logits[torch.arange(len(y)), y]."),
         Slip(lambda a, y: a.logsumexp(1),
-             "the second term is missing: subtract the logit of the true class",
-             "- logits[torch.arange(len(y)), y]"),
+             "the second term is missing: subtract the logit of the true class", "- logits[torch.arange(len(y)), y]"),
     ],
     hint="For each image: log(sum over k of exp(logit k)) minus the logit of its true class. The sum runs along dim=1; "
          "logits[torch.arange(len(y)), y] picks the true class of each row. Print the shapes: all are (B,) at the end.",
@@ -155,8 +151,7 @@ mlp_logits = Implementation(
     slips=[
         Slip(None,
              "right for several images, and wrong for a single one, B = 1: does a .squeeze() take away the axis of the "
-             "batch too?",
-             "x.flatten(1) needs no squeeze, whatever the batch size.", only=(0,)),
+             "batch too?", "x.flatten(1) needs no squeeze, whatever the batch size.", only=(0,)),
         Slip(_network(lambda h: h),
              "the ReLU is missing: without it two matrices are one, and the network is a straight line again",
              "h.clamp(min=0), h.relu() or torch.where(h > 0, h, 0), between the two matrices."),
@@ -173,44 +168,30 @@ mlp_logits = Implementation(
              "your hidden units are only 0 or 1: above 0 the ReLU returns h itself",
              "(h > 0) is the slope of the ReLU; its value is h * (h > 0)."),
         Slip(_network(torch.abs),
-             "you took the absolute value, and ReLU makes 0 of a negative number",
-             "h.clamp(min=0)"),
-        Slip(_network(torch.sigmoid),
-             "you used the sigmoid: the network of the task has a ReLU",
-             "h.clamp(min=0)"),
-        Slip(_network(torch.tanh),
-             "you used tanh: the network of the task has a ReLU",
-             "h.clamp(min=0)"),
+             "you took the absolute value, and ReLU makes 0 of a negative number", "h.clamp(min=0)"),
+        Slip(_network(torch.sigmoid), "you used the sigmoid: the network of the task has a ReLU", "h.clamp(min=0)"),
+        Slip(_network(torch.tanh), "you used tanh: the network of the task has a ReLU", "h.clamp(min=0)"),
         Slip(_network(lambda h: F.leaky_relu(h)),
-             "you used the leaky ReLU: the network of the task has the plain one, exactly 0 below 0",
-             "h.clamp(min=0)"),
+             "you used the leaky ReLU: the network of the task has the plain one, exactly 0 below 0", "h.clamp(min=0)"),
         Slip(lambda x, W1, b1, W2, b2: F.relu(x.flatten(1) @ W1.T) @ W2.T + b2,
-             "b1 is missing: a hidden unit computes max(0, w · x + b)",
-             "Add b1 before the ReLU."),
+             "b1 is missing: a hidden unit computes max(0, w · x + b)", "Add b1 before the ReLU."),
         Slip(lambda x, W1, b1, W2, b2: F.relu(x.flatten(1) @ W1.T + b1) @ W2.T,
-             "b2 is missing: each class has a constant of its own",
-             "Add b2 at the end."),
+             "b2 is missing: each class has a constant of its own", "Add b2 at the end."),
         Slip(lambda x, W1, b1, W2, b2: F.relu(x.flatten(1) @ W1.T) @ W2.T,
              "b1 and b2 are missing: each layer has its own constants",
              "x @ W1.T + b1, and the same for the second layer."),
         Slip(lambda x, W1, b1, W2, b2: (F.relu(x.flatten(1) @ W1.T) + b1) @ W2.T + b2,
              "you added b1 after the ReLU: it decides where the fold is, so it must be inside",
              "F.relu(x @ W1.T + b1)"),
-        Slip(_network(end=lambda a: a.softmax(1)),
-             "you return probabilities: the task asks for the logits, before any softmax",
-             "Leave the softmax to the loss."),
-        Slip(_network(end=lambda a: a.log_softmax(1)),
-             "you return log probabilities: the task asks for the logits, before any softmax",
+        Slip((_network(end=lambda a: a.softmax(1)), _network(end=lambda a: a.log_softmax(1))),
+             "you return probabilities, or their logarithms: the task asks for the logits, before any softmax",
              "Leave the softmax to the loss."),
         Slip(_network(end=lambda a: a.argmax(1)),
-             "you return the predicted classes: the task asks for the K logits of each image",
-             "Leave out the argmax."),
+             "you return the predicted classes: the task asks for the K logits of each image", "Leave out the argmax."),
         Slip(lambda x, W1, b1, W2, b2: F.relu(x.flatten(1) @ W1.T + b1),
-             "you return the hidden units: the second layer is missing",
-             "h @ W2.T + b2"),
+             "you return the hidden units: the second layer is missing", "h @ W2.T + b2"),
         Slip(lambda x, W1, b1, W2, b2: _network()(x.transpose(-1, -2), W1, b1, W2, b2),
-             "you read the pixels column by column: the image is flattened row by row",
-             "x.flatten(1) does it."),
+             "you read the pixels column by column: the image is flattened row by row", "x.flatten(1) does it."),
         Slip(lambda x, W1, b1, W2, b2: _network()(x.reshape(-1, len(x)).T, W1, b1, W2, b2),
              "your reshape mixes the pixels of different images: one row of the result must be one image",
              "x.flatten(1), or x.reshape(len(x), -1); the number of images comes first."),
@@ -272,19 +253,15 @@ mlp_gradients = Implementation(
     "mlp_gradients",
     right=_backward(),
     cases=_batches,
+    returns=("gradient for W1", "gradient for W2"),
     slips=[
-        Slip(lambda *given: _backward()(*given)[::-1],
-             "the two gradients are swapped: return that for W1 first",
-             "return dW1, dW2"),
         Slip(lambda *given: tuple(g.T for g in _backward()(*given)),
              "both gradients are transposed: a gradient has the shape of its matrix, (M, D) for W1 and (K, M) for W2",
              "(...).T @ x has the rows of W1; e.T @ h has the rows of W2."),
         Slip(lambda *given: (_backward()(*given)[0].T, _backward()(*given)[1]),
-             "the gradient for W1 is transposed: it must have the shape of W1, (M, D)",
-             "Transpose it with .T"),
+             "the gradient for W1 is transposed: it must have the shape of W1, (M, D)", "Transpose it with .T"),
         Slip(lambda *given: (_backward()(*given)[0], _backward()(*given)[1].T),
-             "the gradient for W2 is transposed: it must have the shape of W2, (K, M)",
-             "Transpose it with .T"),
+             "the gradient for W2 is transposed: it must have the shape of W2, (K, M)", "Transpose it with .T"),
         Slip(lambda *given: tuple(-g for g in _backward()(*given)),
              "the sign is wrong: the gradient for the logits is P - Y, what the model said minus what was true",
              "Minus the gradient would be the step downhill; the task asks for the gradient."),
@@ -308,24 +285,20 @@ mlp_gradients = Implementation(
              "Multiply what arrives at the hidden units by (h > 0), before the product with x."),
         Slip(_backward(slope=lambda h, d: d.relu()),
              "you applied the ReLU to the gradient itself: what passes is decided by the hidden unit, not by the sign "
-             "of the gradient",
-             "Multiply by (h > 0), where h are the hidden units."),
+             "of the gradient", "Multiply by (h > 0), where h are the hidden units."),
         Slip(_backward(slope=lambda h, d: d * h.relu()),
              "you multiplied by the hidden units themselves: the slope of the ReLU is 1 where they are above 0, else 0",
              "Multiply by (h > 0)."),
         Slip(_backward(slope=lambda h, d: d * (h <= 0)),
-             "your mask is the wrong way round: the gradient passes where the unit is active",
-             "Multiply by (h > 0)."),
+             "your mask is the wrong way round: the gradient passes where the unit is active", "Multiply by (h > 0)."),
         Slip(_backward(hidden=lambda h: h),
              "the gradient for W2 uses the hidden units before their ReLU: W2 has seen them after it",
              "e.T @ h.relu()"),
         Slip(_backward(forward=lambda h: h, hidden=lambda h: h, slope=lambda h, d: d),
-             "your network has no ReLU at all, neither forward nor backward",
-             "h = (x @ W1.T + b1).relu()"),
+             "your network has no ReLU at all, neither forward nor backward", "h = (x @ W1.T + b1).relu()"),
         Slip(lambda x, y, W1, b1, W2, b2: _backward(lambda a, Y: a.softmax(1) - F.one_hot(y))(x, y, W1, b1, W2, b2),
              "F.one_hot(y) makes as many columns as the largest label in the batch asks for, which may be too few: say "
-             "how many classes there are",
-             "F.one_hot(y, len(W2))"),
+             "how many classes there are", "F.one_hot(y, len(W2))"),
         Slip(_backward(error=lambda a, Y: a.softmax(1)),
              "you have left out the labels: the gradient for the logits is P - Y",
              "Subtract F.one_hot(y, K) from the probabilities."),
@@ -345,14 +318,10 @@ mlp_gradients = Implementation(
              "there is a factor 2 too much, as the squared error has: the gradient for the logits is P - Y",
              "Leave out the 2."),
         Slip(_backward(use=(0, 1)),
-             "your network forgets b1: it is part of the hidden units",
-             "h = (x @ W1.T + b1).relu()"),
-        Slip(_backward(use=(1, 0)),
-             "your network forgets b2: it is part of the logits",
-             "logits = h @ W2.T + b2"),
+             "your network forgets b1: it is part of the hidden units", "h = (x @ W1.T + b1).relu()"),
+        Slip(_backward(use=(1, 0)), "your network forgets b2: it is part of the logits", "logits = h @ W2.T + b2"),
         Slip(_backward(use=(0, 0)),
-             "your network forgets b1 and b2",
-             "h = (x @ W1.T + b1).relu(); logits = h @ W2.T + b2"),
+             "your network forgets b1 and b2", "h = (x @ W1.T + b1).relu(); logits = h @ W2.T + b2"),
     ],
     hint="Let e = (P - Y) / N, shape (N, K). For W2: e.T @ h, with h after the ReLU. What arrives at the hidden units: "
          "e @ W2, shape (N, M), and only where h > 0. For W1: that, transposed, @ x. Compare with torch.autograd.grad.",
@@ -364,20 +333,9 @@ mlp_gradients = Implementation(
 def _trainings(g: torch.Generator) -> list[tuple]:
     cases = []
     for n, d, k, steps, lr in ((2, 2, 2, 1, 0.5), (1, 3, 3, 3, 0.3), (3, 3, 4, 5, 0.2), (4, 2, 3, 4, 0.5)):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(d, 5), nn.Tanh(), nn.Linear(5, k))
-        with torch.no_grad():
-            for w in model.parameters():
-                w.copy_(rand(g, *w.shape))
+        model = filled(nn.Sequential(nn.Flatten(), nn.Linear(d, 5), nn.Tanh(), nn.Linear(5, k)), g)
         cases.append((model, rand(g, n, 1, 1, d), torch.randint(k, (n,), generator=g), steps, lr))
     return cases
-
-
-def _run_training(fn, model, x, y, steps, lr):
-    losses = fn(model, x, y, steps, lr)
-    if getattr(losses, "ndim", 0) == 1:                           # an array or a tensor is as good as a list
-        losses = list(losses)
-    parameters = torch.cat([w.detach().flatten() for w in model.parameters()])
-    return {"list of losses": losses, "vector of parameters after the last step": parameters}
 
 
 def _momentum(loss, keep=0.9, sign=-1, rate=1.0):
@@ -403,7 +361,7 @@ def _picked(values: Tensor, y: Tensor) -> Tensor:
 train_classifier = Implementation(
     "train_classifier",
     right=_momentum(F.cross_entropy),
-    run=_run_training,
+    run=trained,
     cases=_trainings,
     slips=[
         Slip(_momentum(lambda a, y: F.cross_entropy(a.softmax(1), y)),
@@ -434,8 +392,7 @@ train_classifier = Implementation(
              "the sign of the logits is turned round: a large logit must stand for a likely class",
              "F.cross_entropy(model(x), y)"),
         Slip(_momentum(F.cross_entropy, keep=0.0),
-             "the loss is right now, but the momentum is gone: it was no bug",
-             "v.mul_(0.9).add_(g)"),
+             "the loss is right now, but the momentum is gone: it was no bug", "v.mul_(0.9).add_(g)"),
         Slip(_momentum(lambda a, y: F.cross_entropy(a.softmax(1), y), keep=0.0),
              "the momentum was no bug, and without it the bug is still there",
              "Put the momentum back. What does F.cross_entropy expect, and what does it get?"),
@@ -445,9 +402,7 @@ train_classifier = Implementation(
         Slip(_momentum(lambda a, y: F.cross_entropy(a.softmax(1), y), rate=0.1),
              "the momentum was no bug, and with another one the bug is still there",
              "Put the momentum back. What does F.cross_entropy expect, and what does it get?"),
-        Slip(_momentum(F.cross_entropy, sign=1),
-             "the step goes up: subtract lr times the velocity",
-             "w -= lr * v"),
+        Slip(_momentum(F.cross_entropy, sign=1), "the step goes up: subtract lr times the velocity", "w -= lr * v"),
     ],
     hint="The loop was right but for one line. Read the documentation of F.cross_entropy: which input does it expect? "
          "Return the list of the losses, one for each step, computed before that step.",
@@ -481,23 +436,17 @@ nearest_accuracy = Measurement(
         Slip(lambda digits: 1 - _nearest(digits),
              "this is the share of wrong answers: the accuracy is the share of right ones",
              "Compare with ==, not with !=."),
-        Slip(lambda digits: 100 * _nearest(digits),
-             "this is in percent, and a fraction between 0 and 1 is asked for",
-             "Divide by 100."),
         Slip(lambda digits: _nearest(digits) * len(digits.test.y),
              "this is the number of right answers, and their share is asked for",
              "Divide by the number of test digits."),
         Slip(lambda digits: 1.0,
              "every digit is right: you looked for the neighbours of digits among those same digits, and each found "
-             "itself",
-             "The distances are from test digits to training digits: torch.cdist(test, train)."),
+             "itself", "The distances are from test digits to training digits: torch.cdist(test, train)."),
         Slip(lambda digits: _nearest(digits, sign=-1),
-             "you took the farthest training digit: the smallest distance is asked for",
-             "argmin in place of argmax."),
+             "you took the farthest training digit: the smallest distance is asked for", "argmin in place of argmax."),
         Slip(_largest_product,
              "you took the training digit with the largest product: that favours those with much ink; take the "
-             "smallest distance",
-             "torch.cdist(a, b).argmin(dim=1)"),
+             "smallest distance", "torch.cdist(a, b).argmin(dim=1)"),
         Slip(_to_the_means,
              "you compared with the mean image of each class: the nearest single training digit is asked for",
              "Compute the distance to each of the 4,000 training digits."),
@@ -515,19 +464,13 @@ standard_error = Measurement(
     truth=lambda digits: _error_of(_nearest(digits), 1000),
     tolerance=0.06,
     slips=[
-        Slip(lambda digits: 100 * _error_of(_nearest(digits), 1000),
-             "this is in percentage points, and a fraction like the accuracy is asked for",
-             "Divide by 100."),
         Slip(lambda digits: _error_of(_nearest(digits), 1000)**2,
-             "the square root is missing: this is the variance of the accuracy",
-             "(q * (1 - q) / n) ** 0.5"),
+             "the square root is missing: this is the variance of the accuracy", "(q * (1 - q) / n) ** 0.5"),
         Slip(lambda digits: _error_of(_nearest(digits), 1),
              "this is the standard deviation of a single answer, right or wrong: that of a mean of n is smaller by the "
-             "root of n",
-             "(q * (1 - q) / n) ** 0.5"),
+             "root of n", "(q * (1 - q) / n) ** 0.5"),
         Slip(lambda digits: _error_of(_nearest(digits), 1) / 1000,
-             "you divided by n after the square root: the root goes over q (1 - q) / n",
-             "(q * (1 - q) / n) ** 0.5"),
+             "you divided by n after the square root: the root goes over q (1 - q) / n", "(q * (1 - q) / n) ** 0.5"),
         Slip(lambda digits: _error_of(_nearest(digits), 4000),
              "n is the number of digits the accuracy was measured on, the 1,000 test digits, not the training digits",
              "With n = 4000 you would be twice as sure as you can be: put in n = 1000."),

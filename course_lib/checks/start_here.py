@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Slip, rand
+from course_lib.checks import Implementation, Measurement, Slip, filled, rand, trained
 
 
 def _points(g: torch.Generator) -> list[tuple]:
@@ -45,14 +45,11 @@ squared_distances = Implementation(
              ".sum(-1) sums over the last axis and keeps the others."),
         Slip(lambda x, y: (x - y).square().sum(-1),
              "x - y pairs row i of x with row i of y, or fails where they differ in number: every row of x must meet "
-             "every row of y",
-             "x[:, None] has shape (N, 1, D). What shape has x[:, None] - y?"),
+             "every row of y", "x[:, None] has shape (N, 1, D). What shape has x[:, None] - y?"),
         Slip(lambda x, y: x.square().sum(-1)[:, None] + y.square().sum(-1) - x @ y.T,
-             "in |a - b|^2 = |a|^2 + |b|^2 - 2 ab you have lost the factor 2",
-             "Subtract 2 * x @ y.T"),
+             "in |a - b|^2 = |a|^2 + |b|^2 - 2 ab you have lost the factor 2", "Subtract 2 * x @ y.T"),
         Slip(lambda x, y: x.square().sum(-1)[:, None] + y.square().sum(-1) + 2 * x @ y.T,
-             "in |a - b|^2 = |a|^2 + |b|^2 - 2 ab the last sign is a minus",
-             "Subtract 2 * x @ y.T"),
+             "in |a - b|^2 = |a|^2 + |b|^2 - 2 ab the last sign is a minus", "Subtract 2 * x @ y.T"),
     ],
     hint="Insert an axis of length 1 with x[:, None], so that broadcasting pairs every row of x with every row of y. "
          "Print the shape of each step for N = 3, M = 5, D = 4: (3, 1, 4), (3, 5, 4), (3, 5).",
@@ -86,8 +83,7 @@ binary_cross_entropy = Implementation(
              "you summed over the N examples, and the task asks for their mean",
              "Replace .sum() by .mean(), or divide by N."),
         Slip(lambda z, y: F.binary_cross_entropy_with_logits(z, y.to(z.dtype), reduction="none"),
-             "you return one loss per example: the task asks for their mean, one number",
-             "End with .mean()."),
+             "you return one loss per example: the task asks for their mean, one number", "End with .mean()."),
         Slip(lambda z, y: _bce(-z, y),
              "the two classes are swapped: sigmoid(z) is the probability of y = 1",
              "F.logsigmoid(z) belongs to the examples with y == 1, F.logsigmoid(-z) to those with y == 0."),
@@ -144,6 +140,7 @@ training_step = Implementation(
     "training_step",
     right=_step,
     cases=_steps,
+    returns=("w", "b"),
     slips=[
         Slip(lambda w, b, x, y, eta: (2 * w - _step(w, b, x, y, eta)[0], 2 * b - _step(w, b, x, y, eta)[1]),
              "you went up: the step must go against the gradient, so that the loss falls",
@@ -161,14 +158,10 @@ training_step = Implementation(
              "the gradient for w is divided by N twice",
              "Either x.T @ error / N, or a mean over the examples; not both."),
         Slip(lambda w, b, x, y, eta: (_step(w, b, x, y, eta)[0], b),
-             "b has not changed: it is a parameter too, with the gradient mean(p - y)",
-             "b - eta * error.mean()"),
-        Slip(lambda w, b, x, y, eta: (w, _step(w, b, x, y, eta)[1]),
-             "w has not changed",
-             "w - eta * x.T @ error / N"),
+             "b has not changed: it is a parameter too, with the gradient mean(p - y)", "b - eta * error.mean()"),
+        Slip(lambda w, b, x, y, eta: (w, _step(w, b, x, y, eta)[1]), "w has not changed", "w - eta * x.T @ error / N"),
         Slip(lambda w, b, x, y, eta: (w, b),
-             "neither w nor b has changed: return the new values",
-             "return w - eta * ..., b - eta * ..."),
+             "neither w nor b has changed: return the new values", "return w - eta * ..., b - eta * ..."),
         Slip(_step_twice,
              "you computed the gradient for b with the new w: both gradients belong to the old parameters",
              "Compute error once, before anything changes, and use it for both."),
@@ -177,11 +170,9 @@ training_step = Implementation(
              "error = torch.sigmoid(x @ w + b) - y"),
         Slip(lambda w, b, x, y, eta: (w - eta * x.T @ (torch.sigmoid(x @ w) - y) / len(x),
                                       b - eta * (torch.sigmoid(x @ w) - y).mean()),
-             "the logit is x @ w + b, and you have left out b",
-             "error = torch.sigmoid(x @ w + b) - y"),
+             "the logit is x @ w + b, and you have left out b", "error = torch.sigmoid(x @ w + b) - y"),
         Slip(_step_of(lambda z, y: torch.sigmoid(z)),
-             "the error is p - y, and you have left out y",
-             "error = torch.sigmoid(x @ w + b) - y"),
+             "the error is p - y, and you have left out y", "error = torch.sigmoid(x @ w + b) - y"),
         Slip(_step_of(lambda z, y: (torch.sigmoid(z) - y) * torch.sigmoid(z) * torch.sigmoid(-z)),
              "you multiplied by p (1 - p), the slope of the sigmoid: with the cross-entropy it cancels, leaving p - y",
              "It belongs to the squared error. The lesson derives p - y under \"From a number to a probability\"."),
@@ -189,17 +180,12 @@ training_step = Implementation(
              "there is a factor 2 too much, as the squared error has: the gradient of the cross-entropy is p - y",
              "error = torch.sigmoid(x @ w + b) - y"),
         Slip(lambda w, b, x, y, eta: _step(w, b, x, y, 1.0),
-             "the learning rate eta is not used",
-             "Subtract eta times the gradient."),
+             "the learning rate eta is not used", "Subtract eta times the gradient."),
         Slip(lambda w, b, x, y, eta: (w - _step(w, b, x, y, eta)[0], b - _step(w, b, x, y, eta)[1]),
              "you return the changes, and the task asks for the new w and b",
              "Subtract the changes from w and b, and return both."),
         Slip(lambda w, b, x, y, eta: (w - _step(w, b, x, y, 1.0)[0], b - _step(w, b, x, y, 1.0)[1]),
-             "you return the gradients, and the task asks for the new w and b",
-             "w - eta * gradient"),
-        Slip(lambda w, b, x, y, eta: _step(w, b, x, y, eta)[::-1],
-             "w and b are swapped: return w first",
-             "return new_w, new_b"),
+             "you return the gradients, and the task asks for the new w and b", "w - eta * gradient"),
     ],
     hint="z = x @ w + b has shape (N,). error = sigmoid(z) - y. The gradients are x.T @ error / N, of shape (D,), and "
          "error.mean(). Subtract eta times each from the old values.",
@@ -209,20 +195,9 @@ training_step = Implementation(
 def _fits(g: torch.Generator) -> list[tuple]:
     cases = []
     for n, d, steps, eta in ((3, 2, 1, 0.1), (1, 2, 3, 0.1), (6, 3, 5, 0.05)):
-        model = nn.Sequential(nn.Linear(d, 4), nn.Tanh(), nn.Linear(4, 1))
-        with torch.no_grad():
-            for p in model.parameters():
-                p.copy_(rand(g, *p.shape))
+        model = filled(nn.Sequential(nn.Linear(d, 4), nn.Tanh(), nn.Linear(4, 1)), g)
         cases.append((model, rand(g, n, d), 1 + rand(g, n), steps, eta))
     return cases
-
-
-def _run_fit(fn, model, x, y, steps, eta):
-    losses = fn(model, x, y, steps, eta)
-    if getattr(losses, "ndim", 0) == 1:                           # an array or a tensor is as good as a list
-        losses = list(losses)
-    parameters = torch.cat([p.detach().flatten() for p in model.parameters()])
-    return {"list of losses": losses, "vector of parameters after the last step": parameters}
 
 
 def _descend(loss, clear=True, sign=-1):
@@ -257,7 +232,7 @@ def _table(out, y):
 fit_curve = Implementation(
     "fit_curve",
     right=_descend(_mse),
-    run=_run_fit,
+    run=trained,
     cases=_fits,
     slips=[
         Slip(_descend(_table),
@@ -271,8 +246,7 @@ fit_curve = Implementation(
              "the bug is still there, and the gradients are no longer cleared either",
              "Look at the shape of prediction - y, and keep model.zero_grad() in each step."),
         Slip(_descend(lambda out, y: (out[:, 0] - y).square().sum()),
-             "the shapes are right now, but you sum the squared errors, and the mean was asked for",
-             "Keep .mean()."),
+             "the shapes are right now, but you sum the squared errors, and the mean was asked for", "Keep .mean()."),
         Slip(_descend(lambda out, y: (out - y).square().sum(0).mean()),
              "you have changed the mean into a sum, and prediction - y still is a table of shape (N, N)",
              "Look at the shapes of prediction and of y."),
@@ -285,9 +259,7 @@ fit_curve = Implementation(
         Slip(_descend(lambda out, y: (out[:, 0] - y).mean().square()),
              "you take the mean before you square: errors of opposite sign cancel each other",
              "First .square(), then .mean()."),
-        Slip(_descend(_mse, sign=1),
-             "the step goes up: subtract eta times the gradient",
-             "p -= eta * p.grad"),
+        Slip(_descend(_mse, sign=1), "the step goes up: subtract eta times the gradient", "p -= eta * p.grad"),
     ],
     hint="The loop was right but for one line. Print prediction.shape, y.shape and (prediction - y).shape. Return the "
          "list of the losses, one for each step, computed before that step.",

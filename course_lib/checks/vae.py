@@ -52,12 +52,6 @@ reparameterize = Implementation(
         Slip(lambda mu, logvar, eps: mu * eps + (logvar / 2).exp(),
              "mu and the standard deviation have changed places: eps scales the second, and mu is added",
              "mu + (logvar / 2).exp() * eps"),
-        Slip(lambda mu, logvar, eps: mu + (logvar / 2).exp().detach() * eps,
-             "the values are right, but no gradient reaches logvar: the encoder would never learn how sure it is",
-             "No detach(), .data or torch.no_grad() around the standard deviation."),
-        Slip(lambda mu, logvar, eps: mu.detach() + (logvar / 2).exp() * eps,
-             "the values are right, but no gradient reaches mu: the encoder would never learn where a code lies",
-             "No detach(), .data or torch.no_grad() around mu."),
     ],
     hint="z = mu + sigma * eps, coordinate by coordinate, with sigma = (logvar / 2).exp(). eps is the noise already; "
          "stay with torch functions, so that gradients flow to mu and logvar.")
@@ -119,9 +113,10 @@ kl_between = Implementation(
         Slip(lambda m, v, mp, vp: ((vp / v).log() + (v**2 + (m - mp) ** 2) / (2 * vp**2) - 0.5).sum(1),
              "you treat logvar as the standard deviation itself: it is the logarithm of its square",
              "sigma = (logvar / 2).exp(), variance = logvar.exp()"),
-        *[Slip(lambda m, v, mp, vp, half=half: _kl(m, v, mp, vp, log=0.0) + (half * vp / v).sum(1),
-               "you divide the logarithms: log(sigma_p / sigma_q) is their difference, log(sigma_p) - log(sigma_q)",
-               "0.5 * (logvar_p - logvar_q)") for half in (0.5, 1)],
+        Slip(tuple(lambda m, v, mp, vp, half=half: _kl(m, v, mp, vp, log=0.0) + (half * vp / v).sum(1)
+                   for half in (0.5, 1)),
+             "you divide the logarithms: log(sigma_p / sigma_q) is their difference, log(sigma_p) - log(sigma_q)",
+             "0.5 * (logvar_p - logvar_q)"),
         Slip(lambda m, v, mp, vp: kl_divergence(Normal(m, v), Normal(mp, vp)).sum(1),
              "you gave logvar to torch.distributions.Normal as a standard deviation, which cannot be negative: that is "
              "exp(logvar / 2)", "Normal(mu, (logvar / 2).exp())"),
@@ -134,9 +129,10 @@ kl_between = Implementation(
         Slip(lambda m, v, mp, vp: 0.5 * (vp - v + v.exp() / vp.exp() + (m - mp) ** 2 - 1).sum(1),
              "the square of mu_q - mu_p is not divided by the variance of p: mind the brackets",
              "(variance_q + (mu_q - mu_p)**2) / variance_p"),
-        *[Slip(lambda m, v, mp, vp, k=k: 0.5 * (vp - v + k * v.exp() + (m - mp) ** 2 / vp.exp() - 1).sum(1),
-               "the variance of q is not divided by the variance of p: mind the brackets",
-               "(variance_q + (mu_q - mu_p)**2) / (2 * variance_p)") for k in (1, 2)],
+        Slip(tuple(lambda m, v, mp, vp, k=k: 0.5 * (vp - v + k * v.exp() + (m - mp) ** 2 / vp.exp() - 1).sum(1)
+                   for k in (1, 2)),
+             "the variance of q is not divided by the variance of p: mind the brackets",
+             "(variance_q + (mu_q - mu_p)**2) / (2 * variance_p)"),
         Slip(lambda m, v, mp, vp: 0.5 * (vp - v + (v.exp() + (m - mp) ** 2) / 2 * vp.exp() * 2 - 1).sum(1),
              "you multiply by the variance of p and must divide by it: a / 2 * b is (a / 2) times b",
              "Write the brackets: a / (2 * b)."),
@@ -211,9 +207,9 @@ negative_elbo = Implementation(
              "Divide both by len(x)."),
         Slip(_elbo(kl=Tensor.sum), "the KL is a sum over the batch now, and the reconstruction a mean over it",
              "kl = kl_each.sum(1).mean()"),
-        *[Slip(wrong, "you multiply by 784 whatever the size of the images: right for 28 × 28 pixels only",
-               "Sum over the pixels: reduction=\"sum\", divided by len(x).")
-          for wrong in (_elbo(lambda t: 784 * t.mean()), _elbo(Tensor.mean, loss=lambda r, k: 784 * r + k))],
+        Slip((_elbo(lambda t: 784 * t.mean()), _elbo(Tensor.mean, loss=lambda r, k: 784 * r + k)),
+             "you multiply by 784 whatever the size of the images: right for 28 × 28 pixels only",
+             "Sum over the pixels: reduction=\"sum\", divided by len(x)."),
         Slip(_loss_alone, "the entry 'loss' is right, but 'reconstruction' is still in nats per pixel",
              "Repair the line of the reconstruction, and leave loss = reconstruction + kl."),
         Slip(_elbo(rec=lambda t: t.sum(1).mean()),
@@ -322,9 +318,6 @@ free_bits = Implementation(
              "you took the mean over axis 1, the code numbers: the batch is axis 0", CLAMP),
         Slip(lambda kl, floor: kl.mean().clamp(min=floor),
              "you took the mean over the whole table: each code number has a floor of its own", CLAMP),
-        Slip(lambda kl, floor: kl.detach().mean(0).clamp(min=floor).sum() + 0 * kl.sum(),
-             "the value is right, but no gradient comes back: nothing would be trained",
-             "No detach(), .data or torch.no_grad()."),
     ],
     hint="In this order: the mean over the batch (axis 0), which leaves D numbers; for each the larger of it and the "
          "floor; their sum.")
@@ -367,27 +360,26 @@ def _ratio_of_squares() -> float:
     return (score.square().sum() / through.square().sum()).item()
 
 
+SCORE = "score = (f - f.mean())[:, None] * eps / sigma"
+
 variance_ratio = Measurement(
     "variance_ratio",
     truth=_ratio,
     tolerance=0.15,
     slips=[
-        *[Slip(wrong,
-               "your score function has the smaller variance, which it never has: is the ratio upside down? Or did you "
-               "divide z - mu by sigma, in place of sigma**2?",
-               "score = (f - f.mean())[:, None] * eps / sigma, then score.var(0).sum() / through.var(0).sum()")
-          for wrong in (lambda: 1 / _ratio(), lambda: _ratio(power=0))],
+        Slip((lambda: 1 / _ratio(), lambda: _ratio(power=0)),
+             "your score function has the smaller variance, which it never has: is the ratio upside down? Or did you "
+             "divide z - mu by sigma, in place of sigma**2?",
+             "score = (f - f.mean())[:, None] * eps / sigma, then score.var(0).sum() / through.var(0).sum()"),
         Slip(lambda: _ratio() ** 0.5, "this is the ratio of the standard deviations: its square is asked for",
              "Use .var(0), not .std(0)."),
         Slip(lambda: _ratio(power=1),
              "you multiplied f by z - mu: the score is (z - mu) / sigma**2, which is eps / sigma",
              "score = (f - f.mean())[:, None] * (z - mu) / sigma**2"),
         Slip(lambda: _ratio(power=-2),
-             "you divided eps by sigma**2: the score is (z - mu) / sigma**2, and z - mu is sigma * eps",
-             "score = (f - f.mean())[:, None] * eps / sigma"),
+             "you divided eps by sigma**2: the score is (z - mu) / sigma**2, and z - mu is sigma * eps", SCORE),
         Slip(lambda: _ratio(baseline="none"),
-             "this is the ratio without a baseline: subtract the mean of f from f in the score function",
-             "score = (f - f.mean())[:, None] * eps / sigma"),
+             "this is the ratio without a baseline: subtract the mean of f from f in the score function", SCORE),
         Slip(lambda: _ratio(baseline="at mu"),
              "your baseline is f(mu), the loss of the mean code: the mean of f over all codes is asked for, which is "
              "larger, since noise costs nats", "f.mean(), with f = lost(z)"),

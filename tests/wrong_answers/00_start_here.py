@@ -395,18 +395,18 @@ def _(w, b, x, y, eta):
     return x.T @ e / len(x), e.mean()
 
 
-@wrong(check.training_step, "return w first")
+@wrong(check.training_step, "in the wrong order")
 def _(w, b, x, y, eta):
     e = error(w, b, x, y)
     return b - eta * e.mean(), w - eta * x.T @ e / len(x)
 
 
-@wrong(check.training_step, "a tuple of 2 is asked for")
+@wrong(check.training_step, "in this order")
 def _(w, b, x, y, eta):
     return w - eta * x.T @ error(w, b, x, y) / len(x)
 
 
-@wrong(check.training_step, "value 2 of training_step has shape")
+@wrong(check.training_step, "the b of training_step has shape")
 def _(w, b, x, y, eta):
     e = error(w, b, x, y)
     return w - eta * x.T @ e / len(x), b - eta * e

@@ -317,7 +317,7 @@ def _(x, W1, b1, W2, b2):
     return a.exp() / a.exp().sum(1, keepdim=True)
 
 
-@wrong(check.mlp_logits, "you return log probabilities")
+@wrong(check.mlp_logits, "you return probabilities")
 def _(x, W1, b1, W2, b2):
     return F.log_softmax((x.flatten(1) @ W1.T + b1).clamp(min=0) @ W2.T + b2, dim=1)
 
@@ -431,7 +431,7 @@ def backward(x, h, e, W2):
     return ((e @ W2) * (h > 0)).T @ x, e.T @ h
 
 
-@wrong(check.mlp_gradients, "the two gradients are swapped")
+@wrong(check.mlp_gradients, "in the wrong order")
 def _(x, y, W1, b1, W2, b2):
     h, P, Y = forward(x, y, W1, b1, W2, b2)
     first, second = backward(x, h, (P - Y) / len(x), W2)
@@ -604,7 +604,7 @@ def _(x, y, W1, b1, W2, b2):
     return backward(x, h, (P - Y) / len(x), W2)
 
 
-@wrong(check.mlp_gradients, "a tuple of 2 is asked for")
+@wrong(check.mlp_gradients, "in this order")
 def _(x, y, W1, b1, W2, b2):
     h, P, Y = forward(x, y, W1, b1, W2, b2)
     return backward(x, h, (P - Y) / len(x), W2)[0]
@@ -796,7 +796,7 @@ right(check.nearest_accuracy, DIGITS)(Q)
 right(check.nearest_accuracy, DIGITS)(torch.tensor(Q))
 right(check.nearest_accuracy, DIGITS)(np.float64(0.938))
 
-wrong(check.standard_error, "percentage points", DIGITS)(0.768)
+wrong(check.standard_error, "in percent", DIGITS)(0.768)
 wrong(check.standard_error, "the square root is missing", DIGITS)(Q * (1 - Q) / 1000)
 wrong(check.standard_error, "of a single answer", DIGITS)(torch.tensor(0.243))
 wrong(check.standard_error, "after the square root", DIGITS)(0.000243)

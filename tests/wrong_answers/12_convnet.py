@@ -32,7 +32,7 @@ wrong(check.convolve, "only the first channel")(convolve(lambda a, w: (a[0] * w[
 wrong(check.convolve, "mean of the products")(convolve(lambda a, w: (a * w).mean()))
 wrong(check.convolve, "windows are those of stride 1")(convolve(step=lambda s: 1))
 wrong(check.convolve, "one row and one column too small")(convolve(size=lambda n, k, s: (n - k) // s))
-wrong(check.convolve, "one axis too many")(lambda x, w, stride: F.conv2d(x[None], w[None], stride=stride)[0])
+wrong(check.convolve, "an axis too many")(lambda x, w, stride: F.conv2d(x[None], w[None], stride=stride)[0])
 wrong(check.convolve, "stride is not used")(lambda x, w, stride: F.conv2d(x[None], w[None])[0, 0])
 wrong(check.convolve, "not summed over the channels")(
     lambda x, w, stride: F.conv2d(x[None], w[:, None], stride=stride, groups=len(x))[0])

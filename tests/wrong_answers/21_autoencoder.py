@@ -225,7 +225,7 @@ wrong(check.autoencoder_loss, "the square is lost")(loss(returned="(x - rebuilt)
 wrong(check.autoencoder_loss, "you take a root")(loss(returned="(x - rebuilt).flatten(1).norm(dim=1).mean()"))
 wrong(check.autoencoder_loss, "sum over the pixels first")(loss(returned="((x - rebuilt).sum((1, 2, 3)) ** 2).mean()"))
 wrong(check.autoencoder_loss, "a factor 1/2")(loss(returned="0.5 * ((x - rebuilt) ** 2).sum((1, 2, 3)).mean()"))
-wrong(check.autoencoder_loss, "the encoder gets no gradient")(loss(z="(x.flatten(1) @ E).detach()"))
+wrong(check.autoencoder_loss, "no gradient reaches E")(loss(z="(x.flatten(1) @ E).detach()"))
 
 right(check.autoencoder_loss)(loss())
 right(check.autoencoder_loss)(loss("(z @ D).view(B, 1, H, W)", "((x - rebuilt) ** 2).sum() / B"))

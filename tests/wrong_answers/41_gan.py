@@ -77,7 +77,7 @@ def _(x, centres, radius, least):
     return (nearest[good].bincount() >= least).sum(), good.sum() / len(centres)
 
 
-@wrong(check.ring_score, "the two values are in the wrong order")
+@wrong(check.ring_score, "right values in the wrong order")
 def _(x, centres, radius, least):
     d, nearest = torch.cdist(x, centres).min(1)
     good = d <= radius
@@ -136,7 +136,7 @@ def _(x, centres, radius, least):
     return len(centres) - (count >= least).sum(), (d <= radius).float().mean()
 
 
-@wrong(check.ring_score, "value 1 of ring_score has shape (3,)")
+@wrong(check.ring_score, "number of modes found of ring_score has shape (3,)")
 def _(x, centres, radius, least):
     d, nearest = torch.cdist(x, centres).min(1)
     return nearest[d <= radius].bincount(minlength=len(centres)) >= least, (d <= radius).float().mean()

@@ -133,8 +133,8 @@ wrong(check.cached_step, "you average the keys")(step(y="scores.softmax(-1) @ ke
 wrong(check.cached_step, "the new key is used as the query")(step(scores=SCORES.replace("q @", "k @")))
 wrong(check.cached_step, "you put q into the cache")(step(APPEND.replace("[keys, k]", "[keys, q]")))
 wrong(check.cached_step, "you return the old cache")(step(f"old = keys, values; {APPEND}", returned="y, *old"))
-wrong(check.cached_step, "have changed places")(step(returned="y, values, keys"))
-wrong(check.cached_step, "a tuple of 3 is asked for")(step(returned="y"))
+wrong(check.cached_step, "in the wrong order")(step(returned="y, values, keys"))
+wrong(check.cached_step, "in this order")(step(returned="y"))
 wrong(check.cached_step, "Sizes of tensors must match")(step(APPEND.replace("dim=2", "dim=1")))
 
 wrong(check.cached_step, "the root of the number of heads")(step(scores="q @ keys.mT / math.sqrt(q.shape[1])"))

@@ -233,7 +233,7 @@ wrong(check.share_agreed, "all pairs agree")(torch.tensor(1.0))
 wrong(check.share_agreed, "this is chance")(0.124)
 wrong(check.share_agreed, "that end at different modes")(0.42)
 wrong(check.share_agreed, "the mode that was nearest at t = 20")(0.69)
-wrong(check.share_agreed, "this is a percentage")(58.1)
+wrong(check.share_agreed, "is in percent")(58.1)
 wrong(check.share_agreed, "is too small")(0.3514)         # t = 30
 right(check.share_agreed)(0.585)
 right(check.share_agreed)(np.float32(0.572))

@@ -30,8 +30,8 @@ wrong(check.ends, "you walk a whole road")(both("x_t - v, x_t + v"))
 wrong(check.ends, "meets the last axis of v")(both("x_t - t * v, x_t + (1 - t) * v", "pass"))
 wrong(check.ends, "the first time for all")(both("x_t - t[0] * v, x_t + (1 - t[0]) * v", "pass"))
 wrong(check.ends, "nan comes from 0 / 0")(both("(x_t - t * (x_t + (1 - t) * v)) / (1 - t), x_t + (1 - t) * v"))
-wrong(check.ends, "value 2 of ends should be")(both("x_t - t * v, x_t + v"))
-wrong(check.ends, "a tuple of 2 is asked for")(both("torch.stack([x_t - t * v, x_t + (1 - t) * v])"))
+wrong(check.ends, "the image of ends should be")(both("x_t - t * v, x_t + v"))
+wrong(check.ends, "in this order")(both("torch.stack([x_t - t * v, x_t + (1 - t) * v])"))
 wrong(check.ends, "has shape (1, 1, 1, 2)")(both("x_t - t * v, x_t + (1 - t) * v", "t = t[:, None, None, None]"))
 
 right(check.ends)(both("x_t - t * v, x_t + (1 - t) * v"))
@@ -222,7 +222,8 @@ wrong(check.velocity_loss, "this target is the image")(loss("x"))
 wrong(check.velocity_loss, "this is a sum")(loss(loss="F.mse_loss(model(x_t, t), velocity, reduction='sum')"))
 wrong(check.velocity_loss, "one number for each example")(loss(
     loss="(model(x_t, t) - velocity).square().flatten(1).mean(1)"))
-wrong(check.velocity_loss, "the loss of velocity_loss should be")(loss(loss="(model(x_t, t) - velocity).abs().mean()"))
+wrong(check.velocity_loss, "the result of velocity_loss should be")(loss(
+    loss="(model(x_t, t) - velocity).abs().mean()"))
 wrong(check.velocity_loss, "cannot be differentiated")(loss(loss=MEAN + ".item()"))
 wrong(check.velocity_loss, "cannot be differentiated")(loss(loss="F.mse_loss(model(x_t, t).detach(), velocity)"))
 wrong(check.velocity_loss, "is a dict of 1")(loss(loss='{"loss": ' + MEAN + "}"))
@@ -269,7 +270,7 @@ def steps(method, n):
 
 
 wrong(check.saved, "this is the share that is left")(Later(lambda: 1 - share(*ways())))
-wrong(check.saved, "this is in percent")(Later(lambda: 100 * share(*ways())))
+wrong(check.saved, "is in percent")(Later(lambda: 100 * share(*ways())))
 wrong(check.saved, "this is a difference")(Later(lambda: ways()[0] - ways()[1]))
 wrong(check.saved, "how many times more")(Later(lambda: ways()[0] / ways()[1]))
 wrong(check.saved, "you compare lengths")(Later(lambda: 1 - (ways()[1] / ways()[0]) ** 0.5))
