@@ -226,8 +226,8 @@ claim("scale 1: mean probability of blue", posterior(exact[1], 0).mean(), "<", 0
 claim("scale 4: mean probability of blue", posterior(exact[4], 0).mean(), ">", 0.999, digits=4)
 
 # %% [markdown]
-# So this is the trade: the larger the scale, the more certainly blue, and the less of what blue can be. Notice what a
-# classifier would say of the last panel: perfect.
+# So this is the trade: the larger the scale, the more certainly blue, and the less of what blue can be. A classifier
+# would call the last panel perfect.
 #
 # ## What guidance is not
 #
@@ -256,10 +256,10 @@ claim("scale 8: share in the clump beside orange, tilted", in_orange(tilted[8]),
 claim("the same, guided", in_orange(exact[8]), "<", 0.01)
 
 # %% [markdown]
-# They are not the same at all. The reason is subtle and simple. Eq. 3 holds at each level of noise *by itself*. But a
-# walk from noise to data ends in a density only if it follows the scores of *that density with noise on it*. Tilting
-# and adding noise do not commute: far out in the noise the clumps blur together, the noisy classifier prefers
-# everything on the left, and the walk takes points away from the right clump long before that has a shape.
+# They are not the same at all. Eq. 3 holds at each level of noise *by itself*. But a walk from noise to data ends in
+# a density only if it follows the scores of *that density with noise on it*. Tilting and adding noise do not commute:
+# far out in the noise the clumps blur together, the noisy classifier prefers everything on the left, and the walk
+# takes points away from the right clump long before that has a shape.
 #
 # Our heights make it a formula. There the small steps of DDIM can be followed exactly: they end in $\mathcal N(0,
 # 2^{1 - s})$, while the tilted density is $\mathcal N(0, 2 / (1 + s))$ (Bradley & Nakkiran, 2024). At $s = 3$ a
@@ -367,9 +367,8 @@ off = (learned["no drop-out"][4] - exact[4]).norm(dim=1).median()
 claim("the same without drop-out, scale 4", off, ">", 1.5)
 
 # %% [markdown]
-# Without drop-out the network has never seen the empty label, and answers at random when it is asked without one.
-# Guidance multiplies that nonsense by $s - 1$. A model that is perfect at scale 1 says nothing about whether it can
-# be guided.
+# Without drop-out the network has never seen the empty label, and answers it at random. Guidance multiplies that
+# nonsense by $s - 1$. A model that is perfect at scale 1 says nothing about whether it can be guided.
 #
 # ## Digits
 #
@@ -466,8 +465,8 @@ if not os.environ.get("TQDM_DISABLE"):
     interact(turn, scale=FloatSlider(2, min=0, max=16, step=0.5, continuous_update=False))
 
 # %% [markdown]
-# Now in numbers: 200 images at each scale, 20 of each digit, in 10 steps. (Compare these distances with each other
-# and with that of 200 training digits, not with the leaderboard's, which are of 1,000.)
+# In numbers: 200 images at each scale, 20 of each digit, in 10 steps. (Compare these distances with each other and
+# with that of 200 training digits, not with the leaderboard's, which are of 1,000.)
 
 # %%
 from course_lib.metrics import control_accuracy, frechet_distance, judge_features, precision_recall
@@ -580,8 +579,8 @@ def step(x_t, t, t_next, image, model, g):
     return diffusion.ddim_step(model(x_t, times), x_t, t, t_next, a_bar, eta=1.0, clip=1.0, noise=draw())
 
 # %% [markdown]
-# One thing is missing. The halves must agree, but the unknown one has just one step at each level to react to what it
-# sees. So we go back up a step, by adding noise, and down again, a few rounds at each level (Lugmayr et al., 2022).
+# The halves must agree, but the unknown one has just one step at each level to react to what it sees. So we go back
+# up a step, by adding noise, and down again, a few rounds at each level (Lugmayr et al., 2022).
 
 # %%
 @torch.no_grad()
@@ -641,8 +640,8 @@ for image, run in zip(given, range(4)):
 strip(rows);
 
 # %% [markdown]
-# Four halves, forty answers, and no one of them *the* right one: several lower halves fit, and a generator draws from
-# them. Least squares in one stroke would answer with their mean, a blur.
+# Forty answers, and no one of them *the* right one: several lower halves fit, and a generator draws from them. Least
+# squares in one stroke would answer with their mean, a blur.
 
 # %%
 ten = complete(given[:1].expand(10, 1, 28, 28), asked(torch.full((10,), none), 1), run=9)
