@@ -31,6 +31,7 @@
 # | $K$, $k$ | number of classes or of Gaussians, and one of them | 10; 0 … 9 | [11](11_softmax_and_mlp.ipynb) |
 # | $\ell$ | the surprise $-\log p_y$ at one example, its cross-entropy | ≥ 0 nats | [11](11_softmax_and_mlp.ipynb) |
 # | $[k = y]$ | 1 if the statement is true, else 0: the one-hot label | 0, 1 | [11](11_softmax_and_mlp.ipynb) |
+# | $\partial$ | a partial derivative: one number changes, all others are held fixed | | [11](11_softmax_and_mlp.ipynb) |
 # | $P$, $Y$ | probabilities and one-hot labels of all examples | (N, K) | [11](11_softmax_and_mlp.ipynb) |
 # | $\lVert W \rVert$ | length: the root of the sum of all squares | ≥ 0 | [11](11_softmax_and_mlp.ipynb) |
 # | $(B, C, H, W)$ | sizes: images in a batch, channels, height and width. As a size, $C$ is also the width of a transformer (51) | | [12](12_convnet.ipynb) |
@@ -55,6 +56,8 @@
 # | $f$, $g$ | encoder and decoder; elsewhere $f$ is any function | image ↔ code | [21](21_autoencoder.ipynb) |
 # | $\mathbb E$ | expectation: the mean over everything random in what follows, or over what stands below it | a number | [21](21_autoencoder.ipynb) |
 # | $\lambda_{k+1}$ | an eigenvalue: the variance along a principal axis | ≥ 0, falling | [21](21_autoencoder.ipynb) |
+# | $\sim$ | is drawn from | | [31](31_vae.ipynb) |
+# | $\prod$ | product, as $\sum$ is the sum | | [31](31_vae.ipynb) |
 # | $p(z)$ | the prior: where codes are drawn from | ≥ 0 | [31](31_vae.ipynb) |
 # | $p(x \mid z)$ | what the decoder says about an image | ≥ 0 | [31](31_vae.ipynb) |
 # | $q(z \mid x)$ | the encoder's guess at the code, a density | ≥ 0 | [31](31_vae.ipynb) |
@@ -95,6 +98,7 @@
 # | $\varepsilon_\theta(x_t, t)$ | the network's guess of the noise | as $x_t$ | [61](61_ddpm.ipynb) |
 # | $\hat\varepsilon$, $\hat x_0$ | the guesses of noise and image that a sampler works with | as $x_t$ | [61](61_ddpm.ipynb) |
 # | $p_t$ | the density of $x_t$ | ≥ 0 | [61](61_ddpm.ipynb) |
+# | $\propto$ | in proportion to: equal but for a constant factor | | [61](61_ddpm.ipynb) |
 # | $\nabla_{x_t} \log p_t(x_t)$ | the score: where noisy data are more probable | as $x_t$ | [61](61_ddpm.ipynb) |
 # | $\rho$ | the standard deviation of each Gaussian on the ring (`std`) | 0.2 | [61](61_ddpm.ipynb) |
 # | $\tilde\mu$, $\tilde\beta$ | mean and variance of one step back | as $x_t$; a number | [61](61_ddpm.ipynb) |
