@@ -34,7 +34,7 @@ def test_every_named_file_and_command_exists():
 
 
 def test_the_map_lists_all_lessons_in_order():
-    assert re.findall(r"\]\(notebooks/(.+?)\)", README) == [p.name for p in LESSONS]
+    assert re.findall(r"\]\(notebooks/(\d\d_.+?)\)", README) == [p.name for p in LESSONS]
 
 
 def test_the_table_of_times_is_filled_in_for_all_lessons():
