@@ -265,7 +265,8 @@ ax.figure.set_size_inches(5, 2.8)
 #
 # **Given** `exact_eps`, the ring, `alphas_cumprod`, and `diffusion.ddpm_step(eps, x_t, t, alphas_cumprod)`, which draws its own noise and does not
 # clamp. Take 10,000 points of pure noise $x_{99}$ and do the steps $t = 99, 98, \dots, 21$, which gives $x_{20}$. From there do the steps $t = 20, 19,
-# \dots, 0$ twice. A point belongs to the mode whose mean, in `ring.means`, is nearest.
+# \dots, 0$ twice. (`ddpm_step` takes one whole number $t$; `exact_eps` wants one for each point, as `torch.full((10_000,), t)` makes them.) A
+# point belongs to the mode whose mean, in `ring.means`, is nearest.
 # **Asked:** `share_agreed`, the share of the 10,000 pairs in which both end at the same mode, a number between 0 and 1. **Checked:** your number,
 # within 5 percent. **Predict** it first.
 
