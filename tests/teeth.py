@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-WARM = ("pytest", "torch", "nbval_repairs", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model",
-        "sklearn.mixture", "sklearn.neighbors")    # what the tests need, and what is no part of course_lib
+WARM = ("pytest", "anyio.pytest_plugin", "torch", "nbval_repairs", "matplotlib.pyplot", "scipy.stats",
+        "sklearn.linear_model", "sklearn.mixture", "sklearn.neighbors")    # what tests need and no part of course_lib
 SECONDS = 120                                      # the longest that the tests of one bug may take
 
 
