@@ -157,7 +157,15 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
                for i, (_, _, entry) in enumerate(cells) if last.get(entry.get("grade_id"), i) != i]
     if sorted(last, key=last.get) != [name for name in order if name in last]:
         remarks.append("cells were moved; the order of the assignment is restored")
-    new = between[None]
+    lost, anchor = {}, None                          # given code that is changed or gone: it runs first, so that the
+    there = {source.strip() for _, source, _ in cells}                                # student's version still wins
+    for cell in task.released.cells if cells else ():
+        anchor = cell.metadata.get("nbgrader", {}).get("grade_id", anchor)
+        if cell.cell_type == "code" and "nbgrader" not in cell.metadata and cell.source.strip() not in there:
+            lost.setdefault(anchor, []).append(("code", cell.source, {}))
+            remarks.append(f"a given cell was changed or deleted; as it was given, it runs before yours: "
+                           f"{cell.source.strip().splitlines()[0]:.60}")
+    new = lost.get(None, []) + between[None]
     for complete, released in zip(task.complete.cells, task.released.cells):
         if "nbgrader" not in complete.metadata:
             continue
@@ -165,6 +173,7 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
         name = wanted.metadata.nbgrader.grade_id
         if name not in last and not wanted.metadata.nbgrader.grade:
             remarks.append(f"{name}: the cell was deleted")           # the answer may stand in another cell
+            new += lost.get(name, [])
             continue
         if name not in last:
             remarks.append(f"{name}: the cell was deleted; it is put back")
@@ -177,7 +186,7 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
                 remarks.append(f"{name}: points or other metadata were changed; they are restored")
             source = wanted.source if wanted is complete else source
         new.append((wanted.cell_type, source, dict(wanted.metadata.nbgrader)))
-        new += between.get(name, [])
+        new += lost.get(name, []) + between.get(name, [])
     kinds = {"code": new_code_cell, "markdown": new_markdown_cell}
     made = [kinds[kind](source, id=f"c{i}", metadata={"nbgrader": entry} if entry else {})
             for i, (kind, source, entry) in enumerate(new)]

@@ -208,6 +208,28 @@ def test_answers_in_cells_that_lost_their_metadata_count(course):
     assert {row["student"]: row["score"] for row in course.group.table(course.task)} == {"stripped": 5, "moved": 5}
 
 
+def test_a_given_cell_that_was_changed_or_deleted_runs_first_as_it_was(tmp_path):
+    """An import that only another machine has, a helper deleted by mistake; what was repaired in place still counts."""
+    solved = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}, cells=[
+        new_code_cell("import math\nONE = 1", id="a"),
+        new_code_cell("### BEGIN SOLUTION\nx = ONE\n### END SOLUTION", id="b", metadata=entry("x")),
+        new_code_cell("assert x == 1", id="c", metadata=entry("test_x", 1)),
+        new_code_cell("def helper():\n    return math.pi", id="d"), new_code_cell("y = 3", id="e"),
+        new_code_cell("assert helper() > y and y == 2", id="f", metadata=entry("test_y", 2))])
+    (tmp_path / "solved.ipynb").write_text(nbformat.writes(solved))
+    task = grading.assignment(tmp_path / "solved.ipynb")
+    mine = nbformat.reads(nbformat.writes(task.released), as_version=4)
+    mine.cells[0].source = "from nowhere import drive\nimport math\nONE = 1"
+    mine.cells[1].source = "x = ONE"
+    mine.cells[4].source = "y = 2"
+    del mine.cells[3]
+    nb, remarks = grading.restore(grading.cells_in(nbformat.writes(mine).encode()), task)
+    sandbox.execute(nb, grading.Limits(), trusted=True)
+    assert {name: result[0] for name, result in grading.scores(nb).items()} == {"test_x": 1, "test_y": 2}
+    assert len(remarks) == 3 and "runs before yours: import math" in remarks[0]
+    assert grading.restore(grading.cells_in(nbformat.writes(task.released).encode()), task)[1] == []
+
+
 def test_feedback_quotes_no_hidden_test_and_counts_what_is_graded(course):
     wrong = "import warnings\ndef sq(x):\n    warnings.warn('odd', stacklevel=2)\n    return 3 * x"
     handed_in = answered(course.root, sq=wrong, add=RIGHT["add"], why="So.")
