@@ -2,7 +2,7 @@
 # # 54 · GPT: the next byte, again and again
 #
 # A digit has 784 pixels at once. A text comes one letter after the other, and that suggests a generative model without
-# latent codes, critics or noise. The probability of a whole text $x_1 \dots x_N$ is a product of small ones, exactly
+# latent codes, discriminators or noise. The probability of a whole text $x_1 \dots x_N$ is a product of small ones, exactly
 # and always:
 #
 # $$p(x_1, \dots, x_N) = \prod_{t=1}^{N} p(x_t \mid x_1, \dots, x_{t-1})$$
@@ -73,9 +73,9 @@ claim("bits per byte of 'new bicycle pump'", bits[-17:-1].mean(), ">", 4.0)
 # model that looks one letter less far back, and the weight of the unknown is the number of *different* letters that
 # followed:
 #
-# $$p(c \mid h) = \frac{n(hc) + T(h)\,p(c \mid h')}{n(h) + T(h)}$$
+# $$p(c \mid h) = \frac{n(hc) + K(h)\,p(c \mid h')}{n(h) + K(h)}$$
 #
-# $h$ is what came before, $h'$ the same without its first letter, $n$ counts, $T(h)$ is how many kinds of letters
+# $h$ is what came before, $h'$ the same without its first letter, $n$ counts, $K(h)$ is how many kinds of letters
 # followed $h$. At the bottom all 256 bytes have $1/256$. Without context, *b* has $(1 + 3/256)/(4 + 3) = 0.1445$, and
 # after *a* it has $(1 + 2 \cdot 0.1445)/(2 + 2) = 0.3223$.
 
@@ -97,7 +97,7 @@ print([f"{q:.4f}" for q in p], f"{-p.log2().mean():.3f} bits per byte")
 # %%
 novels, code = load_text("austen"), load_text("code")
 test = novels.test[:30_000]                                       # about 5,000 words
-print(f"{len(novels.train):,} bytes of English to learn from. The first that are not:\n\n{decode(test[:280])}...")
+print(f"{len(novels.train):,} bytes of English to learn from. The first that are not:\n\n{decode(test[:260])}")
 claim("bytes of Python to learn from", len(code.train), ">=", 2_000_000)
 print(encode("naïve").tolist(), decode(encode("naïve")))
 
@@ -203,8 +203,8 @@ claim("bits per byte of a batch known by heart", history["loss"][-1] / math.log(
 # %% [markdown]
 # ## Prove it
 #
-# `course_lib.gpt.GPT` has the same names inside, so our weights fit as they are. (GPT-2 computes GELU by an
-# approximation with tanh; `gelu="none"` is the exact one, which our block has.)
+# `course_lib.gpt.GPT` has the same names inside, so our weights fit as they are. (GELU is a smooth
+# ReLU. GPT-2 computes it by an approximation with tanh; `gelu="none"` is the exact one, which our block has.)
 
 # %%
 library = GPT(replace(config, gelu="none"))
@@ -321,9 +321,9 @@ fig.colorbar(shown, ax=panels, label=r"$\exp(-m \cdot$ distance$)$");
 # ### Two: every direction at the same pace
 #
 # The gradient of a matrix is one-sided: a few directions, such as "spaces are frequent", get nearly all of it. **Muon**
-# (Jordan et al., 2024) makes all singular values of the (averaged) gradient nearly 1 before it takes the step, so that
-# rare directions move too. It needs no decomposition: five times a polynomial that pulls every singular value
-# towards 1.
+# (Jordan et al., 2024) makes all *singular values* of the (averaged) gradient, its sizes along its main directions,
+# nearly 1 before it takes the step, so that rare directions move too. It needs no decomposition: five times a polynomial
+# that pulls every singular value towards 1.
 
 # %%
 from course_lib.muon import muon, orthogonalise
@@ -378,8 +378,9 @@ claim("all the rest changes it by", abs(results["+ Muon"] - results["fast()"]), 
 
 # %% [markdown]
 # Distance and pace make the difference; the rest of `fast()` gains *no* bits here. It is there for speed: without biases
-# and norm weights there is less to read and write, and on processors that multiply bfloat16 natively, the training of
-# the shipped model does so. `make bench` measures all of it beside a textbook GPT and Hugging Face's.
+# and norm weights there is less to read and write, and on processors that multiply bfloat16 (numbers of 16 bits)
+# natively, the training of the shipped model does so. `make bench` measures all of it beside a textbook GPT and Hugging
+# Face's, and the README shows the result.
 #
 # ## The shipped model, stage by stage
 #
@@ -427,7 +428,7 @@ speed_up = min(seconds(generate_plainly, gpt, prompts[0], 150) / seconds(generat
 claim("times faster with a cache", speed_up, ">=", 1.5, digits=1)
 
 # %% [markdown]
-# Now read aloud. (All logits are divided by the `temperature` first: below 1 it makes the model more careful.)
+# Now read aloud. (A temperature $\tau$ below 1 makes it more careful, as in lesson 12.)
 
 # %%
 for start in ("Elizabeth", "\"My dear", "The ball"):
@@ -447,20 +448,19 @@ print("def " + decode(generate(coder, [encode("\n\ndef ")], 330, temperature=0.6
 
 # %%
 prompt = "The neural network was"
-print(fill(prompt + decode(generate(gpt, [encode(prompt)], 300, temperature=0.6, generator=seeded(0))[0]), 100))
+words = generate(gpt, [encode(prompt)], 300, temperature=0.6, generator=seeded(0))[0]
+print(fill(prompt + decode(words), 100))
 
-# %%
-import os
-
+# %% tags=["nbval-ignore-output"]
+# not compared: what is typed in the browser is answered there
 from ipywidgets import FloatSlider, Text, interact
 
 def write(prompt, temperature):
     new = generate(gpt, [encode(prompt or "\n")], 300, temperature=temperature)[0]
     print(fill(prompt + decode(new), 100, replace_whitespace=False))
 
-if not os.environ.get("TQDM_DISABLE"):                            # a saved page has nobody who types
-    interact(write, prompt=Text("Miss Bingley ", continuous_update=False),
-             temperature=FloatSlider(0.7, min=0, max=1.5, continuous_update=False))
+interact(write, prompt=Text("Miss Bingley ", continuous_update=False),
+         temperature=FloatSlider(0.7, min=0, max=1.5, continuous_update=False));
 
 # %% [markdown]
 # ## Results
@@ -483,8 +483,8 @@ python = {"7-gram": NGram(code.train, 7).bits_per_byte(part),
 # not compared: the source of Python differs a little between its versions
 fig, ax = plt.subplots(figsize=(6.4, 2.8))
 for i, (method, colour) in enumerate(zip(english, COLOURS)):
-    bars = ax.bar([j + 0.25 * (i - 1) for j in range(2)], [english[method], python[method]], 0.23, color=colour,
-                  label=method)
+    x, heights = [0.25 * (i - 1), 0.25 * (i - 1) + 1], [english[method], python[method]]
+    bars = ax.bar(x, heights, 0.23, color=colour, label=method)
     ax.bar_label(bars, fmt="%.2f")
 ax.set(xticks=range(2), xticklabels=["English (austen)", "Python (code)"], ylabel="bits per byte (test)")
 ax.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
