@@ -97,7 +97,7 @@ print([f"{q:.4f}" for q in p], f"{-p.log2().mean():.3f} bits per byte")
 # %%
 novels, code = load_text("austen"), load_text("code")
 test = novels.test[:30_000]                                       # about 5,000 words
-print(f"{len(novels.train):,} bytes of English to learn from. The first that are not:\n\n{decode(test[:260])}")
+print(f"{len(novels.train):,} bytes to learn from. The first of the others:\n\n{decode(test[:260])}")
 claim("bytes of Python to learn from", len(code.train), ">=", 2_000_000)
 print(encode("naïve").tolist(), decode(encode("naïve")))
 
