@@ -433,7 +433,8 @@ claim("times faster with a cache", speed_up, ">=", 1.5, digits=1)
 # %%
 for start in ("Elizabeth", "\"My dear", "The ball"):
     words = decode(generate(gpt, [encode("\n\n" + start)], 420, temperature=0.6, generator=seeded(1))[0])
-    print(fill(start + words.split("\n\n")[0].rpartition(".")[0] + ".", 100), "\n")
+    paragraph, _, rest = words.partition("\n\n")
+    print(fill(start + paragraph + ("" if rest else " ..."), 100), "\n")
 
 # %% [markdown]
 # The words are right, the grammar holds for half a sentence at a time, the tone is unmistakable, and it means nothing.
