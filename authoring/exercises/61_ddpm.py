@@ -188,7 +188,7 @@ axes[0].set_ylabel("$x_2$");
 # shape (B,), one for each point; noise `eps` of shape (B, 2); and `alphas_cumprod` of shape (T,). **Asked:** `noise_loss`, the same
 # function without the bug: the mean of all squared errors, a tensor of shape `()`. **Checked:** the value, for several small models.
 #
-# Do not guess. Give it two points with `t = torch.tensor([0, 99])`, and look at `x_t`: how much noise must each have, and how much has
+# Do not guess. Give it three points with `t = torch.tensor([0, 50, 99])`, and look at `x_t`: how much noise must each have, and how much has
 # it?
 
 # %% tags=["solution:noise_loss"]

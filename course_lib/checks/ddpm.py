@@ -76,7 +76,8 @@ noisier = Implementation(
              "alphas_cumprod[t] has shape (B,): view it as (B, 1, ...) so that it meets the rows."),
     ],
     hint="One step from t-1 to t leaves the share alpha_t of the variance. What is left after the steps s+1 ... t? "
-         "Their product is a ratio of two entries of alphas_cumprod. Then it is eq. 1 with x_s in place of x_0.",
+         "Their product is a ratio of two entries of alphas_cumprod. Then it is eq. 1 with x_s in place of x_0. A number "
+         "for each row has the shape (B,): times a row of x it must be (B, 1), [:, None].",
     rtol=1e-3, atol=1e-4)
 
 # --- 2
@@ -222,8 +223,8 @@ noise_loss = Implementation(
              "you take absolute values: only with squares is the best answer the mean of all noises that are possible",
              ".square().mean()"),
     ],
-    hint="The function was right but for one line. Take a batch of two points with the times 0 and 99: how much noise "
-         "does each get, and how much should it get?",
+    hint="The function was right but for one line. Take a batch of three points with the times 0, 50 and 99: how much "
+         "noise does each get, and how much should it get?",
     rtol=1e-3, atol=1e-4)
 
 # --- 5
