@@ -320,7 +320,7 @@ free_bits = Implementation(
              "you took the mean over the whole table: each code number has a floor of its own", CLAMP),
     ],
     hint="In this order: the mean over the batch (axis 0), which leaves D numbers; for each the larger of it and the "
-         "floor; their sum.")
+         "floor (torch.max wants two tensors, .clamp(min=floor) takes a number); their sum.")
 
 # --- 5
 
