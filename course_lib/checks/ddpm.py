@@ -76,8 +76,8 @@ noisier = Implementation(
              "alphas_cumprod[t] has shape (B,): view it as (B, 1, ...) so that it meets the rows."),
     ],
     hint="One step from t-1 to t leaves the share alpha_t of the variance. What is left after the steps s+1 ... t? "
-         "Their product is a ratio of two entries of alphas_cumprod. Then it is eq. 1 with x_s in place of x_0. A number "
-         "for each row has the shape (B,): times a row of x it must be (B, 1), [:, None].",
+         "Their product is a ratio of two entries of alphas_cumprod. Then it is eq. 1 with x_s in place of x_0. A "
+         "number for each row has the shape (B,): to multiply the rows it must be (B, 1), [:, None].",
     rtol=1e-3, atol=1e-4)
 
 # --- 2
