@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not (ROOT / ".venv" / "installed").exists(), reason="`make lab` was not set up: no .venv here"),
 ]
 STATE = """() => {
-    const panel = jupyterapp.shell.currentWidget;
+    const panel = window.jupyterapp?.shell.currentWidget;
     if (!panel?.content?.model?.cells) return {n: 0, busy: true};
     const cells = [...panel.content.model.cells].map(c => c.sharedModel.toJSON());
     const code = cells.filter(c => c.cell_type === 'code' && c.source.length);
@@ -51,7 +51,7 @@ def lab(tmp_path):
     flags = (f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token= "
              f"--allow-root --LabApp.expose_app_in_browser=True --LabApp.user_settings_dir={settings} "
              f"--LabApp.workspaces_dir={tmp_path / 'workspaces'} --LabApp.check_for_updates_class="
-             "jupyterlab.NeverCheckForUpdate --LabApp.news_url=None")
+             "jupyterlab.NeverCheckForUpdate")
     environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path / "run")}
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(["make", "lab", f"LAB_FLAGS={flags}"], cwd=ROOT, stdout=log, stderr=log,

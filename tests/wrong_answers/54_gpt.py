@@ -258,7 +258,7 @@ wrong(check.context_gain, "with all the others")(Later(lambda: check._early() - 
 wrong(check.context_gain, "the two halves of the window")(Later(lambda: check._bits()[:, :64].mean() - check._late()))
 wrong(check.context_gain, "a share of the bits")(Later(lambda: 1 - check._late() / check._early()))
 wrong(check.context_gain, "rows are windows")(Later(lambda: check._bits()[:8].mean() - check._bits()[64:].mean()))
-wrong(check.context_gain, "the very first prediction")(Later(
+wrong(check.context_gain, "the first prediction alone")(Later(
     lambda: check._bits()[:, 0].mean() - check._bits()[:, -1].mean()))
 wrong(check.context_gain, "is too large")(5.5)
 right(check.context_gain)(Later(check._gain))
