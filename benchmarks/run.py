@@ -27,7 +27,7 @@ from course_lib.augment import augment
 from course_lib.checkpoint import metadata
 from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
-from course_lib.gaussians import em, spread_out
+from course_lib.gaussians import em, kmeans_plus_plus
 from course_lib.metrics import frechet_distance
 from course_lib.train import fit
 
@@ -76,7 +76,7 @@ def an_epoch_of_dataloader():
 
 
 z = torch.pca_lowrank(x.flatten(1), q=20)[0].double() * 60                    # (4000, 20)
-start = spread_out(z, 10, seeded(0))                                          # (10, 20)
+start = kmeans_plus_plus(z, 10, seeded(0))                                          # (10, 20)
 
 
 def em_ours():

@@ -140,7 +140,7 @@ def ddim(model, x: Tensor, alphas_cumprod: Tensor, steps: int, eta: float = 0.0,
     """From noise x to an image in `steps` of the T times, evenly spread.  x (B, ...) -> (B, ...); see ddim_step
 
     generator: where fresh noise comes from, if eta > 0"""
-    times = spread(len(alphas_cumprod), steps)
+    times = timesteps(len(alphas_cumprod), steps)
     for t, t_next in zip(times, [*times[1:], -1]):
         noise = torch.randn(x.shape, generator=generator, device=x.device) if eta else None
         x = ddim_step(model(x, _times(x, t)), x, t, t_next, alphas_cumprod, eta, clip, noise)
@@ -152,8 +152,8 @@ def in_steps(model, T: int):
     return lambda x, t, *y: model(x, (t + 1) / T, *y)
 
 
-def spread(T: int, steps: int) -> list[int]:
-    """`steps` of the times T-1 ... 0, evenly spread, the noisiest always among them.  spread(10, 3) -> [9, 6, 3]"""
+def timesteps(T: int, steps: int) -> list[int]:
+    """`steps` of the times T-1 ... 0, evenly spread, the noisiest always among them.  timesteps(10, 3) -> [9, 6, 3]"""
     if not 1 <= steps <= T:
         raise ValueError(f"steps={steps} must lie between 1 and T={T}")
     return [T - 1 - i * T // steps for i in range(steps)]

@@ -87,7 +87,7 @@ def shrink(cov: Tensor, n: Tensor, pool: float, ridge: float) -> Tensor:
     return own * cov + (1 - own) * shared
 
 
-def spread_out(z: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
+def kmeans_plus_plus(z: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
     """k points of z, far from each other: each next one is drawn in proportion to its squared distance to the nearest
     already chosen (k-means++, Arthur & Vassilvitskii, 2007).  z (N, D) -> (k, D)"""
     chosen = torch.randint(len(z), (1,), generator=generator, device=z.device)
@@ -251,7 +251,7 @@ class GaussianMixture(Gaussians):
         mean, axes = principal_axes(x, n_axis)
         model = cls(GaussianMixtureConfig(x.shape[-1], n_axis, n_gaussian)).to(x.device)
         z = _coordinates(x, mean, axes)                                                         # (N, n_axis)
-        *fitted, history = em(z, spread_out(z, n_gaussian, generator), steps, pool=pool, ridge=ridge)
+        *fitted, history = em(z, kmeans_plus_plus(z, n_gaussian, generator), steps, pool=pool, ridge=ridge)
         return model.set(mean, axes, *fitted), history
 
     def log_prob(self, x: Tensor) -> Tensor:

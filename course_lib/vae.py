@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.autoencoder import Decoder, Encoder
-from course_lib.gaussians import em, gaussian_log_prob, spread_out
+from course_lib.gaussians import em, gaussian_log_prob, kmeans_plus_plus
 
 
 @dataclass
@@ -172,7 +172,7 @@ class MixtureVAE(VAE):
         model.decoder.load_state_dict(vae.decoder.state_dict())
         mu, logvar = (torch.cat(part).cpu().double() for part in zip(*(vae.encode(b) for b in x.split(500))))
         z = reparameterize(mu, logvar, generator)                 # (N, n_latent) float64
-        weight, mu, cov, _ = em(z, spread_out(z, n_gaussian, generator), steps, pool=pool)
+        weight, mu, cov, _ = em(z, kmeans_plus_plus(z, n_gaussian, generator), steps, pool=pool)
         for name, value in dict(log_weight=weight.log(), mu=mu, scale=torch.linalg.cholesky(cov)).items():
             getattr(model, name).copy_(value)
         return model.eval()

@@ -582,8 +582,8 @@ REGISTRY = {
         lambda: diffusion.ddim(zero, images(3), schedule(), 51), "steps=51", cpu_only=NUMBERS),
     "diffusion.in_steps": Entry(
         lambda n: diffusion.in_steps(zero, 50)(images(n), times(n)), (N, 1, 28, 28), harmless="wraps any function"),
-    "diffusion.spread": Entry(
-        lambda n: exactly(len(diffusion.spread(50, n)), n), None, lambda: diffusion.spread(50, 0), "steps=0"),
+    "diffusion.timesteps": Entry(
+        lambda n: exactly(len(diffusion.timesteps(50, n)), n), None, lambda: diffusion.timesteps(50, 0), "steps=0"),
     "diffusion.guided": Entry(
         lambda n: diffusion.guided(a_unet(10), labels(n), 10, 2.0)(images(n), rand(n)), (N, 1, 28, 28),
         harmless="the model checks its input"),
@@ -653,8 +653,8 @@ REGISTRY = {
     "gaussians.shrink": Entry(
         lambda n: gaussians.shrink(covariances(n), rand(n) + 1, pool=10.0, ridge=0.5), (N, 3, 3),
         harmless="PyTorch checks the shapes"),
-    "gaussians.spread_out": Entry(
-        lambda n: gaussians.spread_out(randn(n + 1, 3), n), (N, 3), harmless="`GaussianMixture.fit` checks k"),
+    "gaussians.kmeans_plus_plus": Entry(
+        lambda n: gaussians.kmeans_plus_plus(randn(n + 1, 3), n), (N, 3), harmless="`GaussianMixture.fit` checks k"),
     "gaussians.em": Entry(
         lambda n: gaussians.em(randn(20, 3), randn(n, 3), steps=2, ridge=0.1)[1], (N, 3),
         harmless="PyTorch checks the shapes", cpu_only="returns Python numbers"),

@@ -123,8 +123,8 @@ def test_clipping_keeps_the_predicted_image_in_range():
 
 
 def test_times_are_spread_from_the_noisiest_down():
-    assert diffusion.spread(10, 3) == [9, 6, 3] and diffusion.spread(4, 4) == [3, 2, 1, 0]
-    assert len(set(diffusion.spread(1000, 37))) == 37
+    assert diffusion.timesteps(10, 3) == [9, 6, 3] and diffusion.timesteps(4, 4) == [3, 2, 1, 0]
+    assert len(set(diffusion.timesteps(1000, 37))) == 37
 
 
 def test_scale_1_is_conditional_and_0_unconditional():

@@ -23,10 +23,10 @@ from course_lib.gaussians import (
     GaussianMixtureConfig,
     em,
     gaussian_log_prob,
+    kmeans_plus_plus,
     moments,
     principal_axes,
     shrink,
-    spread_out,
 )
 
 
@@ -116,11 +116,11 @@ def test_shrinking_goes_from_each_its_own_to_one_for_all():
 def test_starting_means_are_points_and_lie_apart():
     z, _ = blobs(300, [[0.0, 0], [100, 0], [0, 100], [100, 100]])
     for s in range(5):
-        mu = spread_out(z, 4, seeded(s))
+        mu = kmeans_plus_plus(z, 4, seeded(s))
         assert all((z == m).all(1).any() for m in mu)
         assert torch.pdist(mu).min() > 50                          # one in every blob
-    assert torch.equal(spread_out(z, 4, seeded(3)), spread_out(z, 4, seeded(3)))
-    assert spread_out(torch.ones(5, 2), 3, seeded(0)).shape == (3, 2)                           # all distances are 0
+    assert torch.equal(kmeans_plus_plus(z, 4, seeded(3)), kmeans_plus_plus(z, 4, seeded(3)))
+    assert kmeans_plus_plus(torch.ones(5, 2), 3, seeded(0)).shape == (3, 2)         # all distances are 0
 
 
 # ------------------------------------------------------------------------------------------------------------------- EM
@@ -146,14 +146,14 @@ def test_em_equals_sklearns_from_the_same_start():
 @pytest.mark.parametrize("seed", range(6))
 def test_the_likelihood_never_falls_in_em(seed):
     z, _ = blobs(200, [[0.0, 0], [3, 0], [0, 3], [3, 3]], seed)
-    *_, history = em(z, spread_out(z, 5, seeded(seed)), 40, ridge=1e-9)
+    *_, history = em(z, kmeans_plus_plus(z, 5, seeded(seed)), 40, ridge=1e-9)
     assert len(history) == 41 and history[-1] > history[0] + 0.1
     assert np.diff(history).min() >= -1e-9
 
 
 def test_pooling_in_em_pulls_covariances_together_and_keeps_small_groups_from_collapsing():
     z, _ = blobs(60, torch.zeros(1, 8), seed=2)
-    start = spread_out(z, 6, seeded(0))
+    start = kmeans_plus_plus(z, 6, seeded(0))
     spread = {}
     for pool in (0, 10, math.inf):
         *_, cov, _ = em(z, start, 15, pool=pool)
@@ -165,7 +165,7 @@ def test_pooling_in_em_pulls_covariances_together_and_keeps_small_groups_from_co
 def test_em_finds_what_the_points_were_drawn_from():
     centres = [[0.0, 0], [30, 0], [0, 30]]
     z, k = blobs(600, centres, seed=1)
-    weights, mu, cov, _ = em(z, spread_out(z, 3, seeded(0)), 20)
+    weights, mu, cov, _ = em(z, kmeans_plus_plus(z, 3, seeded(0)), 20)
     order = torch.cdist(torch.tensor(centres).double(), mu).argmin(1)
     n, expected, expected_cov = moments(z, torch.nn.functional.one_hot(k, 3).double())
     torch.testing.assert_close(mu[order], expected, atol=1e-4, rtol=0)

@@ -276,7 +276,7 @@ z = model.encode(x_train).double()
 
 def mixture_distance(K, draws=2):
     """Fréchet distance of images from a mixture of K Gaussians, fitted to the codes by EM as in lesson 13."""
-    w, centre, cov, _ = gaussians.em(z, gaussians.spread_out(z, K, seeded(0)), 15, pool=20.0, ridge=1e-3)
+    w, centre, cov, _ = gaussians.em(z, gaussians.kmeans_plus_plus(z, K, seeded(0)), 15, pool=20.0, ridge=1e-3)
     scale, found = torch.linalg.cholesky(cov), []
     for s in range(draws):
         g = seeded(s)

@@ -143,6 +143,7 @@ class Net(nn.Module):
         angle = torch.pi * t[:, None] / T * torch.tensor([1, 2, 4])             # (B, 3)
         return self.layers(torch.cat([x_t, angle.sin(), angle.cos()], 1))
 
+# %%
 def trained(loss, steps=600):
     """A network after some seconds with this loss, and the loss of each step."""
     def loss_fn(model, x0):

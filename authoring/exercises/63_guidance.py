@@ -127,6 +127,7 @@ class Painter(nn.Module):
         time = t[:, None] / 100                                   # (B, 1)
         return self.layers(torch.cat([x, time, time.sqrt(), self.label(y)], dim=1))
 
+# %%
 def train(loss_fn, steps=800, n=0):
     """A new painter, trained on the ring with this loss from the seed n."""
     seed(n)

@@ -346,7 +346,7 @@ centres = torch.tensor([[-3.0, 0], [2, 2.5], [2.5, -2]]).double()
 stretch = torch.tensor([[[0.5, 0], [0.8, 1.5]], [[1.6, 0], [0, 0.4]], [[0.8, 0], [-0.9, 0.5]]]).double()
 points = centres[:, None] + torch.randn(3, 200, 2, generator=g).double() @ stretch.mT  # (3, 200, 2)
 points = points.flatten(0, 1)                                     # (600, 2)
-start = gaussians.spread_out(points, 3, seeded(5))                # (3, 2)
+start = gaussians.kmeans_plus_plus(points, 3, seeded(5))                # (3, 2)
 
 # %%
 shares, means = torch.full((3,), 1 / 3).double(), start
@@ -598,7 +598,7 @@ claim("50 labels: softmax with decay minus shared covariance", accuracy[50][4] -
 
 # %%
 def held_out(K, pool):
-    start = gaussians.spread_out(z, K, seeded(0))
+    start = gaussians.kmeans_plus_plus(z, K, seeded(0))
     shares, means, covs, history = gaussians.em(z, start, steps=12, pool=pool)
     test = log_joint(z_test, shares, means, covs).logsumexp(1).mean().item()
     return history[-1], test, torch.linalg.eigvalsh(covs).min().item()

@@ -625,7 +625,7 @@ claim("width with DDIM", describe(repaired[-1])[2], ">", 0.15)
 # %%
 def back(add_noise, n=10, steps=30):
     """n images in `steps` of the 1,000 times, with or without the fresh noise of DDPM."""
-    times, g = diffusion.spread(T, steps), seeded(7)
+    times, g = diffusion.timesteps(T, steps), seeded(7)
     x_t = torch.randn(n, 1, 28, 28, generator=seeded(3))
     for t, t_next in zip(times, [*times[1:], -1]):
         with torch.no_grad():

@@ -542,7 +542,7 @@ for i in torch.arange(200).split(100):                           # as `sample` d
     parts.append(diffusion.ddim(model, noise[i], a_bar, 10, eta=1.0, clip=1.0, generator=g))
 repaired = (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
-times = diffusion.spread(T, 10)
+times = diffusion.timesteps(T, 10)
 print(f"guided in {sum(0.03 <= a_bar[t] < 0.3 for t in times)} of {len(times)} steps")
 after = measured(repaired)
 claim("scale 12, repaired: control", after["control"], ">", 0.97)
@@ -584,7 +584,7 @@ def step(x_t, t, t_next, image, model, g):
 @torch.no_grad()
 def complete(image, model, steps=20, rounds=4, run=0):
     """Images (n, 1, 28, 28) in [0, 1] with their lower half drawn anew."""
-    g, times = seeded(run), diffusion.spread(T, steps)
+    g, times = seeded(run), diffusion.timesteps(T, steps)
     x_t = torch.randn(image.shape, generator=g)
     for t, t_next in zip(times, [*times[1:], -1]):
         for i in range(rounds if t_next >= 0 else 1):
