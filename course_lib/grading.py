@@ -16,6 +16,7 @@ import os
 import re
 import statistics
 import sys
+import sysconfig
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -34,6 +35,7 @@ from sqlalchemy.exc import SAWarning
 from tqdm.auto import tqdm
 from traitlets.config import Config
 
+import course_lib
 from course_lib import sandbox
 from course_lib.sandbox import Limits
 
@@ -431,6 +433,30 @@ class Class:
             self.write_feedback(student, task)
         return record
 
+    def prove(self, task: Assignment, limits: Limits, trusted: bool, again: bool) -> None:
+        """Run the solved notebook as if a student had handed it in. Raises GradingError unless it gets all points: where
+        the right answer fails, nobody may be graded. Not repeated while release, installation and limits are the same."""
+        solved = (task.source / f"{task.name}.ipynb").read_bytes()
+        library = sorted((str(p), p.stat().st_mtime_ns) for p in Path(course_lib.__file__).parent.rglob("*")
+                         if p.is_file() and p.suffix != ".pyc")
+        packages = os.stat(sysconfig.get_path("purelib")).st_mtime_ns                 # what is installed changes it
+        key = hashlib.sha256(task.digest() + solved + repr((limits, trusted, library, packages)).encode()).hexdigest()
+        record = self.folder / "records" / f"{task.name}.solved"
+        if not again and record.is_file() and record.read_text() == key:
+            return
+        print(f"{task.name}: first the solved notebook, which must get all points", file=sys.stderr)
+        nb, _ = restore(cells_in(solved), task)
+        remarks, _ = sandbox.execute(nb, limits, task.files, trusted)
+        for name, (score, points, error) in scores(nb).items():
+            if score is not None and score < points:
+                first = next((f"{o.ename}: {o.evalue}" for c in nb.cells for o in c.get("outputs", [])
+                              if o.output_type == "error"), error)
+                said = "; ".join(dict.fromkeys(line.splitlines()[0].rstrip(": ") for line in (error, first, *remarks)))
+                raise GradingError(f"the solved notebook of {task.name} gets {score:g} of {points:g} points in the cell "
+                                   f"{name} on this machine, so nobody was graded: {said}. Repair that first (`make "
+                                   "setup`? `make exercises`? more --seconds or --memory?)")
+        save(record, key)
+
     def grade(self, task: Assignment, folder: Path, limits: Limits, jobs: int, trusted: bool = False,
               again: bool = False) -> dict[str, str]:
         """Grade a folder of submissions. -> student -> what went wrong in the grading itself, which should be empty."""
@@ -448,6 +474,7 @@ class Class:
         sandbox.sweep()
         failed = {}
         with self.alone(), ThreadPoolExecutor(jobs) as pool:
+            self.prove(task, limits, trusted, again)
             self.open_assignment(task)
             futures = {pool.submit(self.grade_one, s, f, task, limits, trusted, again): s for s, f in found.items()}
             try:

@@ -64,7 +64,7 @@ def graded(tmp_path_factory):
     first.kill()
     first.wait()
     _, orphans = psutil.wait_procs(family, timeout=5)
-    kept = {path: path.stat().st_mtime_ns for path in records.glob("*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in [*records.glob("*.json"), records.with_name(f"{NAME}.solved")]}
 
     start = time.monotonic()
     code = app(command)
@@ -107,7 +107,7 @@ def test_nothing_outside_the_sandbox_changed(graded):
 def test_a_killed_run_leaves_no_process_and_loses_nothing(graded):
     assert graded.first == -signal.SIGKILL               # it was killed, and did not end by itself
     assert graded.orphans == []
-    assert 8 <= len(graded.kept) < 40
+    assert 9 <= len(graded.kept) < 41                    # one of them is the solved notebook
     assert graded.kept_as_they_were == len(graded.kept)
 
 
@@ -118,7 +118,7 @@ def test_a_third_run_grades_nothing_and_is_quick(graded):
 
 
 def test_a_submission_takes_at_most_ten_seconds_and_core(graded, record_property):
-    each = 2 * graded.seconds / (40 - len(graded.kept))
+    each = 2 * graded.seconds / (41 - len(graded.kept))
     record_property("seconds per submission and core", f"{each:.1f}")
     assert each < 10
 
@@ -274,12 +274,28 @@ def test_cells_of_the_students_own_stay_where_they_were(course):
 
 def test_a_changed_submission_is_graded_again_and_an_unchanged_one_is_not(course, monkeypatch):
     runs = []
-    monkeypatch.setattr(sandbox, "execute", lambda nb, *rest: runs.append(1) or ([], []))
+    monkeypatch.setattr(sandbox, "execute", lambda nb, *rest: runs.append(nb.cells[-1].source) or ([], []))
     path = course.folder / "ada.ipynb"
     for text in ("a", "a", "b"):
         path.write_text(nbformat.writes(answered(course.root, why=text)))
         course.group.grade(course.task, course.folder, LIMITS, jobs=1, trusted=True)
-    assert len(runs) == 2
+    assert runs == ["Because.", "a", "b"]                 # the solved notebook first, and once
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ("import nowhere", "test_sq on this machine, so nobody was graded: .*'sq' is not .*; ModuleNotFoundError: No module"),
+    ("while True:\n    pass", "test_sq .* nobody was graded: .*; code cell 1: the cell took too long"),
+])
+def test_where_the_solved_notebook_fails_nobody_is_graded(course, wrong, words):
+    solution = course.root / "solutions" / NAME / f"{NAME}.ipynb"
+    nb = nbformat.read(solution, as_version=4)
+    nb.cells[1].source = nb.cells[1].source.replace("def sq", wrong + "\ndef sq")     # as when a library is missing
+    solution.write_text(nbformat.writes(nb))
+    (course.folder / "ada.ipynb").write_text(nbformat.writes(answered(course.root, **RIGHT)))
+    for _ in range(2):                                    # the failure is not remembered as a success
+        with pytest.raises(grading.GradingError, match=f"{NAME} gets 0 of 2 points in the cell {words}"):
+            course.group.grade(course.task, course.folder, grading.Limits(seconds=5), jobs=1, trusted=True)
+    assert not (course.group.folder / "gradebook.db").exists() and not list(course.group.folder.glob("*/*"))
 
 
 def test_two_runs_into_one_folder_are_refused(course):
