@@ -389,7 +389,8 @@ claim("all the rest changes it by", abs(results["+ Muon"] - results["fast()"]), 
 
 # %%
 about = metadata("gpt")
-print(f"{about['parameters']:,} parameters, {about['steps']:,} steps, {about['train_bytes']:,} bytes\n")
+times = about["steps"] * 8 * 256 / about["train_bytes"]           # 8 windows of 256 bytes a step
+print(f"{about['parameters']:,} parameters, {about['steps']:,} steps: saw the novels {times:.1f} times\n")
 for step, bits, sample in about["stages"]:
     print(f"----- after {step} steps, {bits:.2f} bits per byte\n{fill(sample, 110)}\n")
 
