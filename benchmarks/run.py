@@ -169,6 +169,13 @@ def grading_seconds(n: int = 8) -> float:
         return (time.perf_counter() - begin) * THREADS / n
 
 
+def verdict(value: float, sign: str, must: float, aim: float) -> str:
+    if value != value:
+        return "not measured"
+    must_met, aim_met = (value <= limit if sign == "<=" else value >= limit for limit in (must, aim))
+    return "aim" if aim_met else "must" if must_met else "**missed**"
+
+
 def targets(speed: dict, bits: dict, judged: dict, good_seeds: int) -> None:
     """What the course set out to reach, and what this run measured. `make test` prints its own time."""
     def fewest(task):
@@ -198,9 +205,8 @@ def targets(speed: dict, bits: dict, judged: dict, good_seeds: int) -> None:
     ]
     print("\n| target | must | aim | measured | |\n|---|---:|---:|---:|---|")
     for what, sign, must, aim, value in rows:
-        met = [value <= limit if sign == "<=" else value >= limit for limit in (must, aim)]
-        verdict = "not measured" if value != value else "aim" if met[1] else "must" if met[0] else "**missed**"
-        print(f"| {what} | {sign} {must} | {sign} {aim} | {value:.3g} | {verdict} |", flush=True)
+        said = verdict(value, sign, must, aim)
+        print(f"| {what} | {sign} {must} | {sign} {aim} | {value:.3g} | {said} |", flush=True)
 
 
 def main() -> None:

@@ -1,0 +1,73 @@
+"""What `make bench` compares with what. The measurements themselves take most of an hour and are no tests."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from course_lib.device import seeded
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def imported(name: str):
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", BENCHMARKS / f"{name}.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return imported("run")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return imported("images")
+
+
+@pytest.mark.parametrize("value, sign, must, aim, verdict", [
+    (4.9, "<=", 5, 3, "must"), (5, "<=", 5, 3, "must"), (3, "<=", 5, 3, "aim"), (5.1, "<=", 5, 3, "**missed**"),
+    (1.3, ">=", 1.3, 1.7, "must"), (1.8, ">=", 1.3, 1.7, "aim"), (1.2, ">=", 1.3, 1.7, "**missed**"),
+    (float("nan"), "<=", 5, 3, "not measured"), (float("nan"), ">=", 5, 3, "not measured")])
+def test_a_verdict_says_which_limit_was_kept(bench, value, sign, must, aim, verdict):
+    assert bench.verdict(value, sign, must, aim) == verdict
+
+
+def test_the_table_of_targets_takes_each_number_from_its_row(bench, images, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "import_seconds", lambda: 0.05)
+    monkeypatch.setattr(bench, "grading_seconds", lambda: 7.0)
+    judged = {name: {"frechet": 10.0 + i} for i, name in enumerate(images.OURS)}
+    speed = {("4 training steps of a GPT, 32 x 128 tokens", "textbook, AdamW, fp32"): 1.5,
+             ("writing 112 bytes, cached, batch 1", "transformers' GPT-2"): 4.5}
+    bench.targets(speed, {"ours": 1.9}, judged, 4)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()
+            if line.startswith("|")][2:]
+    found = {what: (measured, verdict) for what, _, _, measured, verdict in rows}
+    assert len(found) == len(rows) == 16                                      # no row hides another
+    names = list(images.OURS)
+    for what, name in [("diffusion, 60 s, no labels: Fréchet", "flow"), ("GAN, 60 s", "GAN"),
+                       ("... with clusters for labels", "flow with clusters, guidance 2"),
+                       ("... with labels and guidance", "flow with labels, guidance 2"),
+                       ("VAE, 60 s, N(0, I) as prior", "VAE"), ("... with labels", "GAN with labels"),
+                       ("... with a fitted prior", "VAE, 20 Gaussians as prior")]:
+        assert found[what] == (f"{10 + names.index(name)}", "**missed**"), what
+    assert found["GPT, speed of training, textbook = 1"] == ("1.5", "must")
+    assert found["cached generation, transformers = 1"] == ("4.5", "aim")
+    assert found["... batch 8"] == ("nan", "not measured")
+    assert found["grading, s per submission and core"] == ("7", "must")
+    assert found["... seeds of 5 with all ten digits"] == ("4", "**missed**")
+
+
+@pytest.mark.parametrize("name", ["flow", "flow with labels, guidance 2", "flow with clusters, guidance 2", "DDPM (v)",
+                                  "GAN", "GAN with labels", "VAE", "VAE, 20 Gaussians as prior", "textbook DCGAN",
+                                  "textbook VAE"])
+def test_a_contender_is_trained_and_drawn_from(images, name):
+    model = (images.OURS | images.PEERS)[name](10)
+    labels = (images.ASKED[:3],) if "with labels" in name else ()
+    drawn = model.sample(3, *labels, generator=seeded(0))
+    assert drawn.shape == (3, 1, 28, 28) and 0 <= drawn.min() and drawn.max() <= 1
+    assert torch.equal(drawn, model.sample(3, *labels, generator=seeded(0))) or "clusters" in name    # draws on
