@@ -434,8 +434,9 @@ class Class:
         return record
 
     def prove(self, task: Assignment, limits: Limits, trusted: bool, again: bool) -> None:
-        """Run the solved notebook as if a student had handed it in. Raises GradingError unless it gets all points: where
-        the right answer fails, nobody may be graded. Not repeated while release, installation and limits are the same."""
+        """Run the solved notebook like a submission. Raises GradingError unless it gets all points: where a right
+        answer fails, nobody may be graded. Not repeated while release, installation and limits are the same.
+        """
         solved = (task.source / f"{task.name}.ipynb").read_bytes()
         library = sorted((str(p), p.stat().st_mtime_ns) for p in Path(course_lib.__file__).parent.rglob("*")
                          if p.is_file() and p.suffix != ".pyc")
@@ -452,8 +453,8 @@ class Class:
                 first = next((f"{o.ename}: {o.evalue}" for c in nb.cells for o in c.get("outputs", [])
                               if o.output_type == "error"), error)
                 said = "; ".join(dict.fromkeys(line.splitlines()[0].rstrip(": ") for line in (error, first, *remarks)))
-                raise GradingError(f"the solved notebook of {task.name} gets {score:g} of {points:g} points in the cell "
-                                   f"{name} on this machine, so nobody was graded: {said}. Repair that first (`make "
+                raise GradingError(f"the solved notebook of {task.name} gets {score:g} of {points:g} points in the "
+                                   f"cell {name} on this machine, so nobody was graded: {said}. Repair that first (`make "
                                    "setup`? `make exercises`? more --seconds or --memory?)")
         save(record, key)
 

@@ -313,13 +313,51 @@ def failure(name: str, words: str):
 # --- a notebook -----------------------------------------------------------------------------------------------------
 
 PROBE = r"""
-import json, sys, types
+import functools, json, os, sys, types
 from IPython import get_ipython
 
 def foreign(x):
     if issubclass(type(x), type):
         return x.__module__ == "__main__"
-    return type(x) in (types.FunctionType, types.MethodType) and "ipykernel_" in x.__code__.co_filename
+    if type(x) in (types.FunctionType, types.MethodType):
+        return "ipykernel_" in x.__code__.co_filename
+    return type(x).__module__ == "__main__" and not issubclass(type(x), BaseException)
+
+def form(x, depth=9):                                # what a thing does, as values that can be compared
+    def down(y):
+        return form(y, depth - 1)
+    if depth == 0:
+        return None
+    if type(x) in (str, bytes, int, float, bool):
+        return x
+    if type(x) is types.FunctionType:
+        held = [cell.cell_contents for cell in x.__closure__ or ()]
+        return x.__code__, down(x.__defaults__), down(x.__kwdefaults__), down(held)
+    if isinstance(x, (tuple, list)):
+        return [down(y) for y in x]
+    if type(x) is dict:
+        return {str(k): down(v) for k, v in x.items()}
+    if type(x) is functools.partial:
+        return down((x.func, x.args, x.keywords))
+    if type(x) is functools._lru_cache_wrapper:
+        return "cache", down(x.__wrapped__)
+    if issubclass(type(x), type) and x.__module__.startswith("course_lib.checks"):
+        return x.__qualname__, down(dict(vars(x)))
+    if type(x).__name__ in ("Implementation", "Measurement"):
+        return type(x), down(vars(x))
+    return type(x).__qualname__, getattr(x, "__qualname__", "")
+
+def changes(name, module):                           # what a module of ours is, and what its file says
+    path = os.path.join(ROOT, *name.split("."))
+    path = path + ".py" if os.path.isfile(path + ".py") else os.path.join(path, "__init__.py")
+    new = {"__name__": name, "__file__": path}
+    with open(path) as file:
+        exec(compile(file.read(), path, "exec"), new)
+    for key in {*new, *vars(module)}:
+        mine, right = vars(module).get(key), new.get(key)
+        if not (key.startswith("__") or key in ("_last", "_output") or type(mine) is types.ModuleType) and (
+                form(mine) != form(right)):
+            yield f"{name}.{key}"
 
 shell, found = get_ipython(), set()
 for name, module in list(sys.modules.items()):
@@ -329,6 +367,8 @@ for name, module in list(sys.modules.items()):
                 found.add(f"{name}.{key}")
             if issubclass(type(value), type) and value.__module__ == name:
                 found.update(f"{name}.{key}.{k}" for k, v in list(vars(value).items()) if foreign(v))
+        if name.startswith("course_lib.checks"):
+            found.update(changes(name, module))
 for name, thing in {"get_ipython()": shell, "get_ipython().kernel": shell.kernel}.items():
     found.update(f"{name}.{k}" for k, v in list(vars(thing).items()) if foreign(v))
 for name in ("ast_transformers", "input_transformers_cleanup", "input_transformers_post"):
@@ -347,7 +387,8 @@ print("PROBE" + json.dumps(sorted(found)[:20]))
 
 def changed(kernel: Kernel) -> list[str]:
     """What the submission has changed in IPython or in a library, as far as it can be seen from inside."""
-    outputs, _ = kernel.run(f"exec({PROBE!r}, {{}})", seconds=10, silent=True)
+    root = str(Path(course_lib.__file__).resolve().parents[1])
+    outputs, _ = kernel.run(f"exec({PROBE!r}, {{'ROOT': {root!r}}})", seconds=10, silent=True)
     text = "".join(o.text for o in outputs if o.output_type == "stream")
     found = re.search(r"PROBE\[(.*)\]", text)
     if not found:

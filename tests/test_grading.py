@@ -283,7 +283,7 @@ def test_a_changed_submission_is_graded_again_and_an_unchanged_one_is_not(course
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ("import nowhere", "test_sq on this machine, so nobody was graded: .*'sq' is not .*; ModuleNotFoundError: No module"),
+    ("import nowhere", "test_sq on this machine, so nobody was graded: .*'sq' is not .*; ModuleNotFoundError: No mod"),
     ("while True:\n    pass", "test_sq .* nobody was graded: .*; code cell 1: the cell took too long"),
 ])
 def test_where_the_solved_notebook_fails_nobody_is_graded(course, wrong, words):
@@ -333,10 +333,32 @@ def test_environment_secrets_do_not_enter_the_sandbox(monkeypatch):
 
 def test_an_answer_that_is_taken_from_the_checks_is_named():
     with sandbox.Kernel(grading.Limits(), trusted=True) as kernel:
-        kernel.run("from course_lib.checks import hint, gan as check\ndef mine(): pass")
+        kernel.run("from course_lib.checks import hint, gan as check\ndef mine(): pass\nclass Bad(Exception): pass\n"
+                   "class Own: pass\nkept = Own()\nkept")
+        kernel.run("raise Bad")                              # honest work, which must not be named
         assert sandbox.changed(kernel) == []
         kernel.run("losses = check.losses.right")
         assert sandbox.changed(kernel) == ["changed: losses, which is taken from the checks"]
+
+
+def test_a_check_that_was_changed_is_named_however_it_was_done():
+    """Each of these lets a wrong answer pass, and few leave a function of the student's own in a library."""
+    task, wrong = "check.squared_distances", "lambda x, y: torch.zeros(len(x), len(y))"
+    attacks = [f"{task}.compare = print", f"{task}.same = zip", f"{task}.rtol = 1e9", f"{task} = print",
+               f"{task}.right.__code__ = ({wrong}).__code__", "checks.Implementation.compare = print",
+               f"{task}.__class__ = type('Implementation', (checks.Implementation,), dict(compare=print))",
+               "checks.all = id", "checks.close = type('Same', (), dict(__call__=lambda *_: True))()"]
+    with sandbox.Kernel(grading.Limits(), trusted=True) as kernel:
+        kernel.run("import importlib, torch\nfrom course_lib import checks\n"
+                   "from course_lib.checks import start_here as check")
+        assert kernel.run(f"{task}({wrong})")[1] == "an error"
+        for attack in attacks:
+            assert sandbox.changed(kernel) == []
+            kernel.run(attack)
+            assert kernel.run(f"{task}({wrong})")[1] is None, attack
+            found = " ".join(sandbox.changed(kernel)).replace("checks.start_here", "check")
+            assert "course_lib." + ".".join(attack.split()[0].split(".")[:2]) in found, attack
+            kernel.run("vars(checks).pop('all', 0), importlib.reload(checks), importlib.reload(check)")
 
 
 @pytest.mark.skipif("bubblewrap" in (sandbox.unavailable() or ""), reason="needs bubblewrap")
