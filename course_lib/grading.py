@@ -454,8 +454,8 @@ class Class:
                               if o.output_type == "error"), error)
                 said = "; ".join(dict.fromkeys(line.splitlines()[0].rstrip(": ") for line in (error, first, *remarks)))
                 raise GradingError(f"the solved notebook of {task.name} gets {score:g} of {points:g} points in the "
-                                   f"cell {name} on this machine, so nobody was graded: {said}. Repair that first (`make "
-                                   "setup`? `make exercises`? more --seconds or --memory?)")
+                                   f"cell {name} on this machine, so nobody was graded: {said}. Repair that first "
+                                   "(`make setup`? `make exercises`? more --seconds or --memory?)")
         save(record, key)
 
     def grade(self, task: Assignment, folder: Path, limits: Limits, jobs: int, trusted: bool = False,

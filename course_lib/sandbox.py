@@ -321,7 +321,7 @@ def foreign(x):
         return x.__module__ == "__main__"
     if type(x) in (types.FunctionType, types.MethodType):
         return "ipykernel_" in x.__code__.co_filename
-    return type(x).__module__ == "__main__" and not issubclass(type(x), BaseException)
+    return type(x).__module__ == "__main__"
 
 def form(x, depth=9):                                # what a thing does, as values that can be compared
     def down(y):
@@ -363,7 +363,7 @@ shell, found = get_ipython(), set()
 for name, module in list(sys.modules.items()):
     if issubclass(type(module), types.ModuleType) and vars(module) is not shell.user_ns:
         for key, value in list(vars(module).items()):
-            if foreign(value):
+            if foreign(value) and key not in ("last_type", "last_value", "last_exc"):   # of sys: a student's own error
                 found.add(f"{name}.{key}")
             if issubclass(type(value), type) and value.__module__ == name:
                 found.update(f"{name}.{key}.{k}" for k, v in list(vars(value).items()) if foreign(v))
