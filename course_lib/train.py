@@ -191,7 +191,29 @@ def check_settings(ema: float | None, decay: float, **counts: int | None) -> Non
 def progress_bar(steps: int, label: str, progress: bool = True, done: int = 0) -> tqdm:
     """A bar that disappears at the end; none where `progress` or the environment variable TQDM_DISABLE says so."""
     quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")   # tqdm's notebook bar ignores it
-    return tqdm(total=steps, initial=done, desc=label, leave=False, disable=quiet)
+    return _Bar(total=steps, initial=done, desc=label, leave=False, disable=quiet)
+
+
+class _Bar(tqdm):
+    """tqdm's bar, which in a notebook leaves a dead widget in the cell: whoever saves the page and opens it again reads
+    "Error displaying widget: model not found". This one leaves nothing, or a line that says where it was cut short."""
+
+    place = None                                   # where it stands in the page of a notebook
+
+    def __init__(self, **settings):
+        if settings["disable"] or all(c.__module__ != "tqdm.notebook" for c in tqdm.__mro__):
+            super().__init__(**settings)
+            return
+        from IPython.display import display  # it is there where tqdm has chosen its notebook bar
+
+        super().__init__(**settings, display=False)
+        self.place = display(self.container, display_id=True)
+
+    def close(self) -> None:
+        super().close()
+        if self.place is not None:
+            self.place.update({} if self.n >= self.total else {"text/plain": str(self)}, raw=True)
+            self.place = None
 
 
 def _ema_update(ema: float):

@@ -298,6 +298,20 @@ def test_the_progress_bar_shows_the_loss_and_can_be_silenced(capsys, monkeypatch
     assert capsys.readouterr().err == ""
 
 
+def test_a_bar_leaves_no_dead_widget_in_a_notebook_and_says_where_it_was_cut_short(monkeypatch):
+    """A page that is saved and opened again would read "Error displaying widget: model not found" for each bar."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat").v4
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    cells = [f"""from course_lib.train import progress_bar
+bar = progress_bar(3, "a small net")
+bar.update({n})
+bar.close()""" for n in (3, 2)]
+    page = nbformat.new_notebook(cells=[nbformat.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(page, timeout=60).execute()
+    (finished,), (cut,) = (cell.outputs for cell in page.cells)
+    assert finished.data == {} and [*cut.data] == ["text/plain"] and "a small net:  67%" in cut.data["text/plain"]
+
+
 def test_a_history_plots_itself_and_knows_its_terms():
     history = fit(small_model(), squared_error, Batches(*problem()), steps=4, eval_every=2, evaluate=evaluate)
     ax = history.plot()
