@@ -25,10 +25,11 @@ def _all(T: int) -> Tensor:
 
 
 def _padded(g: torch.Generator) -> list[tuple]:
-    """Sentences of different length. In case 3 the padding has very large scores, in case 4 the real keys have."""
+    """Sentences of different length. In case 3 the padding has very large scores, in case 4 the real keys have, and in
+    case 5 all scores are near -120."""
     cases = []
     for T, S, D, E, length in ((2, 3, 2, 2, [2]), (2, 5, 4, 3, [4, 1, 3]), (4, 6, 3, 1, [2, 4]), (3, 5, 4, 2, [1, 3]),
-                               (2, 5, 4, 3, [3, 2, 1])):
+                               (2, 5, 4, 3, [3, 2, 1]), (3, 4, 4, 2, [2, 3])):
         length = torch.tensor(length)[torch.randperm(len(length), generator=g)]
         q, k, v = (rand(g, len(length), *size) for size in ((T, D), (S, D), (S, E)))
         if len(cases) == 3:
@@ -36,6 +37,8 @@ def _padded(g: torch.Generator) -> list[tuple]:
             k[..., 0] = torch.where(torch.arange(S) < length[:, None], k[..., 0], 300.0)
         if len(cases) == 4:
             q[..., 0], k[..., 0] = 14.0, 14.0                                   # scores near 98: exp overflows at 88.7
+        if len(cases) == 5:
+            q[..., 0], k[..., 0] = 15.5, -15.5                                  # exp is 0 below -103
         cases.append((q, k, v, length))
     return cases
 
@@ -66,10 +69,12 @@ def _scaled_late(q, k, v, length):
     return (q @ k.mT).masked_fill(~_real(q, k, length), -INF).softmax(-1) / q.shape[-1] ** 0.5 @ v
 
 
-def _shared(q, k, v, length, axes, stable):
-    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~_real(q, k, length), -INF)
+def _shared(q, k, v, length, axes, stable, sliced=False):
+    real = _real(q, k, length)
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~real, -INF)
     e = (scores - stable * scores.amax(axes, keepdim=True)).exp()
-    return e / e.sum(axes, keepdim=True) @ v
+    weights = e / e.sum(axes, keepdim=True)
+    return (weights.masked_fill(~real, 0) if sliced else weights) @ v         # padding that is cut off is never 0 / 0
 
 
 attention = Implementation(
@@ -82,9 +87,13 @@ attention = Implementation(
              "softmax or the exp has been taken over all keys",
              "Set the scores of padding to -inf (scores.masked_fill) before the softmax.", only=(3,)),
         *[Slip(None,
-               "right where scores are small, and wrong where they are large (100 and more): there exp is infinite in "
-               "float32", "Use .softmax(-1), or subtract the largest score of each row before exp.", only=only)
-          for only in ((4,), (3, 4))],
+               "right where scores are small, and wrong where they are beyond 100 or -100: there exp is infinite in "
+               "float32, or 0", "Use .softmax(-1), or subtract the largest score of each row before exp.", only=only)
+          for only in ((4, 5), (3, 4, 5))],
+        Slip(None,
+             "right where scores are small, and wrong where those of the real keys are far below 0, near -120",
+             "What you give to padding must be less than any score: -inf, and not -100. If you take exp yourself, "
+             "subtract the largest score of each row before.", only=(5,)),
         Slip(partial(_attend, scale=lambda q, k, v: 1),
              "the scores are not divided by the square root of D: they grow with D, and the softmax becomes too sharp"),
         Slip(partial(_attend, scale=lambda q, k, v: 1 / q.shape[-1]),
@@ -119,13 +128,17 @@ attention = Implementation(
         Slip(partial(_attend, real=lambda q, k, n: _real(q, k, n + 1)),
              "one key too many: with length = 2, the real keys are 0 and 1, and yours looks at key 2 as well",
              "Replace <= by <."),
-        Slip(tuple(partial(_attend, real=lambda q, k, n: _real(q, k, n - 1), fill=fill) for fill in FILLS),
+        Slip((*(partial(_attend, real=lambda q, k, n: _real(q, k, n - 1), fill=fill) for fill in FILLS),
+              lambda q, k, v, n: _attend(q, k, v, n - 1, fill=-1e9) * (n > 1)[:, None, None]),       # by slices
              "the last real key is missing: with length = 2, the real keys are 0 and 1",
              "torch.arange(S) < length, without a minus 1."),
         Slip(tuple(partial(_attend, real=lambda q, k, n, pick=pick: _real(q, k, pick(n).expand_as(n)))
                    for pick in (lambda n: n[0], torch.max, torch.min)),
              "you use one length for all examples: each has its own entry in `length`",
              "length[:, None, None] has shape (B, 1, 1) and meets torch.arange(S)."),
+        Slip(partial(_attend, real=lambda q, k, n: _real(q, k, n) & torch.ones(q.shape[1], k.shape[1]).bool().tril()),
+             "your mask is causal too: here each query may look ahead as well as back, at all real keys",
+             "Leave out the tril(): nothing but `length` says what may be looked at."),
         Slip(tuple(partial(_attend, real=lambda q, k, n: _real(k, q, n).mT, fill=fill) for fill in FILLS),
              "you mask queries (rows of the scores): the padding is among the keys, the columns"),
         Slip(lambda q, k, v, n: _attend(q, k, torch.eye(k.shape[1]).expand(len(q), -1, -1), n),
@@ -136,7 +149,8 @@ attention = Implementation(
              "softmax(q k^T / sqrt(D)), and not softmax(q k^T) / sqrt(D)"),
         Slip(lambda q, k, v, length: _attend(0 * q, k, v, length),
              "all real keys count the same in your average: their weights must come from q and k"),
-        Slip(tuple(partial(_shared, axes=axes, stable=stable) for axes in ((1, 2), (0, 1, 2)) for stable in (0, 1)),
+        Slip((*(partial(_shared, axes=axes, stable=stable) for axes in ((1, 2), (0, 1, 2)) for stable in (0, 1)),
+              partial(_shared, axes=(1, 2), stable=0, sliced=True)),
              "you divide by one sum for all queries: each query has its own, the sum of its row",
              "Sum over the last axis only: .sum(-1, keepdim=True)"),
     ],
@@ -173,6 +187,11 @@ def _causal_slips(fn) -> list[Slip]:
         Slip(tuple(partial(fn, may=lambda T: _past(T).tril(-1), fill=fill) for fill in FILLS),
              "a position cannot look at itself in yours: t may look at the positions 0 to t, t included",
              ".tril() with the diagonal; torch.triu(..., diagonal=1) is what is forbidden"),
+        Slip(partial(fn, may=lambda T: _all(T).tril(1)),
+             "your mask reaches one column too far: position t looks at t + 1 as well", ".tril(), and not .tril(1)"),
+        Slip(partial(fn, may=_all, late=lambda w: (e := w * _past(w.shape[-1]).float().exp()) / e.sum(-1, True)),
+             "you added the mask to the scores as it is: True adds 1 and False adds 0, so the future keeps a share",
+             "scores.masked_fill(~past, -float('inf')) before the softmax"),
         Slip(partial(fn, axis=-2),
              "your softmax goes over the queries: each query shares out its attention among the keys, the last axis",
              ".softmax(-1)"),
@@ -386,7 +405,8 @@ def _keys(scale: float = 1.0, how: str = "exp of each") -> float:
         weights = (rand(g, 1000, 64) @ rand(g, 64, 100) * scale).softmax(1)
         H = torch.special.entr(weights).sum(1)
         found.append({"exp of each": H.exp(), "exp of mean": H, "minus": -(-H).exp(), "nats": H,
-                      "bits": H / math.log(2), "2": 2**H, "squares": 1 / weights.square().sum(1),
+                      "bits": H / math.log(2), "exp of bits": (H / math.log(2)).exp(), "2": 2**H,
+                      "squares": 1 / weights.square().sum(1),
                       "largest": weights.amax(1)}[how].mean())
     mean = torch.stack(found).mean().item()
     return math.exp(mean) if how == "exp of mean" else mean
@@ -409,6 +429,8 @@ keys_seen = Measurement(
              "you took the exp of the mean entropy: the mean of the exp of each query's entropy is asked for"),
         Slip(lambda: _keys(how="nats"), "this is the entropy itself: the number of keys is its exp"),
         Slip(lambda: _keys(how="bits"), "this is the entropy in bits: take it in nats, and then exp"),
+        Slip(lambda: _keys(how="exp of bits"),
+             "you took the exp of an entropy in bits: exp belongs to nats, the entropy with the natural logarithm"),
         Slip(lambda: _keys(how="2"), "you raised 2 to an entropy in nats: exp belongs to nats, 2 to the power to bits"),
         Slip(lambda: _keys(how="squares"),
              "this is one over the sum of the squared weights, another count of keys: the exp of the entropy is "

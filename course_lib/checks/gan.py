@@ -49,6 +49,11 @@ def _swapped(good, near, least):
     return (near.sum(1) >= least).sum()
 
 
+def _nearest_samples(x, centres, radius, least):
+    d, nearest = torch.cdist(x, centres).min(0)
+    return (nearest[d <= radius].bincount() >= least).sum(), (d <= radius).double().mean()
+
+
 COUNT = "(count >= least).sum()"
 SHARE = "(d.amin(1) <= radius).float().mean()"
 
@@ -83,8 +88,13 @@ ring_score = Implementation(
              "the second value is how many samples are good: their share is asked for, so divide by N"),
         Slip(_ring_score(share=lambda good, near, least: good.sum() / good.shape[1]),
              "the good samples are divided by the number of centres: their share of the N samples is asked for", SHARE),
-        Slip(_ring_score(found=lambda good, near, least: near.any(0).sum(),
-                         share=lambda good, near, least: near.any(0).double().mean()),
+        Slip((_ring_score(share=lambda good, near, least: good.double().mean()),
+              _ring_score(found=lambda good, near, least: (near.sum(0) >= least).sum(),
+                          share=lambda good, near, least: near.double().mean())),
+             "you took the mean over all N x K pairs of a sample and a centre: the share of the N samples is asked for",
+             SHARE),
+        Slip((_ring_score(found=lambda good, near, least: near.any(0).sum(),
+                          share=lambda good, near, least: near.any(0).double().mean()), _nearest_samples),
              "you look for the sample that is nearest to each centre: each *sample* belongs to its nearest centre",
              "d.min(1), over the centres, in place of d.min(0)."),
         Slip(_ring_score(share=lambda good, near, least: 100 * good.sum() / len(good)),
@@ -156,7 +166,7 @@ losses = Implementation(
         Slip(None,
              "right for moderate logits, and wrong for 300 or -300, where the sigmoid is rounded to 0 or 1 before you "
              "take its logarithm (a small number added, or a clamp, hides the problem and does not repair it)",
-             "-log sigmoid(s) = softplus(-s), and -log(1 - sigmoid(s)) = softplus(s): torch.nn.functional.softplus "
+             "-log sigmoid(a) = softplus(-a), and -log(1 - sigmoid(a)) = softplus(a): torch.nn.functional.softplus "
              "works on logits of any size. So does binary_cross_entropy_with_logits.", only=(4,)),
         _slip(lambda r, f, t, nll: _both(r, f, 1.0, nll),
               "target is not used: real examples shall be called real with probability target, not 1"),
@@ -166,6 +176,12 @@ losses = Implementation(
               "-target log D - (1 - target) log(1 - D): its smallest value is at D = target."),
         _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, 1.0).mean()),
               "you smoothed the target of the fakes as well: it stays 0, hence *one-sided*"),
+        _slip(lambda r, f, t, nll: (nll(r, 1.0).mean() + nll(f, 1 - t).mean(), nll(f, 1.0).mean()),
+              "you smoothed the fakes and not the real examples: the target of the real ones is `target`, that of the "
+              "fakes stays 0"),
+        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f.detach(), 0.0).mean(), nll(f, 1.0).mean()),
+              "the values are right, but no gradient of the discriminator's loss reaches fake_logits: you detach them",
+              "In the lesson's loop the fakes are detached, before the discriminator judges them, and not its logits."),
         _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, t).mean()),
               "you smoothed the generator's loss as well: it wants to be called real with probability 1"),
         _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, t).mean()),
@@ -230,11 +246,15 @@ ADVICE = {                                         # for errors of autograd
 }
 
 
-def _advised(fn, *arguments):
+CUT = {"does not require grad": "a loss does not depend on any parameter, its way back is cut: is there a no_grad(), a "
+                                "detach() or an item() between the networks and its backward()?"}   # with two players
+
+
+def _advised(fn, *arguments, advices=ADVICE):
     try:
         return fn(*arguments)
     except Mistake as mistake:
-        for words, advice in ADVICE.items():
+        for words, advice in advices.items():
             if words in str(mistake):
                 raise Mistake(advice) from None
         raise
@@ -350,7 +370,7 @@ def _games(g: torch.Generator) -> list[tuple]:
 def _run_step(fn, generator, discriminator, g_opt, d_opt, real, z):
     said = []
     for batch in zip(real, z):
-        result = _advised(fn, generator, discriminator, g_opt, d_opt, *batch)
+        result = _advised(fn, generator, discriminator, g_opt, d_opt, *batch, advices=ADVICE | CUT)
         said.append([v.detach() for v in conform("train_step", result, (torch.zeros(()), torch.zeros(()))).values()])
     d_loss, g_loss = (torch.stack(losses) for losses in zip(*said))
     if d_opt.param_groups[0]["lr"]:
@@ -462,4 +482,5 @@ divergence = Measurement(
     ],
     hint="Train a network with two inputs and one output for some 500 steps of Adam (learning rate 3e-3), each with "
          "256 new samples of both. Then measure its loss on 10,000 new samples of both: JS = (log 4 - loss) / 2. Too "
-         "small a result means that the discriminator can still be better: train for longer, or with more units.")
+         "small a result means that the discriminator can still be better: train for longer, or with more units. Too "
+         "large a result comes from few samples, or from those that it has been trained on.")

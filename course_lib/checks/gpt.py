@@ -70,7 +70,14 @@ next_probs = Implementation(
              "Set their logits to -inf before the softmax; or divide each row by its sum."),
         Slip(lambda z, t, k: (_masked(z, k, 0.0) / t).softmax(1),
              "a logit of 0 is not a probability of 0: exp(0) is 1", "Set the others to -inf. " + KEEP),
-        Slip(lambda z, t, k: (_masked(z, k, largest=False) / t).softmax(1), "you kept the least probable tokens", KEEP),
+        Slip(tuple(lambda z, t, k, n=n: (_masked(z, n(z, k), largest=False) / t).softmax(1)
+                   for n in (lambda z, k: k, lambda z, k: z.shape[1] - k + 1)),
+             "you kept the least probable tokens", KEEP),
+        Slip(lambda z, t, k: _probs(z, t, z.shape[1] - k + 1),
+             "you sorted upwards: there the index top_k - 1 is that of the k-th *smallest*", KEEP),
+        Slip(tuple(lambda z, t, k, low=low: _masked((z / t).softmax(1), k, low).softmax(1) for low in (0.0, -math.inf)),
+             "one softmax too many: the second one, of the probabilities, makes them nearly alike",
+             "Divide each row by its sum in place of the second softmax; or mask the logits. " + KEEP),
         Slip(lambda z, t, k: (z.masked_fill(z <= z.topk(k).values[:, -1:], -math.inf) / t).softmax(1),
              "you keep one token too few: the smallest of the top_k belongs to them", KEEP),
         Slip((lambda z, t, k: _probs(z, t, min(k + 1, z.shape[1])), _too_many),
@@ -87,8 +94,8 @@ next_probs = Implementation(
              "you return the k probabilities alone: one for each token of the vocabulary is asked for, in its place",
              "Zero for the others. " + KEEP),
     ],
-    hint="In this order: find the k-th largest logit of each row; set all that are smaller to -inf; divide by the "
-         "temperature; softmax over axis 1.")
+    hint="In this order: find the k-th largest logit of each row, in the shape (B, 1); set all that are smaller to "
+         "-inf; divide by the temperature; softmax over axis 1.")
 
 # --- 2
 
@@ -161,12 +168,15 @@ cached_step = Implementation(
              "the new key is used as the query: q asks, k answers", "scores = q @ keys.mT / math.sqrt(D)"),
         Slip(lambda q, k, v, keys, values: _step()(q, q, v, keys, values),
              "you put q into the cache: the key of the new token is k", "torch.cat([keys, k], dim=2)"),
+        Slip(lambda q, k, v, keys, values: _step()(q, k, k, keys, values),
+             "you put the new key among the values: the value of the new token is v", "torch.cat([values, v], dim=2)"),
         Slip(_returned(lambda y, new_k, new_v, keys, values: (y, keys, values)),
              "you return the old cache: the next step would not know of this token",
              "Return keys and values with the new ones appended."),
     ],
     hint="keys = torch.cat([keys, k], dim=2), the same for values; scores = q @ keys.transpose(-2, -1) / sqrt(D), of "
-         "shape (B, H, 1, T + 1); softmax over the last axis; times values. Return all three.",
+         "shape (B, H, 1, T + 1); no mask, since all keys are of the past; softmax over the last axis; times values. "
+         "Return all three.",
     rtol=1e-3, atol=1e-5)
 
 # --- 3
@@ -245,15 +255,17 @@ next_byte_loss = Implementation(
 
 
 @cache
-def _bits() -> Tensor:
-    """Bits of each of the 128 bytes after the first in the first 100 windows of the test text.  (100, 128)"""
+def _bits(ahead: int = 1) -> Tensor:
+    """Bits of each of the 128 bytes after the first in the first 100 windows of the test text, or of the first 128 if
+    each prediction is wrongly compared with the byte just read, ahead=0.  (100, 128)"""
     from course_lib import checkpoint
     from course_lib.data.text import load_text
 
     model, test = checkpoint.load("gpt"), load_text("austen").test.long()
     windows = test[:100 * 129].view(100, 129)
     with torch.no_grad():
-        nats = [F.cross_entropy(model(w[:, :-1]).mT, w[:, 1:], reduction="none") for w in windows.split(25)]
+        nats = [F.cross_entropy(model(w[:, :-1]).mT, w[:, ahead:][:, :128], reduction="none")
+                for w in windows.split(25)]
     return torch.cat(nats) / math.log(2)
 
 
@@ -282,7 +294,7 @@ context_gain = Measurement(
         Slip(lambda: _early() / _late(), "this is a ratio: the difference is asked for", "early - late"),
         Slip(lambda: 1 - _late() / _early(), "this is a share of the bits: the difference is asked for",
              "early - late"),
-        Slip(lambda: _bits()[:8].mean().item() - _bits()[64:].mean().item(),
+        Slip(tuple(lambda n=n: _bits()[:8].mean().item() - _bits()[n:].mean().item() for n in (64, -64)),
              "you compare the first windows with the last: rows are windows, columns are predictions", MEANS),
         Slip(_early, "these are the bits at the beginning: subtract those at the end", "early - late"),
         Slip(_late, "these are the bits at the end: subtract them from those at the beginning", "early - late"),
@@ -292,9 +304,16 @@ context_gain = Measurement(
              MEANS),
         Slip(lambda: _early() - _bits()[:, 8:].mean().item(),
              "you compare with all the others: the last 64 predictions are asked for", "bits[:, 64:].mean()"),
+        Slip(lambda: _early() - _bits().mean().item(),
+             "you compare with all of them: the last 64 predictions are asked for", "bits[:, 64:].mean()"),
+        Slip(lambda: _bits()[:, 1:9].mean().item() - _late(),
+             "you left out the first prediction, that of byte 1: it stands in column 0", MEANS),
         Slip(lambda: _bits()[:, :64].mean().item() - _late(),
              "you compare the two halves of the window: the first eight predictions with the last 64 are asked for",
              MEANS),
+        Slip(lambda: (_bits(0)[:, :8].mean() - _bits(0)[:, 64:].mean()).item(),
+             "you compare each prediction with the byte that the model has just read: it is about the next one",
+             "gpt(windows[:, :-1]) is compared with windows[:, 1:]."),
     ],
     hint="F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction=\"none\") has the shape (100, 128), in "
          "nats. Divide by log 2, and take two means.")

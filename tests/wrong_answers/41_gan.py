@@ -77,6 +77,18 @@ def _(x, centres, radius, least):
     return (nearest[good].bincount() >= least).sum(), good.sum() / len(centres)
 
 
+@wrong(check.ring_score, "the mean over all N x K pairs")
+def _(x, centres, radius, least):
+    good = torch.cdist(x, centres) <= radius
+    return (good.sum(0) >= least).sum(), good.float().mean()
+
+
+@wrong(check.ring_score, "the sample that is nearest to each centre")
+def _(x, centres, radius, least):
+    d, who = torch.cdist(x, centres).min(0)
+    return (who[d <= radius].bincount() >= least).sum(), (d <= radius).float().mean()
+
+
 @wrong(check.ring_score, "right values in the wrong order")
 def _(x, centres, radius, least):
     d, nearest = torch.cdist(x, centres).min(1)
@@ -221,6 +233,19 @@ def _(real_logits, fake_logits, target):
     bce = F.binary_cross_entropy_with_logits
     real, fake = torch.full_like(real_logits, target), torch.full_like(fake_logits, 1 - target)
     return bce(real_logits, real) + bce(fake_logits, fake), bce(fake_logits, torch.ones_like(fake))
+
+
+@wrong(check.losses, "you smoothed the fakes and not the real examples")
+def _(real_logits, fake_logits, target):
+    bce = F.binary_cross_entropy_with_logits
+    d_loss = bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.full_like(fake_logits, 1 - target))
+    return d_loss, bce(fake_logits, torch.ones_like(fake_logits))
+
+
+@wrong(check.losses, "no gradient of the discriminator's loss reaches")
+def _(real_logits, fake_logits, target):
+    real = target * F.softplus(-real_logits) + (1 - target) * F.softplus(real_logits)
+    return real.mean() + F.softplus(fake_logits.detach()).mean(), F.softplus(-fake_logits).mean()
 
 
 @wrong(check.losses, "smoothed the generator's loss")
@@ -614,6 +639,9 @@ wrong(check.train_step, "the generator never changes")(step(
 wrong(check.train_step, "the generator never changes")(step(
     ("g_loss.backward()", "g_loss.backward()\nd_opt.zero_grad()\ng_opt.zero_grad()"), broken=True))
 wrong(check.train_step, "draws random numbers of its own")(step(("fake.detach()", "generator(torch.randn_like(z))")))
+wrong(check.train_step, "its way back is cut")(step(
+    ("g_loss = softplus(-discriminator(fake)).mean()",
+     "with torch.no_grad():\n    judged = discriminator(fake)\ng_loss = softplus(-judged).mean()")))
 wrong(check.train_step, "it learns to be caught")(step(
     ("softplus(-discriminator(fake))", "softplus(discriminator(fake))")))
 wrong(check.train_step, "the saturating one")(step(

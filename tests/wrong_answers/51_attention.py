@@ -80,6 +80,9 @@ wrong(check.attention, "nan comes from")(attend(hide=lambda s, pad: s + pad * fl
 wrong(check.attention, "one key too many")(attend(pad=lambda s, n: torch.arange(s.shape[-1]) > n[:, None, None]))
 wrong(check.attention, "last real key is missing")(
     attend(pad=lambda s, n: torch.arange(s.shape[-1]) >= n[:, None, None] - 1))
+wrong(check.attention, "may look ahead as well as back")(attend(pad=lambda s, n: (
+    torch.arange(s.shape[-1]) >= n[:, None, None]) | torch.ones(s.shape[1:]).bool().triu(1)))
+wrong(check.attention, "far below 0")(attend(hide=lambda s, pad: s.masked_fill(pad, -100)))
 wrong(check.attention, "one length for all examples")(attend(pad=lambda s, n: torch.arange(s.shape[-1]) >= n[0]))
 wrong(check.attention, "one length for all examples")(attend(pad=lambda s, n: torch.arange(s.shape[-1]) >= n.max()))
 wrong(check.attention, "you mask queries")(
@@ -128,6 +131,12 @@ def _(q, k, v, length):
         e = torch.exp(q[b] @ k[b, :length[b]].T / math.sqrt(q.shape[-1]))
         out.append(e / e.sum(1, keepdim=True) @ v[b, :length[b]])
     return torch.stack(out)
+
+
+@wrong(check.attention, "last real key is missing")
+def _(q, k, v, length):
+    return torch.stack([(q[b] @ k[b, :n - 1].T / q.shape[-1] ** 0.5).softmax(-1) @ v[b, :n - 1]
+                        for b, n in enumerate(length.tolist())])
 
 
 @wrong(check.attention, "one sum for all queries")
@@ -246,6 +255,9 @@ wrong(check.multi_head, "cannot look at itself")(
     heads(mask=lambda s, T: s.masked_fill(torch.triu(torch.ones(T, T)) == 1, -math.inf)))
 wrong(check.multi_head, "cannot look at itself")(
     heads(mask=lambda s, T: s.masked_fill(torch.triu(torch.ones(T, T)) == 1, -1e9)))
+wrong(check.multi_head, "one column too far")(
+    heads(mask=lambda s, T: s.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(1), -math.inf)))
+wrong(check.multi_head, "True adds 1 and False adds 0")(heads(mask=lambda s, T: s + torch.ones(T, T).tril()))
 wrong(check.multi_head, "exp(0) = 1")(heads(mask=lambda s, T: s * torch.ones(T, T).tril()))
 wrong(check.multi_head, "over the queries")(heads(axis=-2))
 wrong(check.multi_head, "over the heads")(heads(axis=1))
@@ -343,6 +355,9 @@ wrong(check.causal_attention, "without keepdim=True")(
 wrong(check.causal_attention, "looks at the *future*")(repaired("scores.masked_fill(past, -math.inf).softmax(-1)"))
 wrong(check.causal_attention, "looks at the *future*")(repaired("scores.masked_fill(~past.T, -math.inf).softmax(-1)"))
 wrong(check.causal_attention, "cannot look at itself")(repaired(past="torch.ones(T, T, dtype=torch.bool).tril(-1)"))
+wrong(check.causal_attention, "one column too far")(repaired(
+    "scores.masked_fill(~past, -math.inf).softmax(-1)", past="torch.ones(T, T, dtype=torch.bool).tril(1)"))
+wrong(check.causal_attention, "True adds 1 and False adds 0")(repaired("(scores + past).softmax(-1)"))
 wrong(check.causal_attention, "there is no causal mask")(repaired("scores.softmax(-1)"))
 wrong(check.causal_attention, "square root of how many")(repaired(scores="q @ k.transpose(-2, -1)"))
 wrong(check.causal_attention, "how many positions may be looked at")(
@@ -428,7 +443,8 @@ wrong(check.keys_seen, "over the queries")(1.11)
 wrong(check.keys_seen, "the minus has come too late")(-0.6)
 wrong(check.keys_seen, "the mean entropy")(1.88)
 wrong(check.keys_seen, "the entropy itself")(0.63)
-wrong(check.keys_seen, "in bits")(0.91)
+wrong(check.keys_seen, "the entropy in bits: take")(0.91)
 wrong(check.keys_seen, "raised 2")(1.66)
 wrong(check.keys_seen, "squared weights")(1.75)
 wrong(check.keys_seen, "largest weight")(0.78)
+wrong(check.keys_seen, "exp of an entropy in bits")(3.38)

@@ -5,7 +5,9 @@ import torch
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
+from course_lib import checkpoint
 from course_lib.checks import gpt as check
+from course_lib.data.text import load_text
 from course_lib.gpt import lm_loss
 from wrong_answers import right, wrong
 
@@ -36,6 +38,14 @@ wrong(check.next_probs, "one token too few")(probs(
     "(logits.masked_fill(logits <= kept[:, -1:], -math.inf) / temperature).softmax(1)"))
 wrong(check.next_probs, "with the threshold of the first")(probs(
     "(logits.masked_fill(logits < kept[0, -1], -math.inf) / temperature).softmax(1)"))
+wrong(check.next_probs, "one softmax too many")(probs(
+    "(logits / temperature).softmax(1).masked_fill(z == -math.inf, 0).softmax(1)"))
+wrong(check.next_probs, "one softmax too many")(probs(
+    "(logits / temperature).softmax(1).masked_fill(z == -math.inf, -math.inf).softmax(1)"))
+wrong(check.next_probs, "sorted upwards")(probs(
+    "logits.masked_fill(logits < logits.sort(1).values[:, top_k - 1, None], -math.inf).div(temperature).softmax(1)"))
+wrong(check.next_probs, "the least probable tokens")(probs(
+    "logits.masked_fill(logits > kept[:, -1:], -math.inf).div(temperature).softmax(1)"))
 wrong(check.next_probs, "the softmax runs over the rows")(probs("torch.softmax(z / temperature, 0)"))
 wrong(check.next_probs, "you return logarithms")(probs("F.log_softmax(z / temperature, dim=1)"))
 wrong(check.next_probs, "these are logits")(probs("z / temperature"))
@@ -132,6 +142,7 @@ wrong(check.cached_step, "over the one query")(step(y="scores.softmax(2) @ value
 wrong(check.cached_step, "you average the keys")(step(y="scores.softmax(-1) @ keys"))
 wrong(check.cached_step, "the new key is used as the query")(step(scores=SCORES.replace("q @", "k @")))
 wrong(check.cached_step, "you put q into the cache")(step(APPEND.replace("[keys, k]", "[keys, q]")))
+wrong(check.cached_step, "the new key among the values")(step(APPEND.replace("[values, v]", "[values, k]")))
 wrong(check.cached_step, "you return the old cache")(step(f"old = keys, values; {APPEND}", returned="y, *old"))
 wrong(check.cached_step, "in the wrong order")(step(returned="y, values, keys"))
 wrong(check.cached_step, "in this order")(step(returned="y"))
@@ -248,6 +259,13 @@ class Later:
         return float(self.f())
 
 
+def unshifted():
+    model, windows = checkpoint.load("gpt"), load_text("austen").test[:100 * 129].long().view(100, 129)[:, :-1]
+    with torch.no_grad():
+        cost = F.cross_entropy(model(windows).mT, windows, reduction="none") / math.log(2)
+    return cost[:, :8].mean() - cost[:, -64:].mean()
+
+
 wrong(check.context_gain, "this is in nats")(Later(lambda: check._gain(math.log(2))))
 wrong(check.context_gain, "the sign is wrong")(Later(lambda: -check._gain()))
 wrong(check.context_gain, "this is a ratio")(Later(lambda: check._early() / check._late()))
@@ -260,6 +278,11 @@ wrong(check.context_gain, "a share of the bits")(Later(lambda: 1 - check._late()
 wrong(check.context_gain, "rows are windows")(Later(lambda: check._bits()[:8].mean() - check._bits()[64:].mean()))
 wrong(check.context_gain, "the first prediction alone")(Later(
     lambda: check._bits()[:, 0].mean() - check._bits()[:, -1].mean()))
+wrong(check.context_gain, "rows are windows")(Later(lambda: check._bits()[:8].mean() - check._bits()[-64:].mean()))
+wrong(check.context_gain, "with all of them")(Later(lambda: check._early() - check._bits().mean()))
+wrong(check.context_gain, "left out the first prediction")(Later(
+    lambda: check._bits()[:, 1:9].mean() - check._late()))
+wrong(check.context_gain, "just read")(Later(unshifted))
 wrong(check.context_gain, "is too large")(5.5)
 right(check.context_gain)(Later(check._gain))
 right(check.context_gain)(Later(lambda: np.float64(1.01 * check._gain())))
