@@ -86,9 +86,9 @@ class DiT(nn.Module):
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | int | None = None) -> Tensor:
         if x.shape[1:] != (1, 28, 28):
             raise ValueError(f"the DiT needs images of shape (B, 1, 28, 28), got {tuple(x.shape)}")
-        emb = self.embed(torch.as_tensor(t, device=x.device).expand(len(x)), y)               # (B, C)
-        h = self.enter(patchify(x, self.config.patch)) + self.position                        # (B, T, C)
+        emb = self.embed(torch.as_tensor(t, device=x.device).expand(len(x)), y)  # (B, C)
+        h = self.enter(patchify(x, self.config.patch)) + self.position           # (B, T, C)
         for block in self.blocks:
-            h = block(h, emb)                                                                 # (B, T, C)
-        h = modulate(self.norm(h), *self.modulation(emb).chunk(2, dim=1))                     # (B, T, C)
-        return unpatchify(self.leave(h), self.config.patch, 28)                               # (B, 1, 28, 28)
+            h = block(h, emb)                                                    # (B, T, C)
+        h = modulate(self.norm(h), *self.modulation(emb).chunk(2, dim=1))        # (B, T, C)
+        return unpatchify(self.leave(h), self.config.patch, 28)                  # (B, 1, 28, 28)

@@ -30,8 +30,8 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(f"logits are floating-point numbers, shape (B, K); got {logits.dtype} {tuple(logits.shape)}")
     check_labels(y, *logits.shape)
-    highest = logits.max(dim=1, keepdim=True).values.detach()     # (B, 1) any constant would do: it cancels
-    logits = logits - highest                                     # (B, K) all <= 0, so that exp cannot overflow
+    highest = logits.max(dim=1, keepdim=True).values.detach()     # (B, 1) any constant would cancel
+    logits = logits - highest                                     # (B, K) all <= 0: exp cannot overflow
     log_sum = logits.exp().sum(dim=1).log()                       # (B,) log of the softmax's denominator
     return log_sum - logits.gather(1, y[:, None]).squeeze(1)      # (B,)
 
