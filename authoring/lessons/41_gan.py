@@ -207,9 +207,9 @@ assert_close(ratio, torch.tensor([99.0]), atol=0.01, rtol=0)
 # where help is needed most; at $D = 0.01$, 99 times as hard.
 
 # %% [markdown]
-# ## Eight islands: the game in the plane
+# ## Eight modes: the game in the plane
 #
-# Now both move. Real points lie on eight small islands in a ring, the *modes* (peaks) of their density, and the
+# Now both move. Real points crowd around eight **modes**, the peaks of their density, which stand in a ring, and the
 # forger has to bend a cloud of noise (8 standard normal numbers) until it falls on all of them. One round of the
 # game:
 #
@@ -221,8 +221,8 @@ assert_close(ratio, torch.tensor([99.0]), atol=0.01, rtol=0)
 # %%
 from course_lib.data.toys import ring
 
-islands = ring()                                                  # 8 Gaussians on a circle of radius 2
-points = islands.sample(8192, seeded(0))                          # (8192, 2)
+modes = ring()                                                    # 8 Gaussians on a circle of radius 2
+points = modes.sample(8192, seeded(0))                            # (8192, 2)
 
 def mlp(n_in, n_out, act, width=64):
     return nn.Sequential(nn.Linear(n_in, width), act, nn.Linear(width, width), act, nn.Linear(width, n_out))
@@ -271,7 +271,7 @@ for a, b in zip(ours, theirs):
     assert_close(a.state_dict(), b.state_dict(), atol=1e-5, rtol=1e-3)
 
 # %% [markdown]
-# Now 1,500 rounds. Five times we look at 1,000 fakes and count the islands on which at least 20 of them have landed,
+# Now 1,500 rounds. Five times we look at 1,000 fakes and count the modes on which at least 20 of them have landed,
 # within three standard deviations of the centre.
 
 # %%
@@ -281,7 +281,7 @@ def film(frames):
     """A function for `evaluate` that keeps 1,000 points of the generator, always from the same noise."""
     def look(G):
         frames.append(G(torch.randn(1000, 8, generator=seeded(1))).detach())
-        return {"islands": modes_hit(frames[-1], islands.means, 0.3, at_least=20)}
+        return {"modes": modes_hit(frames[-1], modes.means, 0.3, at_least=20)}
     return look
 
 seed(0)
@@ -290,30 +290,30 @@ batches = Batches(points, batch_size=128)
 history = fit_gan(G, D, batches, 1500, n_latent=8, evaluate=film(frames), eval_every=300)
 
 # %% [markdown]
-# *Figure: five frames of the game. Real islands are grey rings, fakes blue dots. The cloud of fakes unfolds, reaches all
-# eight islands, and gathers there, with a thin trail of dots along the bridges between neighbours. The colour of the
-# last frame is the discriminator's opinion: blue, fake, nearly everywhere; white, undecided, on the islands.*
+# *Figure: five frames of the game. The modes of the data are grey rings, fakes blue dots. The cloud of fakes unfolds, reaches all
+# eight modes, and gathers there, with a thin trail of dots along the bridges between neighbours. The colour of the
+# last frame is the discriminator's opinion: blue, fake, nearly everywhere; white, undecided, on the modes.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the players were trained in this notebook
 def show(frames, titles):
     fig, panels = plt.subplots(1, len(frames), figsize=(9, 9 / len(frames) + 0.5), sharex=True, sharey=True)
     for ax, fakes, title in zip(panels, frames, titles):
-        for centre in islands.means:
+        for centre in modes.means:
             ax.add_patch(plt.Circle(centre.tolist(), 0.3, fc="none", ec="0.5"))
         ax.scatter(*fakes.T, s=3, color=COLOURS[0], alpha=0.4, lw=0)
         ax.set(title=title, xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="$x_1$")
     panels[0].set_ylabel("$x_2$")
     return panels
 
-panels = show(frames, [f"round {n}: {k:.0f} of 8" for n, k in zip(history.eval_steps, history["islands"])])
+panels = show(frames, [f"round {n}: {k:.0f} of 8" for n, k in zip(history.eval_steps, history["modes"])])
 field(lambda x: D(x).sigmoid(), panels[-1], alpha=0.5, vmin=0, vmax=1)
 panels[-1].set(ylabel="");
 
 # %%
-claim("islands hit at the end", history["islands"][-1], "==", 8, digits=0)
-on_island = (torch.cdist(frames[-1], islands.means) <= 0.3).any(1).double().mean()
-claim("share of fakes on an island", on_island, ">=", 0.6)
+claim("modes hit at the end", history["modes"][-1], "==", 8, digits=0)
+on_mode = (torch.cdist(frames[-1], modes.means) <= 0.3).any(1).double().mean()
+claim("share of fakes on a mode", on_mode, ">=", 0.6)
 
 # %% [markdown]
 # The bridges are no accident: a continuous function of a connected cloud is connected, so a network can make them thin,
@@ -361,9 +361,9 @@ for n in range(200):
 show(frames[-5:], [f"round {n}" for n in range(120, 201, 20)]);
 
 # %%
-hit = [modes_hit(f, islands.means, 0.3, at_least=20) for f in frames]
-claim("most islands hit at any time", max(hit), "<=", 4)
-claim("islands hit, on average", sum(hit) / len(hit), "<=", 2, digits=1)
+hit = [modes_hit(f, modes.means, 0.3, at_least=20) for f in frames]
+claim("most modes hit at any time", max(hit), "<=", 4)
+claim("modes hit, on average", sum(hit) / len(hit), "<=", 2, digits=1)
 
 # %% [markdown]
 # This is **mode collapse**: most modes of the data are lost. The forger finds the point believed most and puts

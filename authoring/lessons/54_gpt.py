@@ -462,7 +462,7 @@ def write(prompt, temperature):
     print(fill(prompt + decode(new), 100, replace_whitespace=False))
 
 interact(write, prompt=Text("Miss Bingley ", continuous_update=False),
-         temperature=FloatSlider(0.7, min=0, max=1.5, continuous_update=False));
+         temperature=FloatSlider(0.7, min=0, max=1.5, continuous_update=False, description="τ"));
 
 # %% [markdown]
 # ## Results

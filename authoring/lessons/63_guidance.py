@@ -128,7 +128,7 @@ difference = exact_eps(points, times, blue) - exact_eps(points, times, no_label)
 assert_close(-difference / (1 - a_toy[t]).sqrt(), of_classifier, atol=1e-3, rtol=1e-3)
 
 # %% [markdown]
-# *Figure: left, the three classes, blue in two clumps of which the right one runs into orange. Right, the darker a
+# *Figure: left, the three classes, blue with two modes of which the right one runs into orange. Right, the darker a
 # place, the more probable blue is there; arrows along the difference of the two guesses lead away from the other
 # classes, to the upper left, and vanish where blue is certain.*
 
@@ -190,8 +190,8 @@ assert_close(guided(exact_eps, wanted, null, 2.5)(x_t, times),
 # Now walk from noise, with `ddim` as in lesson 61, asking for blue.
 #
 # *Figure: five panels, the same noise taken to blue points at scales 0, 1, 2, 4 and 8, over all data in grey. At 0
-# they fill all classes, at 1 both blue clumps. At 2 the clump beside orange has thinned; at 4 it is almost gone; at 8
-# all points crowd on the far side of the lonely clump, where there are hardly any data.*
+# they fill all classes, at 1 both blue modes. At 2 the mode beside orange has thinned; at 4 it is almost gone; at 8
+# all points crowd on the far side of the lonely mode, where there are hardly any data.*
 
 # %%
 start, scales = torch.randn(1_000, 2, generator=seeded(4)), (0, 1, 2, 4, 8)
@@ -217,11 +217,11 @@ panels({"guided": exact});
 
 # %%
 def in_orange(points):
-    """The share of points nearest to the blue clump that overlaps with orange (one half in the data)."""
+    """The share of points nearest to the blue mode that overlaps with orange (one half in the data)."""
     return (torch.cdist(points, means).argmin(1) == 1).double().mean()
 
-claim("scale 1: share in the clump beside orange", in_orange(exact[1]), ">", 0.38)
-claim("scale 4: share in the clump beside orange", in_orange(exact[4]), "<", 0.08)
+claim("scale 1: share in the mode beside orange", in_orange(exact[1]), ">", 0.38)
+claim("scale 4: share in the mode beside orange", in_orange(exact[4]), "<", 0.08)
 claim("scale 1: mean probability of blue", posterior(exact[1], 0).mean(), "<", 0.94)
 claim("scale 4: mean probability of blue", posterior(exact[4], 0).mean(), ">", 0.999, digits=4)
 
@@ -234,7 +234,7 @@ claim("scale 4: mean probability of blue", posterior(exact[4], 0).mean(), ">", 0
 # Everything here was exact, and eq. 3 is proved. Are the points, then, a sample of the tilted density? We can draw
 # from that one honestly, by **rejection**. For $s = 4$: draw a point of the class, show it to three people who each
 # call out a label with the probabilities $p(y \mid x)$, and keep it if all three say blue. The points that are left
-# have the density $p(x \mid y)\,p(y \mid x)^3$, up to a constant. **Predict** how the clump beside orange fares.
+# have the density $p(x \mid y)\,p(y \mid x)^3$, up to a constant. **Predict** how the mode beside orange fares.
 
 # %%
 def tilted_sample(s, n=1_000):
@@ -247,19 +247,19 @@ tilted = {s: tilted_sample(s) for s in scales if s > 0}
 tilted = {0: everything.sample(1_000, seeded(7))} | tilted       # scale 0: all of the data
 
 # %% [markdown]
-# *Figure: the panels above, and below them the tilted densities. There the clump beside orange loses only its right
+# *Figure: the panels above, and below them the tilted densities. There the mode beside orange loses only its right
 # edge, and keeps a third of the points even at scale 8; nothing moves to the upper left.*
 
 # %%
 panels({"guided": exact, "tilted": tilted});
-claim("scale 8: share in the clump beside orange, tilted", in_orange(tilted[8]), ">", 0.28)
+claim("scale 8: share in the mode beside orange, tilted", in_orange(tilted[8]), ">", 0.28)
 claim("the same, guided", in_orange(exact[8]), "<", 0.01)
 
 # %% [markdown]
 # They are not the same at all. Eq. 3 holds at each level of noise *by itself*. But a walk from noise to data ends in
 # a density only if it follows the scores of *that density with noise on it*. Tilting and adding noise do not commute:
-# far out in the noise the clumps blur together, the noisy classifier prefers everything on the left, and the walk
-# takes points away from the right clump long before that has a shape.
+# far out in the noise the modes blur together, the noisy classifier prefers everything on the left, and the walk
+# takes points away from the right mode long before that has a shape.
 #
 # Our heights make it a formula. There the small steps of DDIM can be followed exactly: they end in $\mathcal N(0,
 # 2^{1 - s})$, while the tilted density is $\mathcal N(0, 2 / (1 + s))$ (Bradley & Nakkiran, 2024). At $s = 3$ a

@@ -162,9 +162,9 @@ for i in range(200):
         claim(f"t = {(i + 1) / 200}: gap between the crowds", gap.abs().max() / 20_000, "<", 0.03)
 
 # %% [markdown]
-# *Figure: left, 150 straight roads from the noise in the centre to the eight islands, a thicket of crossings. Right, the
+# *Figure: left, 150 straight roads from the noise in the centre to the eight modes of the data, a thicket of crossings. Right, the
 # paths of the mean velocity from the same starting points: they move together to the centre and bend outwards to the
-# nearest island, without crossing.*
+# nearest mode, without crossing.*
 
 # %%
 @torch.no_grad()
@@ -247,16 +247,16 @@ for t in (0.1, 0.5, 0.9):
 
 # %%
 def describe(points):
-    """How many islands are reached, the share of points on one, and the width of the dots."""
-    distance, island = torch.cdist(points.float(), ring.means).min(1)
+    """How many modes are reached, the share of points on one, and the width of the dots."""
+    distance, mode = torch.cdist(points.float(), ring.means).min(1)
     on = distance < 3 * ring.std
-    spread = (points - ring.means[island])[on].std(correction=0).item() if on.any() else 0.0
-    return len(island[on].unique()), on.float().mean().item(), spread
+    spread = (points - ring.means[mode])[on].std(correction=0).item() if on.any() else 0.0
+    return len(mode[on].unique()), on.float().mean().item(), spread
 
 start = torch.randn(2_000, 2, generator=seeded(3))
-islands, share, width = describe(flow.midpoint(toy, start, 30))
-print(f"{islands} islands of 8")
-claim("points on an island", share, ">", 0.9)
+modes, share, width = describe(flow.midpoint(toy, start, 30))
+print(f"{modes} modes of 8")
+claim("points on a mode", share, ">", 0.9)
 claim("width of the dots (0.2 in the data)", width, ">", 0.15)
 
 # %% [markdown]
@@ -385,7 +385,7 @@ panels[0].set_ylabel("$x_1$");
 # %%
 for name, model in {"flow": toy, "reflow": reflow}.items():
     share = describe(flow.euler(model, start.float(), 1))[1]
-    claim(f"{name}: on an island after one step", share, *(("<", 0.05) if name == "flow" else (">", 0.7)))
+    claim(f"{name}: on a mode after one step", share, *(("<", 0.05) if name == "flow" else (">", 0.7)))
 
 # %% [markdown]
 # One step of the flow takes everything to the mean, as in the example by hand; one step of reflow draws. The price: it
