@@ -217,14 +217,28 @@ def scores(nb) -> dict[str, tuple[float | None, float, str]]:
     return found
 
 
+def picture(data: str) -> str:
+    """The same bytes in plain base64; nothing if they are none."""
+    try:
+        return base64.b64encode(base64.b64decode(data)).decode()
+    except ValueError:
+        return ""
+
+
+ALIVE = re.compile(r"<(?=[A-Za-z/!?])"               # a tag, or <address>
+                   r"|&(?=[#\w])"                    # an entity, which can stand for any of these
+                   r"|!(?=\[)|\](?=[(:])"            # a picture; a link or its address
+                   r"|\\(?=href|mmlToken|require|style|class|cssId|bbox)")           # what MathJax makes of an equation
+
+
 def harmless(nb, trusted: set[str]) -> None:
-    """Take out, in place, whatever a browser could run: the teacher will open this notebook in the formgrader. Of
-    outputs only plain text and pictures stay; HTML in markdown becomes text, except in cells of the release."""
+    """Take out, in place, whatever a browser could run or fetch: the teacher will open this notebook in the formgrader.
+    Of outputs only plain text and pictures stay. In markdown a space takes the life out of HTML, links and pictures,
+    except in cells of the release; equations stay what they are."""
     for cell in nb.cells:
         if cell.cell_type != "code":
             if cell.source not in trusted:
-                text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", cell.source)
-                cell.source = re.sub(r"(?i)(script)\s*(?=[:&])", r"\1 ", text).replace("\\href", "\\ href")
+                cell.source = ALIVE.sub(r"\g<0> ", cell.source)
             continue
         kept = []
         for o in cell.outputs:
@@ -236,7 +250,7 @@ def harmless(nb, trusted: set[str]) -> None:
             else:
                 data = {kind: o.data[kind] for kind in ("text/plain", "image/png", "image/jpeg")
                         if isinstance(o.data.get(kind), str)}
-                data = {k: v for k, v in data.items() if k == "text/plain" or re.fullmatch(r"[\w+/=\s]+", v, re.ASCII)}
+                data = {k: v for k, text in data.items() if (v := text if k == "text/plain" else picture(text))}
                 kept += [new_output("display_data", data=data)] if data else []
         cell.outputs = kept
 
@@ -257,6 +271,8 @@ img {{ max-width: 100% }} table {{ border-collapse: collapse }} td, th {{ paddin
 </body></html>
 """
 markdown = mistune.create_markdown(escape=True, plugins=["table", "math"])            # HTML in it becomes text
+markdown.renderer.register("inline_math", lambda _, tex: f"<code>${html.escape(tex)}$</code>")        # no MathJax here
+markdown.renderer.register("block_math", lambda _, tex: f"<pre>$${html.escape(tex)}$$</pre>")
 
 
 def bare(line: str) -> str:
@@ -295,12 +311,11 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
         for o in cell.get("outputs", []):
             for kind in ("image/png", "image/jpeg"):
                 if kind in o.get("data", {}):
-                    picture = base64.b64encode(base64.b64decode(o.data[kind])).decode()
-                    parts.append(f'<img alt="a picture that the cell drew" src="data:{kind};base64,{picture}">')
+                    parts.append(f'<img alt="a picture that the cell drew" src="data:{kind};base64,{o.data[kind]}">')
                     break
             else:
                 kind = "error" if o.output_type == "error" else "out"
-                text = "\n".join(o.traceback) if kind == "error" else o.get("text") or o.data["text/plain"]
+                text = "\n".join(o.traceback) if kind == "error" else o.text if "text" in o else o.data["text/plain"]
                 text = re.sub(r"\x1b\[[\d;]*m", "", text)                # tracebacks and warnings quote hidden tests:
                 text = "\n".join(line for line in text.split("\n") if bare(line) not in hidden)
                 text = text if len(text) < 20_000 else text[:20_000] + "\n... and more"

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -132,7 +133,9 @@ class Live(HTMLParser):
     def handle_starttag(self, tag, attrs):
         if tag in ("script", "iframe", "object", "embed", "svg", "form", "link", "base"):
             self.found.append(tag)
-        self.found += [k for k, v in attrs if k.startswith("on") or "javascript" in (v or "").lower()]
+        self.found += [k for k, v in attrs if k.startswith("on") or "javascript" in (v or "").lower()
+                       or k in ("src", "srcset", "poster") and not (v or "").startswith("data:image/png;base64,")
+                       or k == "style" and "url" in v]
 
 
 def test_the_detector_of_live_script_detects():
@@ -158,6 +161,49 @@ def test_the_notebook_that_the_teacher_opens_holds_no_live_script(graded):
 
 
 # --- what needs no sandbox ------------------------------------------------------------------------------------------
+
+HOSTILE = ["[a](javas&#99;ript:alert(1))", "[a](javascript\\:alert(1))", "[r]: javas&#99;ript&colon;alert(1)\n\n[r]",
+           "![p](http://127.0.0.1:9/p.png)", "![s](data:image/svg+xml;base64,PHN2Zz4=)", "<javascript:alert(1)>",
+           "<svg onload=alert(1)><image href='http://127.0.0.1:9/i'/></svg>", "<style>@import 'http://127.0.0.1:9'</style>",
+           "$<img src=x onerror=alert(1)>$", "$$\n<script>alert(1)</script>\n$$", "| a |\n|---|\n| $<b onclick=a()>$ |",
+           "\\begin{align}\n<img src=x onerror=alert(1)>\n\\end{align}", "&lt;script&gt;alert(1)&lt;/script&gt;",
+           "[t](http://127.0.0.1:9/l \"t' onmouseover=a()\")", "$\\href{javascript:alert(1)}{x}$",
+           "&#36;&#92;href{javascript:alert(1)}{x}&#36;", "$\\style{background:url(http://127.0.0.1:9/s)}{x}$",
+           '$$\\def\\x#1#2{\\mmlToken{mi}[href="#1#2"]{y}}\\x{javascr}{ipt:alert(1)}$$']
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_student_writes_neither_runs_nor_fetches(text, course):
+    from nbconvert import HTMLExporter
+    nb, _ = grading.restore(grading.cells_in(nbformat.writes(answered(course.root, why=text)).encode()), course.task)
+    grading.harmless(nb, {c.source for c in course.task.complete.cells})
+    feedback = grading.page(nb, course.task, "ada", {}, {}, [])
+    assert Live(feedback).found == [] and "<a " not in feedback
+    basic = HTMLExporter(template_name="basic")              # as the formgrader shows it
+    body, plain = (basic.from_notebook_node(new_notebook(cells=[new_markdown_cell(source)]))[0]
+                   for source in (nb.cells[-1].source, "x"))
+    assert Live(body).found == Live(plain).found
+    assert not re.search(r"\\(href|style|mmlToken)", body)   # commands of MathJax that make links and load pictures
+
+
+def test_equations_stay_what_they_are_and_ours_are_not_touched(course):
+    nb = new_notebook(cells=[new_markdown_cell("$p<q$, $\\begin{matrix}a&b\\end{matrix}$, $x_1 y_1$ <b>.", id="a"),
+                             new_markdown_cell("[ours](https://example.org) $\\href{https://example.org}{x}$", id="b")])
+    ours = nb.cells[1].source
+    grading.harmless(nb, {ours})
+    assert nb.cells[1].source == ours
+    text = grading.page(nb, course.task, "ada", {}, {}, [])
+    assert "<code>$p&lt; q$</code>" in text and "a&amp; b" in text and "$x_1 y_1$" in text and "&lt; b&gt;" in text
+
+
+def test_an_output_that_cannot_be_shown_stops_no_feedback(course):
+    nb = grading.restore([], course.task)[0]
+    nb.cells[1].outputs = [new_output("stream", text=""), new_output("display_data", data={"image/png": "A"}),
+                           new_output("display_data", data={"image/jpeg": "<>é"}),
+                           new_output("display_data", data={"image/png": "AAAA\n"})]
+    grading.harmless(nb, set())
+    assert grading.page(nb, course.task, "ada", {}, {}, []).count("<img") == 1
+
 
 def test_without_bubblewrap_it_refuses_unless_told_otherwise(course, monkeypatch):
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
