@@ -179,7 +179,7 @@ BUGS = [
         "test_checks.py::test_a_wrong_answer_is_told_its_own_mistake_and_no_other"),
     Bug("checks/start_here.py", "(x[:, None] - y).square().sum(-1).sqrt()", "(x[:, None] - y).abs().sum(-1).sqrt()",
         "test_checks.py::test_a_notebook_shows_the_sentence_alone"),
-    Bug("checks/start_here.py", 'gradient=("z",), ', "",
+    Bug("checks/start_here.py", 'gradient=("a",), ', "",
         "test_checks.py::test_a_lost_graph_is_named_where_one_is_needed"),
     Bug("checks/softmax_and_mlp.py", "a.softmax(1) - Y, slope=lambda h, d: d * (h > 0),",
         "a.softmax(1) - Y, slope=lambda h, d: d,",

@@ -59,22 +59,22 @@ torch.testing.assert_close(squared_distances(_x, _y).float(), torch.cdist(_x, _y
 # %% [markdown]
 # ## 2 · A loss that does not break (3 points)
 #
-# **Given** logits `z` of shape (N,) and answers `y` of shape (N,), integers 0 or 1. **Asked:** the binary cross-entropy
+# **Given** logits `a` of shape (N,) and answers `y` of shape (N,), integers 0 or 1. **Asked:** the binary cross-entropy
 #
-# $$-\frac1N \sum_{i=1}^{N} \bigl[\, y_i \log \sigma(z_i) + (1 - y_i) \log(1 - \sigma(z_i)) \,\bigr]$$
+# $$-\frac1N \sum_{i=1}^{N} \bigl[\, y_i \log \sigma(a_i) + (1 - y_i) \log(1 - \sigma(a_i)) \,\bigr]$$
 #
-# as a tensor with a single number (shape `()`), in nats. It must stay exact for logits as large as $z = \pm 500$, where
-# a computer rounds $\sigma(z)$ to exactly 0 or 1; and training needs its gradient, so the result must know how it was
-# computed. **Checked:** the value, for small and for very large logits, and the gradient with respect to `z`.
+# as a tensor with a single number (shape `()`), in nats. It must stay exact for logits as large as $a = \pm 500$, where
+# a computer rounds $\sigma(a)$ to exactly 0 or 1; and training needs its gradient, so the result must know how it was
+# computed. **Checked:** the value, for small and for very large logits, and the gradient with respect to `a`.
 #
 # You may use whatever PyTorch offers. To see the difficulty first, look at `torch.sigmoid(torch.tensor(500.0))`, at one
 # minus it, and at the logarithm of that.
 
 # %% tags=["solution:binary_cross_entropy"]
-def binary_cross_entropy(z, y):
+def binary_cross_entropy(a, y):
     """(N,) logits and (N,) answers, 0 or 1 -> one number"""
     ### BEGIN SOLUTION
-    return -torch.where(y == 1, F.logsigmoid(z), F.logsigmoid(-z)).mean()
+    return -torch.where(y == 1, F.logsigmoid(a), F.logsigmoid(-a)).mean()
     ### END SOLUTION
 
 # %% tags=["test:check_binary_cross_entropy:3"]
@@ -91,8 +91,8 @@ torch.testing.assert_close(_z.grad, (torch.sigmoid(_z.detach()) - _y) / 4)
 # %% [markdown]
 # ## 3 · One training step by hand (3 points)
 #
-# The model is the straight line of the lesson: the logit of a point is $z = x \cdot w + b$, and
-# $p = \sigma(z)$ is the probability of the answer 1. The loss is the mean binary cross-entropy over the N points.
+# The model is the straight line of the lesson: the logit of a point is $a = x \cdot w + b$, and
+# $p = \sigma(a)$ is the probability of the answer 1. The loss is the mean binary cross-entropy over the N points.
 #
 # **Given** the parameters `w` of shape (D,) and `b` of shape (), the points `x` of shape (N, D), their answers `y` of
 # shape (N,) and the learning rate `eta`, a number. **Asked:** the new `w` and `b` after one step of gradient descent, as a

@@ -106,9 +106,9 @@ assert abs(float(losses(torch.tensor([200.0]), torch.tensor([-150.0]), 0.9)[0]) 
 # The R1 penalty of the lesson is the mean over real examples of one quantity: the squared length of the gradient of the logit
 # in the example,
 #
-# $$\bigl\| \nabla_{x}\, s(x) \bigr\|^2 = \sum_{j} \Bigl(\frac{\partial s(x)}{\partial x_j}\Bigr)^2 ,$$
+# $$\bigl\| \nabla_{x}\, a(x) \bigr\|^2 = \sum_{j} \Bigl(\frac{\partial a(x)}{\partial x_j}\Bigr)^2 ,$$
 #
-# where $s(x)$ is the logit and $j$ runs over all numbers of which $x$ consists. Write it for each example, so that it can also
+# where $a(x)$ is the logit and $j$ runs over all numbers of which $x$ consists. Write it for each example, so that it can also
 # be looked at, and so that a discriminator can be *trained* with it: that is, gradients must flow on into the parameters of
 # the discriminator.
 #

@@ -7,8 +7,8 @@
 # - Write your answer **in place of** `raise NotImplementedError()`, then run the cell and the check below it.
 # - A check prints `ok:` and the name of the task, or one sentence about what is wrong; `hint()` then says more. It tries
 #   your function on several random inputs and looks only at what comes back.
-# - You may add cells of your own anywhere, and use whatever PyTorch offers. Do not import the functions of
-#   `course_lib.transformer` into tasks 1 to 4a: write them, and compare them with those afterwards.
+# - You may add cells of your own anywhere, and use whatever PyTorch offers. In tasks 1 to 4a, use
+#   nothing of `course_lib.transformer` (what is imported below is for 4b): write it, and compare afterwards.
 # - Tasks 1 to 4a and 5 are graded by a program, which also runs your functions on inputs that you do not see here; 4b and
 #   6 are read by a person.
 
@@ -43,7 +43,7 @@ hint()
 # $$y_{bt} = \sum_{s < \text{length}_b} w_{bts}\, v_{bs}, \qquad
 # w_{bts} = \frac{\exp(q_{bt} \cdot k_{bs} / \sqrt{D})}{\sum_{r < \text{length}_b} \exp(q_{bt} \cdot k_{br} / \sqrt{D})},$$
 #
-# a tensor of shape (B, T, E). **Checked:** the values, also for B = 1, for scores beyond 100 and for padding with such scores;
+# a tensor of shape (B, T, E). **Checked:** the values, also for B = 1, for scores beyond 100 and below −100, and for padding with such scores;
 # and the gradients with respect to `q`, `k` and `v`.
 
 # %% tags=["solution:attention"]
@@ -324,7 +324,7 @@ assert 2.09 < float(keys_seen) < 2.28, "not within 4 percent of what many draws 
 # ## 6 · Your own question (4 points)
 #
 # Ask a question about attention that the lesson does not answer, **write down your guess**, and find out. Examples: If each position
-# may look at itself and the two before it only, how far back does a stack of layers see, and how strongly (use the gradient)?
+# may look at itself and the two before it only, how *strongly* does a stack of layers see the furthest one (use the gradient)?
 # How much gradient reaches the queries of task 5 without the division? How fast does the dice network learn to cheat, with
 # more faces or with two layers? What happens when each head has its own slope, or all have the same? Your code shall run in less
 # than a minute.

@@ -35,9 +35,9 @@ hint()
 # ## 1 · Temperature and top-k (3 points)
 #
 # A model says how probable each next token is; how to *draw* one is our choice. With **top-k**, only the `top_k` most probable
-# tokens may be drawn, and with a **temperature** $\tau$ the logits $z$ are divided by $\tau$ first:
+# tokens may be drawn, and with a **temperature** $\tau$ the logits $a$ are divided by $\tau$ first:
 #
-# $$p_i = \frac{\exp(z_i / \tau)}{\sum_{j \in \text{top } k} \exp(z_j / \tau)} \text{ for } i \text{ among the top } k, \qquad p_i = 0
+# $$p_i = \frac{\exp(a_i / \tau)}{\sum_{j \in \text{top } k} \exp(a_j / \tau)} \text{ for } i \text{ among the top } k, \qquad p_i = 0
 # \text{ for all others.}$$
 #
 # **Given** `logits` of shape (B, V), a number `temperature` > 0 and a whole number `top_k` from 1 to V. No two logits of a row are
@@ -154,7 +154,7 @@ assert _written == "defghijk", "a model trained with it cannot say the alphabet"
 # ### 3b · Too good (3 points)
 #
 # Somebody else forgets the shift altogether, and trains on the novels. After 60 steps of a tiny model the loss is far below what
-# anything in the lesson reached.
+# any honest model of the lesson reached.
 
 # %%
 def without_shift(model, idx):

@@ -62,8 +62,8 @@ def _logits(g: torch.Generator) -> list[tuple]:
     return [*sizes, (torch.tensor([300.0, -400.0, 200.0, -1.0]) * (1 + rand(g, 4).abs()), torch.tensor([1, 0, 0, 1]))]
 
 
-def _bce(z: Tensor, y: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(z, y.to(z.dtype))
+def _bce(a: Tensor, y: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(a, y.to(a.dtype))
 
 
 binary_cross_entropy = Implementation(
@@ -74,44 +74,44 @@ binary_cross_entropy = Implementation(
         Slip(None,
              "right for small logits, and wrong for large ones, where the sigmoid is rounded to exactly 0 or 1 and its "
              "logarithm breaks (a clamp or a small number added inside hides that, and does not repair it)",
-             "F.logsigmoid(z) is log sigmoid(z) without ever computing the sigmoid; and log(1 - sigmoid(z)) is "
-             "log sigmoid(-z).", only=(3,)),
-        Slip(lambda z, y: -_bce(z, y),
+             "F.logsigmoid(a) is log sigmoid(a) without ever computing the sigmoid; and log(1 - sigmoid(a)) is "
+             "log sigmoid(-a).", only=(3,)),
+        Slip(lambda a, y: -_bce(a, y),
              "the sign is wrong: a loss is minus the log of the probability, and never below 0",
              "Put a minus in front."),
-        Slip(lambda z, y: _bce(z, y) * len(z),
+        Slip(lambda a, y: _bce(a, y) * len(a),
              "you summed over the N examples, and the task asks for their mean",
              "Replace .sum() by .mean(), or divide by N."),
-        Slip(lambda z, y: F.binary_cross_entropy_with_logits(z, y.to(z.dtype), reduction="none"),
+        Slip(lambda a, y: F.binary_cross_entropy_with_logits(a, y.to(a.dtype), reduction="none"),
              "you return one loss per example: the task asks for their mean, one number", "End with .mean()."),
-        Slip(lambda z, y: _bce(-z, y),
-             "the two classes are swapped: sigmoid(z) is the probability of y = 1",
-             "F.logsigmoid(z) belongs to the examples with y == 1, F.logsigmoid(-z) to those with y == 0."),
-        Slip(lambda z, y: -(y * F.logsigmoid(z)).mean(),
+        Slip(lambda a, y: _bce(-a, y),
+             "the two classes are swapped: sigmoid(a) is the probability of y = 1",
+             "F.logsigmoid(a) belongs to the examples with y == 1, F.logsigmoid(-a) to those with y == 0."),
+        Slip(lambda a, y: -(y * F.logsigmoid(a)).mean(),
              "the examples with y = 0 cost nothing in your loss: the term (1 - y) log(1 - p) is missing",
-             "Add (1 - y) * F.logsigmoid(-z)."),
-        Slip(lambda z, y: -((1 - y) * F.logsigmoid(-z)).mean(),
+             "Add (1 - y) * F.logsigmoid(-a)."),
+        Slip(lambda a, y: -((1 - y) * F.logsigmoid(-a)).mean(),
              "the examples with y = 1 cost nothing in your loss: the term y log p is missing",
-             "Add y * F.logsigmoid(z)."),
-        Slip(lambda z, y: _bce(torch.sigmoid(z), y),
+             "Add y * F.logsigmoid(a)."),
+        Slip(lambda a, y: _bce(torch.sigmoid(a), y),
              "the sigmoid is applied twice: the library's function for logits applies it itself",
-             "Give z itself to F.binary_cross_entropy_with_logits or F.logsigmoid."),
-        Slip(lambda z, y: -(y * F.logsigmoid(z) + (1 - y) * (1 - F.logsigmoid(z))).mean(),
+             "Give the logits a themselves to F.binary_cross_entropy_with_logits or F.logsigmoid."),
+        Slip(lambda a, y: -(y * F.logsigmoid(a) + (1 - y) * (1 - F.logsigmoid(a))).mean(),
              "log(1 - p) is not 1 - log p: for y = 0 you need the logarithm of 1 - p",
-             "1 - sigmoid(z) is sigmoid(-z), so log(1 - p) is F.logsigmoid(-z)."),
-        Slip(lambda z, y: _bce(z, y) / torch.tensor(2.0).log(),
+             "1 - sigmoid(a) is sigmoid(-a), so log(1 - p) is F.logsigmoid(-a)."),
+        Slip(lambda a, y: _bce(a, y) / torch.tensor(2.0).log(),
              "your logarithm has base 2: the task asks for nats, the natural logarithm",
              "Use .log() in place of .log2()."),
-        Slip(lambda z, y: (torch.sigmoid(z) - y).square().mean(),
+        Slip(lambda a, y: (torch.sigmoid(a) - y).square().mean(),
              "this is the squared error of the probability; the cross-entropy is minus its logarithm",
-             "-F.logsigmoid(z) where y is 1, -F.logsigmoid(-z) where y is 0."),
-        Slip(lambda z, y: -F.logsigmoid(z).mean(),
+             "-F.logsigmoid(a) where y is 1, -F.logsigmoid(-a) where y is 0."),
+        Slip(lambda a, y: -F.logsigmoid(a).mean(),
              "y is not used: this is the loss as if every example were of class 1",
-             "torch.where(y == 1, F.logsigmoid(z), F.logsigmoid(-z))"),
+             "torch.where(y == 1, F.logsigmoid(a), F.logsigmoid(-a))"),
     ],
-    hint="-log p where y is 1, -log(1 - p) where y is 0, then the mean. Both logarithms are F.logsigmoid, of z and "
-         "of -z.",
-    gradient=("z",), rtol=1e-3, atol=1e-4)
+    hint="-log p where y is 1, -log(1 - p) where y is 0, then the mean. Both logarithms are F.logsigmoid, of the "
+         "logits a and of -a.",
+    gradient=("a",), rtol=1e-3, atol=1e-4)
 
 
 def _steps(g: torch.Generator) -> list[tuple]:
@@ -165,18 +165,18 @@ training_step = Implementation(
         Slip(_step_twice,
              "you computed the gradient for b with the new w: both gradients belong to the old parameters",
              "Compute error once, before anything changes, and use it for both."),
-        Slip(_step_of(lambda z, y: z - y),
-             "the sigmoid is missing: the model's answer is p = sigmoid(z), not the logit z",
+        Slip(_step_of(lambda a, y: a - y),
+             "the sigmoid is missing: the model's answer is p = sigmoid(a), not the logit a",
              "error = torch.sigmoid(x @ w + b) - y"),
         Slip(lambda w, b, x, y, eta: (w - eta * x.T @ (torch.sigmoid(x @ w) - y) / len(x),
                                       b - eta * (torch.sigmoid(x @ w) - y).mean()),
              "the logit is x @ w + b, and you have left out b", "error = torch.sigmoid(x @ w + b) - y"),
-        Slip(_step_of(lambda z, y: torch.sigmoid(z)),
+        Slip(_step_of(lambda a, y: torch.sigmoid(a)),
              "the error is p - y, and you have left out y", "error = torch.sigmoid(x @ w + b) - y"),
-        Slip(_step_of(lambda z, y: (torch.sigmoid(z) - y) * torch.sigmoid(z) * torch.sigmoid(-z)),
+        Slip(_step_of(lambda a, y: (torch.sigmoid(a) - y) * torch.sigmoid(a) * torch.sigmoid(-a)),
              "you multiplied by p (1 - p), the slope of the sigmoid: with the cross-entropy it cancels, leaving p - y",
              "It belongs to the squared error. The lesson derives p - y under \"From a number to a probability\"."),
-        Slip(_step_of(lambda z, y: 2 * (torch.sigmoid(z) - y)),
+        Slip(_step_of(lambda a, y: 2 * (torch.sigmoid(a) - y)),
              "there is a factor 2 too much, as the squared error has: the gradient of the cross-entropy is p - y",
              "error = torch.sigmoid(x @ w + b) - y"),
         Slip(lambda w, b, x, y, eta: _step(w, b, x, y, 1.0),
@@ -187,7 +187,7 @@ training_step = Implementation(
         Slip(lambda w, b, x, y, eta: (w - _step(w, b, x, y, 1.0)[0], b - _step(w, b, x, y, 1.0)[1]),
              "you return the gradients, and the task asks for the new w and b", "w - eta * gradient"),
     ],
-    hint="z = x @ w + b has shape (N,). error = sigmoid(z) - y. The gradients are x.T @ error / N, of shape (D,), and "
+    hint="a = x @ w + b has shape (N,). error = sigmoid(a) - y. The gradients are x.T @ error / N, of shape (D,), and "
          "error.mean(). Subtract eta times each from the old values.",
     rtol=1e-3)
 
