@@ -105,6 +105,14 @@ def _step(guess: Callable = lambda x_t, eps, a: (x_t - (1 - a).sqrt() * eps) / a
     return step
 
 
+def _with_alpha(eps, x_t, t, alphas_cumprod, noise):
+    """Eq. 3 with alpha_t in place of alpha-bar_t."""
+    before = _left(alphas_cumprod, t - 1)
+    a = alphas_cumprod[t] / before
+    x0 = ((x_t - (1 - a).sqrt() * eps) / a.sqrt()).clamp(-1, 1)
+    return before.sqrt() * x0 + (a.sqrt() * (1 - before) / (1 - a)) * x_t + (1 - before).sqrt() * noise
+
+
 def _tilde(a: Tensor, before: Tensor) -> Tensor:
     return (1 - before) / (1 - a) * (1 - a / before)
 
@@ -146,9 +154,14 @@ ddpm_step = Implementation(
         Slip(_step(mean=lambda x0, x_t, a, before: (before.sqrt() * (1 - a / before) * x_t
                                                     + (a / before).sqrt() * (1 - before) * x0) / (1 - a)),
              "x_0 and x_t have changed places in the mean", MEAN),
-        Slip(_step(mean=lambda x0, x_t, a, before: before.sqrt() * x0 + a.sqrt() * (1 - before) / (1 - a) * x_t),
+        Slip(tuple(_step(mean=lambda x0, x_t, a, before: before.sqrt() * x0 + a.sqrt() * (1 - before) / (1 - a) * x_t,
+                         std=std) for std in (lambda a, before: _tilde(a, before).sqrt(),
+                                              lambda a, before: (1 - before).sqrt())),
              "alphas_cumprod[t] is what is left after all steps: alpha_t, of this one alone, is its ratio to the entry "
              "before", MEAN),
+        Slip(_with_alpha,
+             "alpha_t, of this one step, stands where alpha-bar_t belongs: a is alphas_cumprod[t] itself, not its "
+             "ratio to the entry before", GUESS + " " + MEAN),
     ],
     hint="a = alphas_cumprod[t]; before = alphas_cumprod[t - 1], or 1 for t = 0; alpha = a / before; beta = 1 - alpha. "
          "First the guess of x_0, clamped; then eq. 3.",

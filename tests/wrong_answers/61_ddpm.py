@@ -140,6 +140,8 @@ wrong(check.ddpm_step, "changed places in the mean")(step(
     mean="(before.sqrt() * beta * x_t + alpha.sqrt() * (1 - before) * x0) / (1 - a)"))
 wrong(check.ddpm_step, "what is left after all steps")(step(
     alpha="a, 1 - a", std="((1 - before) / (1 - a) * (1 - a / before)).sqrt()"))
+wrong(check.ddpm_step, "what is left after all steps")(step(alpha="a, 1 - a"))
+wrong(check.ddpm_step, "stands where alpha-bar_t belongs")(step(alpha="(a := a / before), 1 - a"))
 wrong(check.ddpm_step, "random numbers of its own")(step(last="mean + std * torch.randn_like(x_t)"))
 
 right(check.ddpm_step)(step())
