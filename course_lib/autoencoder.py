@@ -135,16 +135,17 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes of n_in numbers -> logits of 28x28 pixels; `.sigmoid()` makes an image.  (B, n_in) -> (B, 1, 28, 28)"""
+    """Codes -> logits of pixels; `.sigmoid()` makes an image of them.  (B, n_in) -> (B, 1, 28, 28)"""
 
     def __init__(self, n_in: int, n_channel: int = 16):
         super().__init__()
         c = n_channel
         self.n_in = n_in
         self.layers = nn.Sequential(
-            nn.Linear(n_in, 2 * c * 49), nn.Unflatten(1, (2 * c, 7, 7)), ResidualBlock(2 * c),    # (B, 2c, 7, 7)
-            nn.Conv2d(2 * c, 4 * c, 3, padding=1), nn.PixelShuffle(2), ResidualBlock(c), nn.SiLU(),   # (B, c, 14, 14)
-            nn.Conv2d(c, 4, 3, padding=1), nn.PixelShuffle(2),                                    # (B, 1, 28, 28)
+            nn.Linear(n_in, 2 * c * 49), nn.Unflatten(1, (2 * c, 7, 7)), ResidualBlock(2 * c),  # (2c, 7, 7)
+            nn.Conv2d(2 * c, 4 * c, 3, padding=1), nn.PixelShuffle(2),                          # (c, 14, 14)
+            ResidualBlock(c), nn.SiLU(),
+            nn.Conv2d(c, 4, 3, padding=1), nn.PixelShuffle(2),                                  # (1, 28, 28)
         )
 
     def forward(self, z: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ class ConvNetConfig:
 
 
 def conv_block(c_in: int, c_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU.  (B, c_in, H, W) -> (B, c_out, H / stride, W / stride), for an odd kernel"""
-    return nn.Sequential(nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),   # the norm has one
-                         nn.BatchNorm2d(c_out), nn.ReLU())
+    """Convolution, batch norm, ReLU.  (B, c_in, H, W) -> (B, c_out, H / stride, W / stride), kernel odd"""
+    return nn.Sequential(nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False),
+                         nn.BatchNorm2d(c_out), nn.ReLU())                 # the norm has a bias of its own
 
 
 class ConvNet(nn.Module):
@@ -27,8 +27,8 @@ class ConvNet(nn.Module):
         super().__init__()
         self.config, c = config, config.n_channel
         self.convs = nn.Sequential(
-            conv_block(1, c, kernel=5, stride=2), conv_block(c, c), nn.MaxPool2d(2),          # (B, c, 7, 7)
-            conv_block(c, 2 * c), conv_block(2 * c, 2 * c), nn.MaxPool2d(2),                  # (B, 2c, 3, 3)
+            conv_block(1, c, kernel=5, stride=2), conv_block(c, c), nn.MaxPool2d(2),        # (B, c, 7, 7)
+            conv_block(c, 2 * c), conv_block(2 * c, 2 * c), nn.MaxPool2d(2),                # (B, 2c, 3, 3)
         )
         self.embed = nn.Sequential(nn.Flatten(), nn.Linear(2 * c * 3 * 3, config.n_feature, bias=False),
                                    nn.BatchNorm1d(config.n_feature), nn.ReLU())

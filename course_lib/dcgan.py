@@ -25,9 +25,10 @@ class Generator(nn.Module):
         self.config, c = config, config.n_channel
         self.layers = nn.Sequential(
             nn.Linear(config.n_latent + config.n_class, c * 49, bias=False), nn.Unflatten(1, (c, 7, 7)),
-            nn.BatchNorm2d(c), nn.ReLU(),                                                         # (B, c, 7, 7)
-            conv_block(c, 2 * c), nn.PixelShuffle(2),                                             # (B, c/2, 14, 14)
-            conv_block(c // 2, c // 2), nn.Conv2d(c // 2, 4, 3, padding=1), nn.PixelShuffle(2),   # (B, 1, 28, 28)
+            nn.BatchNorm2d(c), nn.ReLU(),                                         # (B, c, 7, 7)
+            conv_block(c, 2 * c), nn.PixelShuffle(2),                             # (B, c/2, 14, 14)
+            conv_block(c // 2, c // 2),
+            nn.Conv2d(c // 2, 4, 3, padding=1), nn.PixelShuffle(2),               # (B, 1, 28, 28)
         )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:                              # (B, n_latent)

@@ -40,7 +40,7 @@ def per_sample(values: Tensor, t: Tensor, like: Tensor) -> Tensor:
 
 
 def q_sample(x0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """Draw x_t ~ q(x_t | x_0) in one step (Ho et al., 2020, eq. 4).  x0, eps (B, ...), t (B,) -> (B, ...)"""
+    """x_t ~ q(x_t | x_0) in one step (Ho et al., 2020, eq. 4).  x0, eps (B, ...), t (B,) -> (B, ...)"""
     a = per_sample(alphas_cumprod, t, x0)                         # (B, 1, ...)
     return a.sqrt() * x0 + (1 - a).sqrt() * eps
 
@@ -78,9 +78,9 @@ def predicts_eps(model, alphas_cumprod: Tensor, target: str):
 
 
 def diffusion_loss(model, x0: Tensor, alphas_cumprod: Tensor, target: str = "eps") -> dict[str, Tensor]:
-    """L_simple (Ho et al., 2020, eq. 14): squared error of the prediction at a random time, mean over batch and pixels.
+    """L_simple (Ho et al., 2020, eq. 14): squared error of the prediction at a random time.
 
-    x0 (B, ...), about in [-1, 1]"""
+    Mean over batch and pixels.  x0 (B, ...), about in [-1, 1]"""
     t = torch.randint(len(alphas_cumprod), (len(x0),), device=x0.device)                      # (B,)
     eps = torch.randn_like(x0)
     prediction = model(q_sample(x0, t, eps, alphas_cumprod), t)
@@ -160,21 +160,23 @@ def timesteps(T: int, steps: int) -> list[int]:
 
 
 def guided(model, y: Tensor | int, null: int, scale: float):
-    """Classifier-free guidance as a wrapper (Ho & Salimans, 2022, eq. 6 with scale = 1 + w): returns f(x, t), so that
-    every sampler accepts it. Scale 1 is the conditional model, 0 the unconditional one, more than 1 exaggerates.
+    """Classifier-free guidance as a wrapper (Ho & Salimans, 2022, eq. 6 with scale = 1 + w): returns f(x, t),
+    so that every sampler accepts it. Scale 1 is the conditional model, 0 the unconditional one, and more than
+    1 exaggerates.
 
-    model(x, t, y) was trained with some of its labels replaced by `null`.  y: one label, or one for each of x (B,)"""
+    model(x, t, y) was trained with some labels replaced by `null`.  y: one label, or one for each of x (B,)
+    """
     def predict(x: Tensor, t: Tensor) -> Tensor:
         wanted = torch.as_tensor(y, device=x.device).expand(len(x))            # (B,)
-        both = model(torch.cat([x, x]), torch.cat([t, t]), torch.cat([wanted, torch.full_like(wanted, null)]))
-        with_label, without = both.chunk(2)
+        labels = torch.cat([wanted, torch.full_like(wanted, null)])            # (2B,)
+        with_label, without = model(torch.cat([x, x]), torch.cat([t, t]), labels).chunk(2)
         return without + scale * (with_label - without)
 
     return predict
 
 
 def drop_labels(y: Tensor, null: int, share: float = 0.1) -> Tensor:
-    """Replace a random share of the labels by `null`, so that one network learns both models.  (B,) -> (B,)"""
+    """Replace a random share of the labels by `null`: one network learns both models.  (B,) -> (B,)"""
     if not 0 <= share <= 1:
         raise ValueError(f"share={share} of the labels must lie between 0 and 1")
     return y.masked_fill(torch.rand(len(y), device=y.device) < share, null)

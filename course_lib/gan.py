@@ -29,14 +29,16 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def generator_loss(fake_logits: Tensor) -> Tensor:
     """-E log D(fake): the loss that is used, called non-saturating, in nats.  (B,) -> ()
 
-    Its gradient at a logit is -(1 - D): largest where the fake is recognised.  Goodfellow et al. (2014), section 3."""
+    Its gradient at a logit is -(1 - D): largest where the fake is recognised.
+    Goodfellow et al. (2014), section 3."""
     return F.softplus(-fake_logits).mean()
 
 
 def saturating_loss(fake_logits: Tensor) -> Tensor:
     """E log(1 - D(fake)): minus the discriminator's loss, the game of the theory, in nats.  (B,) -> ()
 
-    Its gradient at a logit is -D: it vanishes where the fake is recognised.  Goodfellow et al. (2014), eq. 1."""
+    Its gradient at a logit is -D: it vanishes where the fake is recognised.
+    Goodfellow et al. (2014), eq. 1."""
     return -F.softplus(fake_logits).mean()
 
 

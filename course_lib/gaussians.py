@@ -75,10 +75,10 @@ def moments(z: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def shrink(cov: Tensor, n: Tensor, pool: float, ridge: float) -> Tensor:
     """Covariances that can be inverted, even where a group has fewer points than dimensions.
 
-    Each is averaged with what all groups share, as if the shared covariance had been seen in `pool` further points:
-    0 keeps every group's own, math.inf gives all the same one.  `ridge` times the mean variance is added to the
-    diagonal of what is shared.  cov (K, D, D), n (K,) -> (K, D, D).  After Friedman (1989), regularised discriminant
-    analysis.
+    Each is averaged with what all groups share, as if the shared covariance had been seen in `pool` more
+    points: 0 keeps every group's own, math.inf gives all the same one.  `ridge` times the mean variance is
+    added to the diagonal of what is shared.  cov (K, D, D), n (K,) -> (K, D, D).  After Friedman (1989),
+    "Regularized discriminant analysis".
     """
     D = cov.shape[-1]
     shared = (n[:, None, None] * cov).sum(0) / n.sum()                                          # (D, D)

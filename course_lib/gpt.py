@@ -269,10 +269,11 @@ def n_parameters(c: GPTConfig) -> int:
 
 
 def n_flops(c: GPTConfig, T: int | None = None) -> int:
-    """Multiplications and additions in matrix products, to read one text of T (default block_size) tokens once.
+    """Multiplications and additions in matrix products, to read a text of T (default block_size) tokens.
 
-    Two per parameter in a matrix and token, and 4 T n_embd per layer and token for attention. A training step costs
-    three times as much: backwards needs two products for each one forwards.  Kaplan et al. (2020), table 1.
+    Two per parameter in a matrix and token, and 4 T n_embd per layer and token for attention. A training
+    step costs three times as much: backwards needs two products for each one forwards.
+    Kaplan et al. (2020), table 1.
     """
     T = c.block_size if T is None else T
     per_token = c.n_layer * (2 * 12 * c.n_embd**2 + 4 * T * c.n_embd) + 2 * c.vocab_size * c.n_embd

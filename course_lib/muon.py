@@ -14,14 +14,15 @@ COEFFICIENTS = 3.4445, -4.7750, 2.0315         # chosen by Jordan for speed: sin
 def orthogonalise(G: Tensor, steps: int = 5) -> Tensor:
     """The matrices with the singular vectors of G and singular values near 1, by Newton-Schulz iteration.
 
-    G (..., m, n) -> the same shape. Each step maps every singular value s to 3.4445 s - 4.7750 s^3 + 2.0315 s^5, with
-    matrix products only: no singular vector is ever computed.  What torch.optim.Muon does to its momentum.
+    G (..., m, n) -> the same shape. Each step maps every singular value s to
+    3.4445 s - 4.7750 s^3 + 2.0315 s^5, with matrix products only: no singular vector is ever computed.
+    What torch.optim.Muon does to its momentum.
     """
     if G.ndim < 2:
         raise ValueError(f"only matrices have singular values, got shape {tuple(G.shape)}")
     a, b, c = COEFFICIENTS
-    X = G.mT if G.shape[-2] > G.shape[-1] else G                               # wide, so that X X^T is small
-    X = X / X.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)                 # no singular value above 1
+    X = G.mT if G.shape[-2] > G.shape[-1] else G                             # wide, so that X X^T is small
+    X = X / X.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)               # no singular value above 1
     for _ in range(steps):
         A = X @ X.mT
         X = a * X + (b * A + c * A @ A) @ X

@@ -72,11 +72,12 @@ class Pipeline(nn.Module):
 
 
 def pipeline_loss(model: Pipeline, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    """What a pipeline's network is trained with: the loss of its path, for images x (B, 1, 28, 28) in [0, 1] and, if
-    the network has classes, labels y (B,), of which one in ten is replaced by the empty one."""
+    """What a pipeline's network is trained with: the loss of its path, for images x (B, 1, 28, 28) in [0, 1]
+    and, if the network has classes, labels y (B,), of which one in ten is replaced by the empty one."""
     c, network, x = model.config, model.network, 2 * x - 1
     if y is not None:
         network = partial(network, y=diffusion.drop_labels(y, network.config.n_class))
     if c.path == "flow":
         return flow.flow_loss(network, x)
-    return diffusion.diffusion_loss(diffusion.in_steps(network, c.T), x, diffusion.cosine_alphas_cumprod(c.T), c.path)
+    a_bar = diffusion.cosine_alphas_cumprod(c.T)
+    return diffusion.diffusion_loss(diffusion.in_steps(network, c.T), x, a_bar, c.path)

@@ -26,11 +26,12 @@ class TransformerConfig:
 # ------------------------------------------------------------------------------------------------------- attention
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
-    """How much of its attention each query gives to each key: softmax(q k^T / sqrt(D)).  Vaswani et al. (2017), eq. 1.
+    """How much of its attention each query gives to each key: softmax(q k^T / sqrt(D)).
 
-    q (..., T, D), k (..., S, D) -> (..., T, S), every row sums to 1.  mask, broadcast to (..., T, S): boolean, True =
-    may look; or float, added to the scores before the softmax. A query that may look nowhere gets nan.
-    Raises ValueError for a query and a key of different lengths, or a mask of whole numbers.
+    q (..., T, D), k (..., S, D) -> (..., T, S), every row sums to 1.  mask, broadcast to (..., T, S):
+    boolean, True = may look; or float, added to the scores before the softmax. A query that may look nowhere
+    gets nan.  Raises ValueError for a query and a key of different lengths, or a mask of whole numbers.
+    Vaswani et al. (2017), eq. 1.
     """
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"queries of {q.shape[-1]} numbers cannot be compared with keys of {k.shape[-1]}")
@@ -131,8 +132,8 @@ class MultiHeadAttention(nn.Module):
         return self.proj(y.transpose(1, 2).flatten(2))                         # (B, T, C)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:        # (B, T, C)
-        q, k, v = self.heads(x)                                                # 3 x (B, n_head, T, C/n_head)
-        written_out = q.is_cpu and q.dtype == torch.bfloat16                   # where PyTorch's takes twice as long
+        q, k, v = self.heads(x)                                                # each (B, n_head, T, D)
+        written_out = q.is_cpu and q.dtype == torch.bfloat16                   # there PyTorch's is slow
         attend = attention if written_out else F.scaled_dot_product_attention  # two ways to the same y
         return self.merge(attend(q, k, v, mask))                               # (B, T, C)
 
