@@ -142,10 +142,10 @@ class Decoder(nn.Module):
         c = n_channel
         self.n_in = n_in
         self.layers = nn.Sequential(
-            nn.Linear(n_in, 2 * c * 49), nn.Unflatten(1, (2 * c, 7, 7)), ResidualBlock(2 * c),  # (2c, 7, 7)
-            nn.Conv2d(2 * c, 4 * c, 3, padding=1), nn.PixelShuffle(2),                          # (c, 14, 14)
+            nn.Linear(n_in, 2 * c * 49), nn.Unflatten(1, (2 * c, 7, 7)), ResidualBlock(2 * c),
+            nn.Conv2d(2 * c, 4 * c, 3, padding=1), nn.PixelShuffle(2),                        # (c, 14, 14)
             ResidualBlock(c), nn.SiLU(),
-            nn.Conv2d(c, 4, 3, padding=1), nn.PixelShuffle(2),                                  # (1, 28, 28)
+            nn.Conv2d(c, 4, 3, padding=1), nn.PixelShuffle(2),                                # (1, 28, 28)
         )
 
     def forward(self, z: Tensor) -> Tensor:

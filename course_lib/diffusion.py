@@ -160,11 +160,11 @@ def timesteps(T: int, steps: int) -> list[int]:
 
 
 def guided(model, y: Tensor | int, null: int, scale: float):
-    """Classifier-free guidance as a wrapper (Ho & Salimans, 2022, eq. 6 with scale = 1 + w): returns f(x, t),
-    so that every sampler accepts it. Scale 1 is the conditional model, 0 the unconditional one, and more than
-    1 exaggerates.
+    """Classifier-free guidance as a wrapper: returns f(x, t), so that every sampler accepts it. Scale 1 is
+    the conditional model, 0 the unconditional one, more than 1 exaggerates.
 
-    model(x, t, y) was trained with some labels replaced by `null`.  y: one label, or one for each of x (B,)
+    model(x, t, y) was trained with some labels replaced by `null`.  y: one label, or one for each of x.
+    Ho & Salimans (2022), eq. 6 with scale = 1 + w.
     """
     def predict(x: Tensor, t: Tensor) -> Tensor:
         wanted = torch.as_tensor(y, device=x.device).expand(len(x))            # (B,)

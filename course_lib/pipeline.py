@@ -72,7 +72,7 @@ class Pipeline(nn.Module):
 
 
 def pipeline_loss(model: Pipeline, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    """What a pipeline's network is trained with: the loss of its path, for images x (B, 1, 28, 28) in [0, 1]
+    """What a pipeline's network is trained with: the loss of its path.  x (B, 1, 28, 28) images in [0, 1]
     and, if the network has classes, labels y (B,), of which one in ten is replaced by the empty one."""
     c, network, x = model.config, model.network, 2 * x - 1
     if y is not None:

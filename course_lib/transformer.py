@@ -29,8 +29,9 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     """How much of its attention each query gives to each key: softmax(q k^T / sqrt(D)).
 
     q (..., T, D), k (..., S, D) -> (..., T, S), every row sums to 1.  mask, broadcast to (..., T, S):
-    boolean, True = may look; or float, added to the scores before the softmax. A query that may look nowhere
-    gets nan.  Raises ValueError for a query and a key of different lengths, or a mask of whole numbers.
+    boolean, True = may look; or float, added to the scores before the softmax. A query that may look
+    nowhere gets nan.  Raises ValueError for a query and a key of different lengths, or a mask of whole
+    numbers.
     Vaswani et al. (2017), eq. 1.
     """
     if q.shape[-1] != k.shape[-1]:
