@@ -177,3 +177,17 @@ def words(path: Path) -> int:
 def test_a_lesson_is_as_long_as_one_session(path):
     """45 to 70 cells and 1,500 to 2,500 words (STYLE, A lesson)."""
     assert 45 <= len(nbformat.read(path, as_version=4).cells) <= 70 and 1500 <= words(path) <= 2500, words(path)
+
+
+# --- what a page shows
+
+def printed_code(path: Path) -> list[str]:
+    """The lines of the library that a lesson prints."""
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" and "getsource" in c.source]
+    return [line for c in cells for o in c.outputs if o.output_type == "stream" for line in o.text.splitlines()]
+
+
+@pytest.mark.parametrize("path", [p for p in LESSONS if printed_code(p)], ids=lambda p: p.name[:2])
+def test_code_that_a_lesson_prints_fits_on_its_page(path):
+    """JupyterLab shows 107 columns at a width of 1280 px, and wraps what is longer."""
+    assert [line for line in printed_code(path) if len(line) > 107] == []
