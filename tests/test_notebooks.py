@@ -113,7 +113,7 @@ class TestLesson:
         """Short code cells, at least six figures and eight claims (STYLE, A lesson)."""
         lines = [[line for line in c.source.splitlines() if line.strip()] for c in code(notebook)]
         assert statistics.median(map(len, lines)) <= 8 and max(map(len, lines)) <= 25
-        assert max(len(line) for cell in lines for line in cell) <= 110, "a page shows about 110 characters of code"
+        assert max(len(line) for cell in lines for line in cell) <= 107, "a page shows 107 columns of code"
         assert sum("image/png" in o.get("data", {}) for c in code(notebook) for o in c.outputs) >= 6
         printed = "".join(o.get("text", "") for c in code(notebook) for o in c.outputs)
         assert len(re.findall(r"^.+ (?:>=|<=|>|<|==) \S+ \(measured .+\)$", printed, flags=re.MULTILINE)) >= 8

@@ -53,7 +53,8 @@ def squared_distances(x, y):
 check.squared_distances(squared_distances)
 ### BEGIN HIDDEN TESTS
 _x, _y = torch.randn(6, 3), torch.randn(4, 3)
-torch.testing.assert_close(squared_distances(_x, _y).float(), torch.cdist(_x, _y).square(), rtol=1e-3, atol=1e-3)
+torch.testing.assert_close(squared_distances(_x, _y).float(), torch.cdist(_x, _y).square(),
+                           rtol=1e-3, atol=1e-3)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -83,7 +84,8 @@ check.binary_cross_entropy(binary_cross_entropy)
 _z, _y = torch.tensor([2.0, -500.0, 500.0, -1.0], requires_grad=True), torch.tensor([1, 0, 0, 0])
 _loss = binary_cross_entropy(_z * 1, _y)
 _loss.backward()
-torch.testing.assert_close(_loss.detach().float(), F.binary_cross_entropy_with_logits(_z.detach(), _y.float()),
+torch.testing.assert_close(_loss.detach().float(),
+                           F.binary_cross_entropy_with_logits(_z.detach(), _y.float()),
                            rtol=1e-3, atol=1e-4)
 torch.testing.assert_close(_z.grad, (torch.sigmoid(_z.detach()) - _y) / 4)
 ### END HIDDEN TESTS
@@ -103,7 +105,7 @@ torch.testing.assert_close(_z.grad, (torch.sigmoid(_z.detach()) - _y) / 4)
 def training_step(w, b, x, y, eta):
     """(D,), (), (N, D), (N,) and a number -> new w (D,), new b ()"""
     ### BEGIN SOLUTION
-    error = torch.sigmoid(x @ w + b) - y                          # (N,) the answer given minus the answer wanted
+    error = torch.sigmoid(x @ w + b) - y                          # (N,) the answer given minus that wanted
     return w - eta * x.T @ error / len(x), b - eta * error.mean()
     ### END SOLUTION
 
@@ -171,7 +173,7 @@ def fit_curve(model, x, y, steps, eta):
     ### BEGIN SOLUTION
     losses = []
     for _ in range(steps):
-        prediction = model(x)[:, 0]                               # (N,): with (N, 1) - (N,) the loss was about (N, N)
+        prediction = model(x)[:, 0]                               # (N,): (N, 1) - (N,) would be (N, N)
         loss = (prediction - y).square().mean()
         model.zero_grad()
         loss.backward()
@@ -189,7 +191,8 @@ seed(1)
 _model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
 _x = torch.linspace(-3, 3, 60)[:, None]
 fit_curve(_model, _x, 1 + _x[:, 0].sin(), 500, 0.1)
-assert (_model(_x)[:, 0] - 1 - _x[:, 0].sin()).square().mean() < 0.1, "the curve is not fitted after 500 steps"
+_error = _model(_x)[:, 0] - 1 - _x[:, 0].sin()
+assert _error.square().mean() < 0.1, "the curve is not fitted after 500 steps"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -236,7 +239,8 @@ print(f"{largest_eta:.2f}")
 check.largest_eta(largest_eta, valley)
 ### BEGIN HIDDEN TESTS
 _border = 2 / torch.linalg.eigvalsh(2 * A.T @ A / 4)[-1]
-assert abs(float(largest_eta) - _border) < 0.03 * _border, "the learning rate is not within 3 percent of the border"
+_distance = abs(float(largest_eta) - _border)
+assert _distance < 0.03 * _border, "the learning rate is not within 3 percent of the border"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -276,9 +280,9 @@ new_points, new_arm = spirals(std=0.2).sample_labelled(2000, seeded(1))
 def loss_fn(model, x, y):
     return {"loss": binary_cross_entropy(model(x)[:, 0], y)}
 
-def measure(width, start):
+def measure(n, start):
     seed(start)
-    network = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+    network = nn.Sequential(nn.Linear(2, n), nn.Tanh(), nn.Linear(n, n), nn.Tanh(), nn.Linear(n, 1))
     fit(network, loss_fn, Batches(points, arm, batch_size=100), steps=200, lr=0.02, decay=0.5)
     with torch.no_grad():
         return ((network(new_points)[:, 0] > 0) == new_arm).float().mean().item()
@@ -290,7 +294,8 @@ claim("accuracy with 32 hidden numbers, mean of 3 starts", table[-1].mean(), ">=
 fig, ax = plt.subplots(figsize=(4, 2.6))
 ax.plot(widths, table, "o", color="0.6")
 ax.plot(widths, table.mean(1), label="mean of 3 starts")
-ax.set(xscale="log", xticks=widths, xticklabels=widths, xlabel="hidden numbers in each layer", ylabel="accuracy on new points")
+ax.set(xscale="log", xticks=widths, xticklabels=widths, xlabel="hidden numbers in each layer",
+       ylabel="accuracy on new points")
 ax.minorticks_off()
 ax.legend();
 

@@ -65,10 +65,11 @@ check.cross_entropy(cross_entropy)
 ### BEGIN HIDDEN TESTS
 _logits, _y = torch.randn(7, 5, requires_grad=True), torch.randint(5, (7,))
 _losses = cross_entropy(_logits * 1, _y)  # times 1: a leaf cannot be changed in place
-torch.testing.assert_close(_losses.detach().float(), F.cross_entropy(_logits, _y, reduction="none").detach(),
-                           rtol=1e-3, atol=1e-4)
+torch.testing.assert_close(_losses.detach().float(),
+                           F.cross_entropy(_logits, _y, reduction="none").detach(), rtol=1e-3, atol=1e-4)
 _losses.sum().backward()
-torch.testing.assert_close(_logits.grad, (_logits.softmax(1) - F.one_hot(_y, 5)).detach(), rtol=1e-3, atol=1e-4)
+torch.testing.assert_close(_logits.grad, (_logits.softmax(1) - F.one_hot(_y, 5)).detach(),
+                           rtol=1e-3, atol=1e-4)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -107,7 +108,8 @@ check.mlp_logits(mlp_logits)
 ### BEGIN HIDDEN TESTS
 _model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 20), nn.ReLU(), nn.Linear(20, 10))
 with torch.no_grad():
-    _got = mlp_logits(x_test[:9].clone(), _model[1].weight, _model[1].bias, _model[3].weight, _model[3].bias)
+    _first, _last = _model[1], _model[3]
+    _got = mlp_logits(x_test[:9].clone(), _first.weight, _first.bias, _last.weight, _last.bias)
     torch.testing.assert_close(_got.float(), _model(x_test[:9]), rtol=1e-3, atol=1e-3)
 ### END HIDDEN TESTS
 
@@ -144,7 +146,8 @@ check.mlp_gradients(mlp_gradients)
 _x, _y, _b1, _b2 = torch.randn(8, 6), torch.randint(4, (8,)), torch.randn(5), torch.randn(4)
 _W1, _W2 = torch.randn(5, 6, requires_grad=True), torch.randn(4, 5, requires_grad=True)
 F.cross_entropy((_x @ _W1.T + _b1).relu() @ _W2.T + _b2, _y).backward()
-_got = mlp_gradients(_x.clone(), _y.clone(), _W1.detach().clone(), _b1.clone(), _W2.detach().clone(), _b2.clone())
+_got = mlp_gradients(_x.clone(), _y.clone(), _W1.detach().clone(), _b1.clone(),
+                     _W2.detach().clone(), _b2.clone())
 torch.testing.assert_close(_got[0].detach().float(), _W1.grad, rtol=2e-3, atol=1e-4)
 torch.testing.assert_close(_got[1].detach().float(), _W2.grad, rtol=2e-3, atol=1e-4)
 ### END HIDDEN TESTS
@@ -211,7 +214,7 @@ def train_classifier(model, x, y, steps, lr):
     velocity = [torch.zeros_like(w) for w in model.parameters()]
     losses = []
     for _ in range(steps):
-        loss = F.cross_entropy(model(x), y)                       # of the logits: it applies softmax itself
+        loss = F.cross_entropy(model(x), y)                       # of the logits: softmax is part of it
         gradient = torch.autograd.grad(loss, list(model.parameters()))
         with torch.no_grad():
             for w, v, g in zip(model.parameters(), velocity, gradient):
@@ -226,7 +229,8 @@ check.train_classifier(train_classifier)
 ### BEGIN HIDDEN TESTS
 _model = new_model()
 _losses = train_classifier(_model, x_train[:1000], y_train[:1000], 100, 0.1)
-assert torch.as_tensor(_losses[-1]).detach() < 0.5, "the loss on 1,000 digits is still large after 100 steps"
+_loss = torch.as_tensor(_losses[-1]).detach()
+assert _loss < 0.5, "the loss on 1,000 digits is still large after 100 steps"
 assert test_accuracy(_model) > 0.84, "the trained network reads too few test digits"
 ### END HIDDEN TESTS
 
@@ -284,7 +288,8 @@ print(f"{nearest_accuracy:.2f}, give or take {standard_error:.3f}")
 check.nearest_accuracy(nearest_accuracy, digits)
 ### BEGIN HIDDEN TESTS
 _a, _b = x_test.flatten(1).double(), x_train.flatten(1).double()
-_q = (y_train[((_b * _b).sum(1) - 2 * _a @ _b.T).argmin(1)] == y_test).double().mean()  # |a|^2 is the same for all b
+_nearest = ((_b * _b).sum(1) - 2 * _a @ _b.T).argmin(1)           # |a|^2 is the same for all b
+_q = (y_train[_nearest] == y_test).double().mean()
 assert abs(float(nearest_accuracy) - _q) < 0.0025, "the accuracy is not that of the nearest neighbour"
 ### END HIDDEN TESTS
 
@@ -293,7 +298,8 @@ check.standard_error(standard_error, digits)
 ### BEGIN HIDDEN TESTS
 _a, _b = x_test.flatten(1).double(), x_train.flatten(1).double()
 _right = y_train[((_b * _b).sum(1) - 2 * _a @ _b.T).argmin(1)] == y_test
-assert abs(float(standard_error) - _right.double().std() / 1000**0.5) < 0.0006, "the standard error is not right"
+_want = _right.double().std() / 1000**0.5
+assert abs(float(standard_error) - _want) < 0.0006, "the standard error is not right"
 ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -55,7 +55,8 @@ def convolve(x, w, stride):
 check.convolve(convolve)
 ### BEGIN HIDDEN TESTS
 _x, _w = torch.randn(3, 8, 11), torch.randn(3, 2, 5)
-torch.testing.assert_close(convolve(_x, _w, 2).float(), F.conv2d(_x[None], _w[None], stride=2)[0, 0], rtol=1e-3, atol=1e-3)
+torch.testing.assert_close(convolve(_x, _w, 2).float(), F.conv2d(_x[None], _w[None], stride=2)[0, 0],
+                           rtol=1e-3, atol=1e-3)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -113,7 +114,8 @@ def ece(probs, y, n_bins):
 check.ece(ece)
 ### BEGIN HIDDEN TESTS
 _probs = torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.25, 0.75], [1.0, 0.0]])
-_error = float(ece(_probs, torch.tensor([0, 1, 0, 0]), 5))        # bins: 0.7 and 0.75, half right; 0.9 and 1, both right
+# bins: 0.7 and 0.75, half right; 0.9 and 1, both right
+_error = float(ece(_probs, torch.tensor([0, 1, 0, 0]), 5))
 assert abs(_error - (0.5 * 0.225 + 0.5 * 0.05)) < 1e-4, "the calibration error of a small example is wrong"
 ### END HIDDEN TESTS
 
@@ -189,7 +191,8 @@ def train_augmented(model, x, y, distort, epochs, eta):
 # %% tags=["test:check_train_augmented:3"]
 check.train_augmented(train_augmented)
 ### BEGIN HIDDEN TESTS
-assert result_of(train_augmented, gently)[1] > with_bug + 0.05, "the network is not better than with the bug"
+_fixed = result_of(train_augmented, gently)[1]
+assert _fixed > with_bug + 0.05, "the network is not better than with the bug"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -221,7 +224,8 @@ check.accuracy_moved(accuracy_moved)
 _moved = torch.zeros_like(digits.test.x)
 _moved[:, :, 7:] = digits.test.x[:, :, :-7]
 _share = (predict(judge, _moved).argmax(1) == digits.test.y).float().mean().item()
-assert abs(float(accuracy_moved) - _share) < 0.01 * _share, "not the accuracy on digits moved down by 7 pixels"
+_distance = abs(float(accuracy_moved) - _share)
+assert _distance < 0.01 * _share, "not the accuracy on digits moved down by 7 pixels"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -257,7 +261,8 @@ assert abs(float(accuracy_moved) - _share) < 0.01 * _share, "not the accuracy on
 def rotated(x, degrees):
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     rotation = torch.tensor([[cos, -sin, 0], [sin, cos, 0]]).expand(len(x), 2, 3)
-    return F.grid_sample(x, F.affine_grid(rotation, list(x.shape), align_corners=False), align_corners=False)
+    grid = F.affine_grid(rotation, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
 
 angles, table = range(0, 181, 30), []
 for angle in angles:

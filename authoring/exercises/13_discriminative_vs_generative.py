@@ -45,7 +45,7 @@ def log_normal(x, mu, var):
     """(N, D), (D,) and (D,) -> (N,)"""
     ### BEGIN SOLUTION
     log_each = -0.5 * (x - mu) ** 2 / var - 0.5 * torch.log(2 * torch.pi * var)                 # (N, D)
-    return log_each.sum(1)                                        # the log of a product is the sum of the logs
+    return log_each.sum(1)                                        # log of a product: the sum of the logs
     ### END SOLUTION
 
 # %% tags=["test:check_log_normal:2"]
@@ -53,7 +53,8 @@ check.log_normal(log_normal)
 ### BEGIN HIDDEN TESTS
 _x, _mu, _var = torch.randn(5, 7), torch.randn(7), torch.rand(7) + 0.2
 _normal = torch.distributions.MultivariateNormal(_mu, torch.diag(_var))
-torch.testing.assert_close(log_normal(_x.clone(), _mu, _var).float(), _normal.log_prob(_x), rtol=1e-3, atol=1e-3)
+torch.testing.assert_close(log_normal(_x.clone(), _mu, _var).float(), _normal.log_prob(_x),
+                           rtol=1e-3, atol=1e-3)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -75,7 +76,7 @@ def posterior(log_likelihood, log_prior):
     """(N, K) and (K,) -> (N, K), each row a distribution over the classes"""
     ### BEGIN SOLUTION
     joint = log_likelihood + log_prior                            # (N, K) log p(x, k)
-    evidence = joint.logsumexp(1, keepdim=True)                   # (N, 1) log p(x); subtracts the maximum inside
+    evidence = joint.logsumexp(1, keepdim=True)                   # (N, 1) log p(x), without underflow
     return (joint - evidence).exp()
     ### END SOLUTION
 
@@ -99,7 +100,7 @@ def em_step_broken(x, weights, mu, var):
     log_density = -0.5 * (square + torch.log(2 * torch.pi * var)).sum(2)      # (N, K) log p(x | k)
     joint = weights + log_density                                             # (N, K) log p(x, k)
     log_likelihood = joint.logsumexp(1).mean()                                # (), before this step
-    r = joint.softmax(1)                                                      # (N, K) E: who made this point?
+    r = joint.softmax(1)                                                      # (N, K) E: who made it?
     n = r.sum(0)                                                              # (K,)
     mu = r.T @ x / n[:, None]                                                 # (K, D) M: weighted averages
     var = (r[:, :, None] * (x[:, None] - mu) ** 2).sum(0) / n[:, None]        # (K, D)
@@ -118,7 +119,7 @@ many, few = torch.randn(1800, 1, generator=seeded(0)), torch.randn(200, 1, gener
 points = torch.cat([many, 4 + few]).double()                      # (2000, 1)
 
 def run_em(step, steps=60):
-    weights, mu, var = torch.tensor([0.5, 0.5]), torch.tensor([[-1.0], [4.0]]), torch.tensor([[2.0], [2.0]])
+    weights, mu, var = torch.full((2,), 0.5), torch.tensor([[-1.0], [4.0]]), torch.full((2, 1), 2.0)
     history = []
     for _ in range(steps):
         weights, mu, var, log_likelihood = step(points, weights.double(), mu.double(), var.double())
@@ -150,7 +151,8 @@ normal = torch.distributions.Normal(torch.tensor([0.0, 4.0]), 1.0)
 truth = (torch.tensor([0.9, 0.1]).log() + normal.log_prob(points)).logsumexp(1).mean()
 claim("log-likelihood of the density that made the points", truth, "<", -1.7)
 claim("what the broken EM reports", history[-1], ">", -0.6)
-claim("its largest loss in a step", min(b - a for a, b in zip(history, history[1:])), "<", -0.003, digits=4)
+steps = [b - a for a, b in zip(history, history[1:])]
+claim("its largest loss in a step", min(steps), "<", -0.003, digits=4)
 
 # %% [markdown]
 # **Given** the points `x` of shape (N, D), and the old `weights` (K,), `mu` (K, D) and `var` (K, D), the variances.
@@ -166,7 +168,7 @@ def em_step(x, weights, mu, var):
     ### BEGIN SOLUTION
     square = (x[:, None] - mu) ** 2 / var                                     # (N, K, D)
     log_density = -0.5 * (square + torch.log(2 * torch.pi * var)).sum(2)      # (N, K) log p(x | k)
-    joint = weights.log() + log_density                                       # the bug: a weight added to a logarithm
+    joint = weights.log() + log_density                                       # the bug: weight + logarithm
     log_likelihood = joint.logsumexp(1).mean()
     r = joint.softmax(1)
     n = r.sum(0)
@@ -180,8 +182,10 @@ def em_step(x, weights, mu, var):
 check.em_step(em_step)
 ### BEGIN HIDDEN TESTS
 _weights, _mu, _var, _history = run_em(em_step)
-assert abs(float(_weights[0]) - 0.9) < 0.03 and abs(float(_mu[1, 0]) - 4) < 0.4, "EM does not find the two Gaussians"
-assert min(b - a for a, b in zip(_history, _history[1:])) > -1e-6, "the log-likelihood falls in a step of EM"
+_found = abs(float(_weights[0]) - 0.9) < 0.03 and abs(float(_mu[1, 0]) - 4) < 0.4
+assert _found, "EM does not find the two Gaussians"
+_steps = [b - a for a, b in zip(_history, _history[1:])]
+assert min(_steps) > -1e-6, "the log-likelihood falls in a step of EM"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -237,8 +241,8 @@ strip({"handwriting": torch.stack([x_test[y_test == c][0] for c in digit]),
 # As a classifier, however, naive Bayes is not so bad (0.05 is added to each variance, as some pixels never change):
 
 # %%
-log_likelihood = torch.stack([torch.distributions.Normal(m, (v + 0.05).sqrt()).log_prob(x_test).sum((1, 2, 3))
-                              for m, v in zip(mean, variance)], dim=1)        # (1000, 10)
+pixels = [torch.distributions.Normal(m, (v + 0.05).sqrt()) for m, v in zip(mean, variance)]
+log_likelihood = torch.stack([p.log_prob(x_test).sum((1, 2, 3)) for p in pixels], dim=1)  # (1000, 10)
 claim("accuracy of naive Bayes", (log_likelihood.argmax(1) == y_test).double().mean(), ">=", 0.75)
 claim("accuracy of the full covariance", (full.predict(x_test) == y_test).double().mean(), ">=", 0.96)
 
@@ -287,7 +291,8 @@ def errors(model):
 
 def few(n_label, seed):
     g = seeded(seed)
-    return torch.cat([(y_train == c).nonzero()[:, 0][torch.randperm(400, generator=g)[:n_label]] for c in range(10)])
+    return torch.cat([(y_train == c).nonzero()[:, 0][torch.randperm(400, generator=g)[:n_label]]
+                      for c in range(10)])
 
 draws = [few(10, seed) for seed in range(100, 115)]
 with_10 = torch.tensor([errors(ClassGaussians.fit(x_train[i], y_train[i], axes=axes)) for i in draws])
@@ -327,8 +332,10 @@ claim("400 labels: accuracy with 50 axes minus that with 10", with_many[3] - wit
 claim("10 labels: accuracy with 20 axes minus that with 150", (with_few[2] - with_few[5]).mean(), ">", 0)
 fig, ax = plt.subplots(figsize=(4.5, 2.8))
 ax.plot(numbers, with_many, "o-", label="400 labels of each class")
-ax.errorbar(numbers, with_few.mean(1), with_few.std(1), marker="o", capsize=3, label="10 labels of each class")
-ax.set(xscale="log", xticks=numbers, xticklabels=numbers, xlabel="principal axes", ylabel="accuracy on test digits")
+ax.errorbar(numbers, with_few.mean(1), with_few.std(1), marker="o", capsize=3,
+            label="10 labels of each class")
+ax.set(xscale="log", xticks=numbers, xticklabels=numbers, xlabel="principal axes",
+       ylabel="accuracy on test digits")
 ax.minorticks_off()
 ax.legend(fontsize=8);
 

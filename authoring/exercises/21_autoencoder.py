@@ -54,7 +54,7 @@ def pca_rebuild(x, new, k):
 check.pca_rebuild(pca_rebuild)
 ### BEGIN HIDDEN TESTS
 _x = torch.tensor([[3.0, 1], [1, 3], [-1, -3], [-3, -1]]).double() + torch.tensor([5.0, 7.0]).double()
-_got = pca_rebuild(_x.clone(), _x[:3] + 1, 1)                     # onto the line through (5, 7) along (1, 1)
+_got = pca_rebuild(_x.clone(), _x[:3] + 1, 1)                     # onto the line from (5, 7) along (1, 1)
 _want = torch.tensor([[8.0, 10], [8, 10], [4, 6]]).double()
 torch.testing.assert_close(_got.double(), _want, rtol=1e-3, atol=1e-3)
 ### END HIDDEN TESTS
@@ -85,7 +85,8 @@ check.largest_angle(largest_angle)
 ### BEGIN HIDDEN TESTS
 _A = torch.tensor([[2.0, 1.0], [0.0, 3.0], [0.0, 0.0]]).double()  # the floor ...
 _tilt = torch.tensor(20.0).deg2rad().double()
-_B = torch.stack([torch.tensor([5.0, 0, 0]).double(), torch.stack([0 * _tilt, _tilt.cos(), _tilt.sin()])], 1)
+_second = torch.stack([0 * _tilt, _tilt.cos(), _tilt.sin()])
+_B = torch.stack([torch.tensor([5.0, 0, 0]).double(), _second], 1)
 _angle = float(largest_angle(_A.clone(), _B @ torch.tensor([[1.0, 1.0], [0.5, -1.0]]).double()))
 assert abs(_angle - 20) < 0.05, "a plane tilted by 20 degrees against another"
 ### END HIDDEN TESTS
@@ -115,7 +116,8 @@ def train(loss, steps=150):
     seed(0)
     E, D = nn.Parameter(0.02 * torch.randn(784, 16)), nn.Parameter(0.02 * torch.randn(16, 784))
     model = nn.ParameterList([E, D])
-    history = fit(model, lambda m, x: {"loss": loss(x, *m)}, Batches(x_train, batch_size=50), steps, lr=5e-3, decay=0.5)
+    history = fit(model, lambda m, x: {"loss": loss(x, *m)}, Batches(x_train, batch_size=50), steps,
+                  lr=5e-3, decay=0.5)
     return E.detach(), D.detach(), history["loss"]
 
 E, D, history = train(loss_broken)
@@ -144,7 +146,7 @@ def autoencoder_loss(x, E, D):
     """(B, 1, H, W), (HW, k), (k, HW) -> ()"""
     ### BEGIN SOLUTION
     z = x.flatten(1) @ E                                          # (B, k)
-    rebuilt = (z @ D).view_as(x)                                  # the bug: (B, H, W) made every pair of images
+    rebuilt = (z @ D).view_as(x)                                  # the bug: (B, H, W) made all pairs
     square = (x - rebuilt) ** 2                                   # (B, 1, H, W)
     return square.sum((1, 2, 3)).mean()
     ### END SOLUTION
@@ -154,9 +156,11 @@ check.autoencoder_loss(autoencoder_loss)
 ### BEGIN HIDDEN TESTS
 _E, _D, _history = train(autoencoder_loss)
 _rebuilt = (x_test.flatten(1) @ _E @ _D).view_as(x_test)
-assert (x_test - _rebuilt).square().sum((1, 2, 3)).mean() < 35, "training with this loss does not rebuild digits"
+_error = (x_test - _rebuilt).square().sum((1, 2, 3)).mean()
+assert _error < 35, "training with this loss does not rebuild digits"
 _one = torch.rand(1, 1, 4, 3)
-assert abs(float(autoencoder_loss(_one, torch.zeros(12, 2), torch.zeros(2, 12))) - float((_one**2).sum())) < 1e-3
+_loss = autoencoder_loss(_one, torch.zeros(12, 2), torch.zeros(2, 12))
+assert abs(float(_loss) - float((_one**2).sum())) < 1e-3
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -198,7 +202,8 @@ claim("Fréchet distance with tau = 0.6, minus that with 1", shrunk_distance - a
 check.shrunk_distance(shrunk_distance)
 ### BEGIN HIDDEN TESTS
 _real, _model = judge_features(x_test), checkpoint.load("autoencoder").requires_grad_(False)
-_image = _model.decode(_model.codes.mean + 0.6 * torch.randn(1000, 16, generator=seeded(50)) @ _model.codes.scale.T)
+_z = _model.codes.mean + 0.6 * torch.randn(1000, 16, generator=seeded(50)) @ _model.codes.scale.T
+_image = _model.decode(_z)
 _own = frechet_distance(judge_features(_image), _real)
 assert abs(float(shrunk_distance) / _own - 1) < 0.12, "not within 12 percent of a second measurement"
 ### END HIDDEN TESTS
@@ -275,8 +280,9 @@ claim("your decoder's error on her codes", on_her_codes, ">", 53, digits=1)
 z = model.encode(x_train).double()
 
 def mixture_distance(K, draws=2):
-    """Fréchet distance of images from a mixture of K Gaussians, fitted to the codes by EM as in lesson 13."""
-    w, centre, cov, _ = gaussians.em(z, gaussians.kmeans_plus_plus(z, K, seeded(0)), 15, pool=20.0, ridge=1e-3)
+    """Fréchet distance of images from K Gaussians, fitted to the codes by EM as in lesson 13."""
+    w, centre, cov, _ = gaussians.em(z, gaussians.kmeans_plus_plus(z, K, seeded(0)), 15, pool=20.0,
+                                     ridge=1e-3)
     scale, found = torch.linalg.cholesky(cov), []
     for s in range(draws):
         g = seeded(s)

@@ -43,13 +43,14 @@ hint()
 def reparameterize(mu, logvar, eps):
     """(B, D), (B, D) and noise (B, D) -> codes (B, D)"""
     ### BEGIN SOLUTION
-    return mu + (logvar / 2).exp() * eps                          # the root of exp(logvar) is exp(logvar / 2)
+    return mu + (logvar / 2).exp() * eps                          # sqrt(exp(logvar)) = exp(logvar / 2)
     ### END SOLUTION
 
 # %% tags=["test:check_reparameterize:2"]
 check.reparameterize(reparameterize)
 ### BEGIN HIDDEN TESTS
-_z = reparameterize(torch.tensor([[1.0, -2.0]]).repeat(100_000, 1), torch.tensor([[0.5, -3.0]]).repeat(100_000, 1),
+_z = reparameterize(torch.tensor([[1.0, -2.0]]).repeat(100_000, 1),
+                    torch.tensor([[0.5, -3.0]]).repeat(100_000, 1),
                     torch.randn(100_000, 2, generator=seeded(0)))
 torch.testing.assert_close(_z.mean(0).float(), torch.tensor([1.0, -2.0]), rtol=0, atol=0.02)
 torch.testing.assert_close(_z.var(0).log().float(), torch.tensor([0.5, -3.0]), rtol=0, atol=0.02)
@@ -73,8 +74,8 @@ torch.testing.assert_close(_z.var(0).log().float(), torch.tensor([0.5, -3.0]), r
 def kl_between(mu_q, logvar_q, mu_p, logvar_p):
     """(B, D), (B, D), (D,), (D,) -> (B,) in nats"""
     ### BEGIN SOLUTION
-    var_q, var_p = logvar_q.exp(), logvar_p.exp()
-    each = 0.5 * (logvar_p - logvar_q + (var_q + (mu_q - mu_p) ** 2) / var_p - 1)     # (B, D); log sigma = logvar / 2
+    var_q, var_p = logvar_q.exp(), logvar_p.exp()                 # log sigma = logvar / 2
+    each = 0.5 * (logvar_p - logvar_q + (var_q + (mu_q - mu_p) ** 2) / var_p - 1)  # (B, D)
     return each.sum(1)
     ### END SOLUTION
 
@@ -84,7 +85,8 @@ check.kl_between(kl_between)
 _mu, _logvar, _mu_p, _logvar_p = torch.randn(6, 4), torch.randn(6, 4), torch.randn(4), torch.randn(4)
 _q, _p = (torch.distributions.Normal(m, (v / 2).exp()) for m, v in ((_mu, _logvar), (_mu_p, _logvar_p)))
 _want = torch.distributions.kl_divergence(_q, _p).sum(1)
-torch.testing.assert_close(kl_between(_mu, _logvar, _mu_p, _logvar_p).detach().float(), _want, rtol=1e-3, atol=1e-3)
+torch.testing.assert_close(kl_between(_mu, _logvar, _mu_p, _logvar_p).detach().float(), _want,
+                           rtol=1e-3, atol=1e-3)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -105,7 +107,8 @@ def negative_elbo_broken(logits, x, mu, logvar):
 class SmallVAE(nn.Module):
     def __init__(self, n_latent=8, n_hidden=128):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, n_hidden), nn.ReLU(), nn.Linear(n_hidden, 2 * n_latent))
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, n_hidden), nn.ReLU(),
+                                     nn.Linear(n_hidden, 2 * n_latent))
         self.decoder = nn.Sequential(nn.Linear(n_latent, n_hidden), nn.ReLU(), nn.Linear(n_hidden, 784),
                                      nn.Unflatten(1, (1, 28, 28)))            # logits
 
@@ -154,7 +157,7 @@ with torch.no_grad():
 def negative_elbo(logits, x, mu, logvar):
     """(B, C, H, W), (B, C, H, W), (B, D), (B, D) -> {"loss", "reconstruction", "kl"} in nats per image"""
     ### BEGIN SOLUTION
-    pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none")  # the default is a mean over B, C, H and W
+    pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none")  # default: a mean over all
     reconstruction = pixels.flatten(1).sum(1).mean()
     kl_each = 0.5 * (mu ** 2 + logvar.exp() - logvar - 1)
     kl = kl_each.sum(1).mean()
@@ -165,13 +168,15 @@ def negative_elbo(logits, x, mu, logvar):
 # %% tags=["test:check_negative_elbo:3"]
 check.negative_elbo(negative_elbo)
 ### BEGIN HIDDEN TESTS
-_logits, _x, _mu, _logvar = torch.randn(3, 1, 6, 5), torch.rand(3, 1, 6, 5), torch.randn(3, 4), torch.randn(3, 4)
+_logits, _x = torch.randn(3, 1, 6, 5), torch.rand(3, 1, 6, 5)
+_mu, _logvar = torch.randn(3, 4), torch.randn(3, 4)
 _r = -(_x * _logits.sigmoid().log() + (1 - _x) * (-_logits).sigmoid().log()).sum() / 3
 _kl = kl_per_dimension(_mu, _logvar).sum() / 3
 _got = negative_elbo(_logits, _x, _mu, _logvar)
 for _key, _value in {"loss": _r + _kl, "reconstruction": _r, "kl": _kl}.items():
     assert abs(float(_got[_key]) - float(_value)) < 1e-2, f"the entry {_key!r} is wrong"
-assert trained(drawing(negative_elbo), steps=100)[1]["kl"][-1] > 4, "a model trained with it does not use its code"
+_history = trained(drawing(negative_elbo), steps=100)[1]
+assert _history["kl"][-1] > 4, "a model trained with it does not use its code"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -200,7 +205,8 @@ check.free_bits(free_bits)
 _kl = torch.tensor([[3.0, 0.1, 0.0], [1.0, 0.3, 2.0]], requires_grad=True)
 _total = free_bits(_kl, 0.5)
 assert abs(float(_total.detach()) - (2.0 + 0.5 + 1.0)) < 1e-4, "the value of a small example is wrong"
-torch.testing.assert_close(torch.autograd.grad(_total, _kl)[0].float(), torch.tensor([[0.5, 0, 0.5], [0.5, 0, 0.5]]))
+_gradient, = torch.autograd.grad(_total, _kl)
+torch.testing.assert_close(_gradient.float(), torch.tensor([[0.5, 0, 0.5], [0.5, 0, 0.5]]))
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -296,7 +302,8 @@ z = (mu + sigma * eps).requires_grad_()
 f = lost(z)                                                       # (5000,)
 through = torch.autograd.grad(f.sum(), z)[0]                      # (5000, 8)
 f = f.detach()
-plain, score = (weight[:, None] * eps / sigma for weight in (f, f - f.mean()))        # (z - mu) / sigma^2 = eps / sigma
+# (z - mu) / sigma^2 = eps / sigma
+plain, score = (weight[:, None] * eps / sigma for weight in (f, f - f.mean()))
 variance_ratio = score.var(0).sum() / through.var(0).sum()
 claim("without a baseline", plain.var(0).sum() / through.var(0).sum(), ">", 1000, digits=0)
 claim("with a baseline", variance_ratio, "<", 30, digits=1)
@@ -305,14 +312,17 @@ claim("with a baseline", variance_ratio, "<", 30, digits=1)
 # %% tags=["test:check_variance_ratio:2"]
 check.variance_ratio(variance_ratio)
 ### BEGIN HIDDEN TESTS
-_vae, _x = checkpoint.load("vae").requires_grad_(False), x_test[:1]           # mu and sigma may be names of the answer
+# mu and sigma may be names of the answer
+_vae, _x = checkpoint.load("vae").requires_grad_(False), x_test[:1]
 _mu, _logvar = _vae.encode(_x)
 _sigma, _eps = (_logvar / 2).exp(), torch.randn(5000, 8, generator=seeded(5))
 _z = (_mu + _sigma * _eps).requires_grad_()
-_f = -torch.cat([bernoulli_log_prob(_vae.decoder(_part), _x.expand(len(_part), 1, 28, 28)) for _part in _z.split(500)])
+_f = -torch.cat([bernoulli_log_prob(_vae.decoder(_part), _x.expand(len(_part), 1, 28, 28))
+                 for _part in _z.split(500)])
 _g = torch.autograd.grad(_f.sum(), _z)[0]
 _ratio = float(((_f - _f.mean()).detach()[:, None] * _eps / _sigma).var(0).sum() / _g.var(0).sum())
-assert abs(float(variance_ratio) - _ratio) < 0.2 * _ratio, "the ratio is not near that of a second measurement"
+_distance = abs(float(variance_ratio) - _ratio)
+assert _distance < 0.2 * _ratio, "the ratio is not near that of a second measurement"
 ### END HIDDEN TESTS
 
 # %% [markdown]

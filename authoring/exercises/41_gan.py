@@ -28,7 +28,7 @@ from course_lib.data import toys
 from course_lib.device import seed, seeded
 from course_lib.plots import curves, scatter
 
-ring = toys.ring()                                                # 8 Gaussians: ring.means (8, 2), ring.std = 0.1
+ring = toys.ring()                                                # 8 Gaussians: .means (8, 2), .std = 0.1
 
 # %%
 hint()
@@ -84,7 +84,8 @@ assert int(_found) == 2 and abs(float(_share) - 0.8) < 1e-5
 def losses(real_logits, fake_logits, target):
     """(N,), (M,) and a number -> loss of the discriminator (), loss of the generator ()"""
     ### BEGIN SOLUTION
-    real = target * softplus(-real_logits) + (1 - target) * softplus(real_logits)   # softplus(-s) = -log sigmoid(s)
+    # softplus(-s) = -log sigmoid(s)
+    real = target * softplus(-real_logits) + (1 - target) * softplus(real_logits)
     return real.mean() + softplus(fake_logits).mean(), softplus(-fake_logits).mean()
     ### END SOLUTION
 
@@ -168,12 +169,14 @@ def train_step_broken(generator, discriminator, g_opt, d_opt, real, z):
 def play(train_step, steps, n=0, n_z=2):
     """Train two new players from the seed n -> the generator, and both losses in each step (steps, 2)"""
     seed(n)
-    generator = nn.Sequential(nn.Linear(n_z, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
-    discriminator = nn.Sequential(nn.Linear(2, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2),
-                                  nn.Linear(64, 1))
+    generator = nn.Sequential(nn.Linear(n_z, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(),
+                              nn.Linear(64, 2))
+    discriminator = nn.Sequential(nn.Linear(2, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64),
+                                  nn.LeakyReLU(0.2), nn.Linear(64, 1))
     players = generator, discriminator
     g_opt, d_opt = (torch.optim.Adam(p.parameters(), lr=1e-3, betas=(0.0, 0.99)) for p in players)
-    history = [train_step(*players, g_opt, d_opt, ring.sample(128), torch.randn(128, n_z)) for _ in range(steps)]
+    history = [train_step(*players, g_opt, d_opt, ring.sample(128), torch.randn(128, n_z))
+               for _ in range(steps)]
     return generator, torch.tensor(history)
 
 generator, history = play(train_step_broken, steps=1200)
@@ -190,7 +193,8 @@ with torch.no_grad():
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), width_ratios=[1, 1.5])
 scatter(ring.sample(1000, seeded(1)), ax=left, s=4)
 left.scatter(*drawn.T, s=4, color="C1")
-curves({"discriminator": (range(1200), history[:, 0]), "generator": (range(1200), history[:, 1])}, ax=right, smooth=50)
+curves({"discriminator": (range(1200), history[:, 0]), "generator": (range(1200), history[:, 1])},
+       ax=right, smooth=50)
 for value, name in ((math.log(4), "log 4"), (math.log(2), "log 2")):
     right.axhline(value, color="0.4", lw=1, ls="--")
     right.text(1275, value, name, va="center", fontsize=8)
@@ -222,7 +226,7 @@ def train_step(generator, discriminator, g_opt, d_opt, real, z):
     g_opt.zero_grad()
     fake = generator(z)
     g_loss = softplus(-discriminator(fake)).mean()
-    g_loss.backward()                                             # fills the discriminator's gradients as well
+    g_loss.backward()                                             # fills the discriminator's gradients too
     g_opt.step()
     d_opt.zero_grad()                                             # so they must be cleared here
     d_loss = softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
@@ -237,13 +241,16 @@ check.train_step(train_step)
 torch.manual_seed(0)
 _g, _d, _real, _z = nn.Linear(2, 2), nn.Linear(2, 1), torch.randn(5, 2), torch.randn(5, 2)
 _w, _still = _d.weight.detach().clone(), _g.weight.detach().clone()
-_fake = _g(_z).detach()                                           # by hand: the gradient of the discriminator's loss
+_fake = _g(_z).detach()                                           # by hand: the gradient of D's loss
 _want = (-(1 - _d(_real).sigmoid()) * _real).mean(0) + (_d(_fake).sigmoid() * _fake).mean(0)
-train_step(_g, _d, torch.optim.SGD(_g.parameters(), lr=0.0), torch.optim.SGD(_d.parameters(), lr=1.0), _real, _z)
+_optimizers = torch.optim.SGD(_g.parameters(), lr=0.0), torch.optim.SGD(_d.parameters(), lr=1.0)
+train_step(_g, _d, *_optimizers, _real, _z)
 torch.testing.assert_close(_w - _d.weight.detach(), _want.detach()[None], rtol=1e-3, atol=1e-4)
 _w, _before = _d.weight.detach().clone(), _d(_g(_z)).mean().item()
-train_step(_g, _d, torch.optim.SGD(_g.parameters(), lr=0.1), torch.optim.SGD(_d.parameters(), lr=0.0), _real, _z)
-assert torch.equal(_w, _d.weight) and not torch.equal(_still, _g.weight) and _d(_g(_z)).mean().item() > _before
+_optimizers = torch.optim.SGD(_g.parameters(), lr=0.1), torch.optim.SGD(_d.parameters(), lr=0.0)
+train_step(_g, _d, *_optimizers, _real, _z)
+assert torch.equal(_w, _d.weight) and not torch.equal(_still, _g.weight)
+assert _d(_g(_z)).mean().item() > _before
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -351,7 +358,7 @@ def knows(k):
     return lambda n: ring.means[torch.randint(k, (n,))] + ring.std * torch.randn(n, 2)
 
 lost = (0, 2, 4, 6, 7)
-cost = torch.tensor([[measured(knows(8 - k), 200, 5e-3, n) for n in range(2)] for k in lost])    # (5, 2 seeds)
+cost = torch.tensor([[measured(knows(8 - k), 200, 5e-3, n) for n in range(2)] for k in lost])  # (5, 2)
 mean = cost.mean(1)
 claim("what each of the first two modes costs (nats)", (mean[1] - mean[0]) / 2, "<", 0.06)
 claim("what the seventh costs (nats)", mean[4] - mean[3], ">", 0.09)

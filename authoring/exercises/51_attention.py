@@ -85,7 +85,7 @@ def multi_head(x, w_qkv, w_out, n_head):
     ### BEGIN SOLUTION
     B, T, C = x.shape
     q, k, v = (x @ w_qkv.T).chunk(3, dim=-1)                                  # 3 x (B, T, C)
-    q, k, v = (h.view(B, T, n_head, C // n_head).transpose(1, 2) for h in (q, k, v))      # (B, n_head, T, d)
+    q, k, v = (h.view(B, T, n_head, C // n_head).transpose(1, 2) for h in (q, k, v))  # (B, n_head, T, d)
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])                 # (B, n_head, T, T)
     past = torch.ones(T, T, dtype=torch.bool).tril()
     y = scores.masked_fill(~past, -math.inf).softmax(-1) @ v                  # (B, n_head, T, d)
@@ -119,7 +119,7 @@ def causal_attention_broken(q, k, v):
 
 # %%
 class DiceReader(nn.Module):
-    """Reads rolls of a die, (B, 12) of 0 ... 5, and gives logits of the next one at each position, (B, 12, 6)."""
+    """Reads rolls of a die, (B, 12) of 0 ... 5, gives logits of the next at each position, (B, 12, 6)."""
 
     def __init__(self, attention, C=32):
         super().__init__()
@@ -169,16 +169,19 @@ claim("loss on fair dice, mean of the last 50 steps", sum(losses[-50:]) / 50, "<
 rolls = torch.randint(6, (200, 12), generator=seeded(0))
 x = (model.face(rolls) + model.position.weight).detach().requires_grad_()
 q, k, v = model.qkv(x).chunk(3, dim=-1)                           # 3 x (200, 12, C)
-weights = causal_attention_broken(q, k, torch.eye(12)).mean(0).detach()       # one-hot values make the weights visible
+# one-hot values make the weights visible
+weights = causal_attention_broken(q, k, torch.eye(12)).mean(0).detach()
 found = causal_attention_broken(q, k, v).sum((0, 2))              # (12,)
-reach = torch.stack([torch.autograd.grad(found[t], x, retain_graph=True)[0].norm(dim=-1).mean(0) for t in range(12)])
+reach = torch.stack([torch.autograd.grad(found[t], x, retain_graph=True)[0].norm(dim=-1).mean(0)
+                     for t in range(12)])
 
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.4), width_ratios=(1.2, 1, 1))
 plots.curves({"loss (nats)": (range(1, 401), losses)}, ax=axes[0])
 axes[0].axhline(math.log(6), color="black", ls="--", lw=1)
 for ax, picture, title in zip(axes[1:], (weights, reach), ("attention weights", "gradient")):
     fig.colorbar(ax.imshow(picture, cmap="Blues", vmin=0), ax=ax)
-    ax.set(title=title, xlabel="input position $s$", ylabel="output position $t$", xticks=(0, 5, 10), yticks=(0, 5, 10))
+    ax.set(title=title, xlabel="input position $s$", ylabel="output position $t$",
+           xticks=(0, 5, 10), yticks=(0, 5, 10))
 
 # %% [markdown]
 # **Given** `q`, `k` and `v`, all of shape (B, T, D). **Asked:** `causal_attention`, the same function without the bug; copy the one
@@ -193,7 +196,7 @@ def causal_attention(q, k, v):
     T, D = q.shape[-2:]
     past = torch.ones(T, T, dtype=torch.bool).tril()
     scores = q @ k.transpose(-2, -1) / math.sqrt(D)
-    weights = scores.masked_fill(~past, -math.inf).softmax(-1)    # before, the sum in the softmax knew the future
+    weights = scores.masked_fill(~past, -math.inf).softmax(-1)    # before, the softmax summed the future
     return weights @ v
     ### END SOLUTION
 
@@ -202,7 +205,8 @@ check.causal_attention(causal_attention)
 ### BEGIN HIDDEN TESTS
 _q, _k, _v = torch.randn(3, 2, 7, 4)
 _want = F.scaled_dot_product_attention(_q, _k, _v, is_causal=True)
-torch.testing.assert_close(causal_attention(_q.clone(), _k.clone(), _v.clone()).float(), _want, rtol=1e-3, atol=1e-3)
+torch.testing.assert_close(causal_attention(_q.clone(), _k.clone(), _v.clone()).float(), _want,
+                           rtol=1e-3, atol=1e-3)
 assert train_on_dice(causal_attention, 150)[1][-1] > 1.7, "the network still foresees dice"
 ### END HIDDEN TESTS
 
@@ -331,7 +335,7 @@ assert 2.09 < float(keys_seen) < 2.28, "not within 4 percent of what many draws 
 
 # %% tags=["solution:own_experiment"]
 def reach_of(n_layer, n, T=20, C=16):
-    """How strongly the output at the last position depends on the input so far back, (T,), nearest first."""
+    """How strongly the output at the last position depends on inputs so far back, (T,), nearest first."""
     seed(n)
     layers = [MultiHeadAttention(C, 2) for _ in range(n_layer)]
     x = start = torch.randn(1, T, C, requires_grad=True)
@@ -346,7 +350,8 @@ for n_layer in (1, 2, 4, 6):
     furthest = {int(reach.nonzero().max()) for reach in reaches}              # with any gradient at all
     print(f"layers: {n_layer}, furthest input that is seen at all, in 20 seeds: {furthest} back")
     ax.plot(reaches.mean(0)[:2 * n_layer + 1], "o-", ms=4, label=f"layers: {n_layer}")
-claim("6 layers: gradient 12 back / gradient 1 back", (reaches[:, 12] / reaches[:, 1]).mean(), "<", 1e-3, digits=6)
+claim("6 layers: gradient 12 back / gradient 1 back", (reaches[:, 12] / reaches[:, 1]).mean(), "<", 1e-3,
+      digits=6)
 ax.set(yscale="log", xlabel="how far back (positions)", ylabel="gradient", xticks=range(0, 13, 2))
 ax.legend(fontsize=8);
 

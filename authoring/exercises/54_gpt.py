@@ -59,7 +59,8 @@ check.next_probs(next_probs)
 _p = torch.tensor([[0.1, 0.6, 0.3], [0.2, 0.35, 0.45]])
 torch.testing.assert_close(next_probs((5 * _p).log(), 1.0, 2).float(),
                            torch.tensor([[0, 2 / 3, 1 / 3], [0, 0.4375, 0.5625]]), rtol=1e-3, atol=1e-4)
-torch.testing.assert_close(next_probs(_p.log(), 0.5, 3).float(), _p**2 / (_p**2).sum(1, keepdim=True), rtol=1e-3, atol=1e-4)
+torch.testing.assert_close(next_probs(_p.log(), 0.5, 3).float(), _p**2 / (_p**2).sum(1, keepdim=True),
+                           rtol=1e-3, atol=1e-4)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -79,7 +80,7 @@ def cached_step(q, k, v, keys, values):
     """3 x (B, H, 1, D) and 2 x (B, H, T, D) -> (B, H, 1, D) and 2 x (B, H, T + 1, D)"""
     ### BEGIN SOLUTION
     keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
-    scores = q @ keys.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, 1, T + 1); all keys are of the past: no mask
+    scores = q @ keys.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, 1, T + 1); all past: no mask
     return scores.softmax(-1) @ values, keys, values
     ### END SOLUTION
 
@@ -117,7 +118,8 @@ def taught(loss, text, steps=60):
     """A tiny GPT after a second with loss(model, idx), and the loss of each step."""
     seed(0)
     model = GPT(fast(block_size=33, n_layer=1, n_head=2, n_embd=32))
-    history = fit(model, lambda model, idx: {"loss": loss(model, idx)}, Windows(text, 16, 32), steps, lr=1e-2, decay=0.5)
+    history = fit(model, lambda model, idx: {"loss": loss(model, idx)}, Windows(text, 16, 32), steps,
+                  lr=1e-2, decay=0.5)
     return model, history["loss"]
 
 alphabet = encode("abcdefghijklmnopqrstuvwxyz " * 100)
@@ -201,7 +203,8 @@ context_gain = ...  # set it to your number at the end
 ### BEGIN SOLUTION
 with torch.no_grad():
     logits = gpt(windows[:, :-1])                                 # (100, 128, 256)
-    bits = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none") / math.log(2)          # (100, 128)
+    nats = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")  # (100, 128)
+bits = nats / math.log(2)
 context_gain = bits[:, :8].mean() - bits[:, 64:].mean()
 claim("what context is worth (bits per byte)", context_gain, ">", 0.4)
 ### END SOLUTION
@@ -211,7 +214,8 @@ check.context_gain(context_gain)
 ### BEGIN HIDDEN TESTS
 with torch.no_grad():
     _p = gpt(windows[:, :-1]).log_softmax(-1).gather(2, windows[:, 1:, None])[..., 0] / math.log(2)
-assert abs(float(context_gain) - float(_p[:, 64:].mean() - _p[:, :8].mean())) < 0.03, "not the difference asked for"
+_gain = float(_p[:, 64:].mean() - _p[:, :8].mean())
+assert abs(float(context_gain) - _gain) < 0.03, "not the difference asked for"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -222,12 +226,13 @@ assert abs(float(context_gain) - float(_p[:, 64:].mean() - _p[:, :8].mean())) < 
 # many bits as real text? How far back does it really look (replace what is older by noise)? Your code shall run in less than a minute.
 
 # %% tags=["solution:own_experiment"]
-is_letter = ((windows >= 97) & (windows <= 122)) | ((windows >= 65) & (windows <= 90))          # (100, 129)
-place = torch.zeros_like(windows)                                 # 1 for the first letter of a word, 0 for no letter
+is_letter = ((windows >= 97) & (windows <= 122)) | ((windows >= 65) & (windows <= 90))      # (100, 129)
+place = torch.zeros_like(windows)                                 # 1: first letter of a word, 0: no letter
 for t in range(1, 129):
     place[:, t] = torch.where(is_letter[:, t], torch.where(is_letter[:, t - 1], place[:, t - 1] + 1, 1), 0)
 with torch.no_grad():
-    cost = F.cross_entropy(gpt(windows[:, :-1]).transpose(1, 2), windows[:, 1:], reduction="none") / math.log(2)
+    logits = gpt(windows[:, :-1])
+    cost = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none") / math.log(2)
 by_place = [cost[place[:, 1:] == k] for k in range(1, 9)]
 mean, error = torch.tensor([[c.mean(), c.std() / len(c) ** 0.5] for c in by_place]).T           # (8,) each
 claim("first letter, bits", mean[0], ">", 3, digits=2)

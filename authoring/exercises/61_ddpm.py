@@ -61,8 +61,8 @@ hint()
 def noisier(x_s, s, t, eps, alphas_cumprod):
     """(B, ...), (B,), (B,), (B, ...) and (T,) -> (B, ...)"""
     ### BEGIN SOLUTION
-    left = torch.cat([torch.ones(1), alphas_cumprod])             # (T + 1,) so that left[0] is for the time -1
-    r = left[t + 1] / left[s + 1]                                 # (B,) what the steps s + 1 ... t leave of the variance
+    left = torch.cat([torch.ones(1), alphas_cumprod])             # (T + 1,): left[0] is for the time -1
+    r = left[t + 1] / left[s + 1]                                 # (B,) what the steps s + 1 ... t leave
     r = r.view(-1, *[1] * (x_s.ndim - 1))                         # (B, 1, ...)
     return r.sqrt() * x_s + (1 - r).sqrt() * eps
     ### END SOLUTION
@@ -71,10 +71,12 @@ def noisier(x_s, s, t, eps, alphas_cumprod):
 check.noisier(noisier)
 ### BEGIN HIDDEN TESTS
 _n = torch.full((40_000,), 1)
-_x = noisier(torch.full((40_000, 1), 2.0), _n - 2, 30 * _n, torch.randn(40_000, 1, generator=seeded(0)), alphas_cumprod)
-_x = noisier(_x, 30 * _n, 45 * _n, torch.randn(40_000, 1, generator=seeded(1)), alphas_cumprod)     # must be as one jump
-assert abs(float(_x.mean()) - 2 * float(alphas_cumprod[45].sqrt())) < 0.03, "the mean after two jumps is not that of one"
-assert abs(float(_x.var()) - 1 + float(alphas_cumprod[45])) < 0.03, "the variance after two jumps is not that of one"
+_eps0, _eps1 = (torch.randn(40_000, 1, generator=seeded(_i)) for _i in range(2))
+_x = noisier(torch.full((40_000, 1), 2.0), _n - 2, 30 * _n, _eps0, alphas_cumprod)
+_x = noisier(_x, 30 * _n, 45 * _n, _eps1, alphas_cumprod)         # must be as one jump
+_a = float(alphas_cumprod[45])
+assert abs(float(_x.mean()) - 2 * _a**0.5) < 0.03, "the mean after two jumps is not that of one"
+assert abs(float(_x.var()) - 1 + _a) < 0.03, "the variance after two jumps is not that of one"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -98,7 +100,7 @@ def ddpm_step(eps, x_t, t, alphas_cumprod, noise):
     """(B, ...), (B, ...), a number, (T,) and (B, ...) -> (B, ...)"""
     ### BEGIN SOLUTION
     a = alphas_cumprod[t]
-    before = alphas_cumprod[t - 1] if t > 0 else torch.ones(())   # so that beta-tilde is 0 in the last step
+    before = alphas_cumprod[t - 1] if t > 0 else torch.ones(())   # beta-tilde is 0 in the last step
     alpha, beta = a / before, 1 - a / before
     x0 = ((x_t - (1 - a).sqrt() * eps) / a.sqrt()).clamp(-1, 1)
     mean = (before.sqrt() * beta * x0 + alpha.sqrt() * (1 - before) * x_t) / (1 - a)
@@ -111,7 +113,8 @@ check.ddpm_step(ddpm_step)
 _eps, _x, _noise = torch.randn(3, 4, 2, generator=seeded(2))
 for _t in (0, 1, 60):
     _want = diffusion.ddpm_step(_eps, _x, _t, alphas_cumprod, clip=1.0, noise=_noise)
-    torch.testing.assert_close(ddpm_step(_eps, _x, _t, alphas_cumprod, _noise).float(), _want, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(ddpm_step(_eps, _x, _t, alphas_cumprod, _noise).float(), _want,
+                               rtol=1e-2, atol=1e-3)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -164,11 +167,13 @@ def share_on_modes(points):
 
 # %%
 model, history = trained(noise_loss_broken)
-samples = {"data": ring.sample(2_000, seeded(5)), "exact_eps": drawn(exact_eps), "the network": drawn(model)}
+samples = {"data": ring.sample(2_000, seeded(5)), "exact_eps": drawn(exact_eps),
+           "the network": drawn(model)}
 claim("loss, first step", history["loss"][0], ">", 0.9)
 claim("loss, last 50 steps", sum(history["loss"][-50:]) / 50, "<", 0.75)
 for name, points in samples.items():
-    claim(f"{name}: on a mode", share_on_modes(points), *(("<", 0.4) if name == "the network" else (">", 0.95)))
+    bound = ("<", 0.4) if name == "the network" else (">", 0.95)
+    claim(f"{name}: on a mode", share_on_modes(points), *bound)
 
 # %% [markdown]
 # *Figure: three clouds of points. The data are eight round dots on a ring of radius 2, and so is what the sampler draws with the exact
@@ -196,7 +201,7 @@ axes[0].set_ylabel("$x_2$");
 def noise_loss(model, x0, t, eps, alphas_cumprod):
     """A model, (B, 2), (B,), (B, 2) and (T,) -> ()"""
     ### BEGIN SOLUTION
-    a = alphas_cumprod[t][:, None]                                # (B, 1): the network is told a time for each point
+    a = alphas_cumprod[t][:, None]                                # (B, 1): each point has its own time
     x_t = a.sqrt() * x0 + (1 - a).sqrt() * eps
     guess = model(x_t, t)
     return (guess - eps).square().mean()
@@ -205,7 +210,8 @@ def noise_loss(model, x0, t, eps, alphas_cumprod):
 # %% tags=["test:check_noise_loss:3"]
 check.noise_loss(noise_loss)
 ### BEGIN HIDDEN TESTS
-assert share_on_modes(drawn(trained(noise_loss)[0])) > 0.6, "a network trained with it does not find the ring"
+_share = share_on_modes(drawn(trained(noise_loss)[0]))
+assert _share > 0.6, "a network trained with it does not find the ring"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -222,7 +228,8 @@ for t in torch.arange(T)[:, None].expand(T, 4_000):               # t (4000,), t
     x_t = diffusion.q_sample(x0, t, noise, alphas_cumprod)
     guess = exact_eps(x_t, t)
     errors["of the noise"].append((guess - noise).square().mean().item())
-    errors["of the clean point"].append((diffusion.to_x0(guess, x_t, t, alphas_cumprod) - x0).square().mean().item())
+    guess_x0 = diffusion.to_x0(guess, x_t, t, alphas_cumprod)
+    errors["of the clean point"].append((guess_x0 - x0).square().mean().item())
 for t in (0, 99):
     print(f"t = {t:2}   " + "   ".join(f"error {name} {values[t]:.3f}" for name, values in errors.items()))
 
@@ -231,8 +238,8 @@ for t in (0, 99):
 # 0 from 60 on. The error of the clean point begins at 0, rises most steeply around t = 30, and is flat at 2 from 70 on.*
 
 # %%
-ax = curves({name: (range(T), values) for name, values in errors.items()}, xlabel="t", ylabel="squared error",
-            smooth=T)                                             # so many neighbours that nothing is smoothed
+ax = curves({name: (range(T), values) for name, values in errors.items()}, xlabel="t",
+            ylabel="squared error", smooth=T)                     # so wide that nothing is smoothed
 ax.figure.set_size_inches(5, 2.8)
 
 # %% [markdown]
@@ -295,9 +302,12 @@ claim("from t = 60 on (chance: 0.125)", agreed(60, 2_000), "<", 0.2)
 check.share_agreed(share_agreed)
 ### BEGIN HIDDEN TESTS
 _a = alphas_cumprod[20]
-_x = _a.sqrt() * ring.sample(50_000, seeded(0)) + (1 - _a).sqrt() * torch.randn(50_000, 2, generator=seeded(1))
-_p = (-torch.cdist(_x, _a.sqrt() * ring.means).square() / (2 * (_a * ring.std**2 + 1 - _a))).softmax(1)       # Bayes' rule
-assert abs(float(share_agreed) - float(_p.square().sum(1).mean())) < 0.06, "draws from p(mode | x_20) agree otherwise"
+_x0, _eps = ring.sample(50_000, seeded(0)), torch.randn(50_000, 2, generator=seeded(1))
+_x = _a.sqrt() * _x0 + (1 - _a).sqrt() * _eps
+# Bayes' rule
+_p = (-torch.cdist(_x, _a.sqrt() * ring.means).square() / (2 * (_a * ring.std**2 + 1 - _a))).softmax(1)
+_share = float(_p.square().sum(1).mean())
+assert abs(float(share_agreed) - _share) < 0.06, "draws from p(mode | x_20) agree otherwise"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -316,7 +326,8 @@ def width(points):
     return far[torch.arange(len(points)), mode][distance < 3 * ring.std].square().mean().sqrt().item()
 
 numbers, widths = [25, 50, 100, 200], {}
-for name, schedule in (("linear", diffusion.linear_alphas_cumprod), ("cosine", diffusion.cosine_alphas_cumprod)):
+schedules = {"linear": diffusion.linear_alphas_cumprod, "cosine": diffusion.cosine_alphas_cumprod}
+for name, schedule in schedules.items():
     seed(0)
     widths[name] = [width(diffusion.ddpm(partial(exact_eps, alphas_cumprod=a), torch.randn(4_000, 2), a))
                     for a in map(schedule, numbers)]
@@ -325,7 +336,8 @@ claim("width of the data", truth, ">", 0.19)
 claim("linear, 25 steps", widths["linear"][0], "<", 0.17)
 claim("linear, 200 steps", widths["linear"][-1], ">", 0.175)
 claim("cosine wider at 50 steps, by", widths["cosine"][1] - widths["linear"][1], ">", 0.002)
-ax = curves({name: (numbers, values) for name, values in widths.items()}, xlabel="steps T", ylabel="width of a dot")
+ax = curves({name: (numbers, values) for name, values in widths.items()}, xlabel="steps T",
+            ylabel="width of a dot")
 ax.axhline(truth, color="0.4", linestyle=":", label="data")
 ax.legend()
 ax.figure.set_size_inches(4.5, 2.6)

@@ -28,7 +28,7 @@ from course_lib.data import toys
 from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, scatter  # noqa: F401 (scatter is for the learner)
 
-ring = toys.ring(std=0.2)                                         # 8 Gaussians; the label of a point is its Gaussian
+ring = toys.ring(std=0.2)                                         # 8 Gaussians; a label is a Gaussian
 alphas_cumprod = diffusion.linear_alphas_cumprod(100)             # 100 steps of noise
 
 # %%
@@ -41,7 +41,7 @@ hint()
 
 # %%
 def perfect(x, t, y, dots=ring):
-    """The best guess of the noise in points of a ring.  x (B, 2), t (B,), labels y (B,), 8 is empty -> (B, 2)"""
+    """Best guess of the noise in points of a ring.  x (B, 2), t (B,), labels y (B,), 8 empty -> (B, 2)"""
     a = alphas_cumprod[t][:, None]                                # (B, 1)
     var = a * dots.std**2 + 1 - a                                 # (B, 1)
     log_p = -(x[:, None] - a[:, None].sqrt() * dots.means).square().sum(2) / (2 * var)          # (B, 8)
@@ -120,8 +120,8 @@ class Painter(nn.Module):
     def __init__(self, n=64):
         super().__init__()
         self.label = nn.Embedding(9, 16)
-        self.layers = nn.Sequential(nn.Linear(20, n), nn.SiLU(), nn.Linear(n, n), nn.SiLU(), nn.Linear(n, n), nn.SiLU(),
-                                    nn.Linear(n, 2))
+        self.layers = nn.Sequential(nn.Linear(20, n), nn.SiLU(), nn.Linear(n, n), nn.SiLU(),
+                                    nn.Linear(n, n), nn.SiLU(), nn.Linear(n, 2))
 
     def forward(self, x, t, y):
         time = t[:, None] / 100                                   # (B, 1)
@@ -156,7 +156,8 @@ broken = train(label_loss_broken)
 three, zero = draw(broken, 3), draw(broken, 0)
 strong = draw(lambda x, t, y: diffusion.guided(broken, 3, 8, 2.0)(x, t), 3)
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharex=True, sharey=True)
-for ax, title, points in zip(axes, ("label 3", "label 0", "label 3, guided, scale 2"), (three, zero, strong)):
+titles = "label 3", "label 0", "label 3, guided, scale 2"
+for ax, title, points in zip(axes, titles, (three, zero, strong)):
     ax.scatter(*ring.sample(1000, seeded(1)).T, s=3, color="0.8")
     ax.scatter(*points.T, s=4, color=COLOURS[1])
     ax.set(title=title, xlabel="$x_1$", aspect="equal", xlim=(-4, 4), ylim=(-4, 4))
@@ -187,7 +188,7 @@ def label_loss(model, x0, y, t, eps, u):
     ### BEGIN SOLUTION
     x_t = diffusion.q_sample(x0, t, eps, alphas_cumprod)
     keep = u >= 0.1
-    seen = torch.where(keep, y, 8)                                # 0 is a label like any other; the empty one is 8
+    seen = torch.where(keep, y, 8)                                # 0 is a label too; the empty one is 8
     guess = model(x_t, t, seen)
     return (guess - eps).square().mean()
     ### END SOLUTION
@@ -198,9 +199,10 @@ check.label_loss(label_loss)
 def _says_the_label(x, t, y):
     return 0 * x + torch.as_tensor(y).expand(len(x))[:, None]
 _eps = torch.randn(4, 2)
-_loss = label_loss(_says_the_label, torch.randn(4, 2), torch.tensor([5, 0, 2, 0]), torch.tensor([3, 50, 7, 99]),
-                   _eps.clone(), torch.tensor([0.05, 0.5, 0.95, 0.01]))
-assert abs(float(_loss) - float((torch.tensor([[8.0], [0.0], [2.0], [8.0]]) - _eps).square().mean())) < 1e-3
+_loss = label_loss(_says_the_label, torch.randn(4, 2), torch.tensor([5, 0, 2, 0]),
+                   torch.tensor([3, 50, 7, 99]), _eps.clone(), torch.tensor([0.05, 0.5, 0.95, 0.01]))
+_said = torch.tensor([[8.0], [0.0], [2.0], [8.0]])
+assert abs(float(_loss) - float((_said - _eps).square().mean())) < 1e-3
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -296,7 +298,7 @@ def inpaint(step, first, label=8, n=1000):
 
 # %%
 def heights(x, t, y):
-    """The best guess of the noise in heights x (B, 1), at t (B,) of the 1,000 steps, for labels y (B,) -> (B, 1)"""
+    """Best guess of the noise in heights x (B, 1), at t (B,) of 1,000 steps, labels y (B,) -> (B, 1)"""
     a, tall = slow_alphas_cumprod[t][:, None], (y == 0)[:, None]
     mean, var = torch.where(tall, 1.0, 0.0), torch.where(tall, 0.6**2, 1.0)
     return (1 - a).sqrt() * (x - a.sqrt() * mean) / (a * var + 1 - a)
@@ -316,13 +318,14 @@ guided_spread = ...  # set it to your number at the end
 ### BEGIN SOLUTION
 def spread_at(scale, n=10_000, steps=250):
     x = torch.randn(n, 1, generator=seeded(0))
-    return diffusion.ddim(diffusion.guided(heights, 0, 1, scale), x, slow_alphas_cumprod, steps).std().item()
+    guess = diffusion.guided(heights, 0, 1, scale)
+    return diffusion.ddim(guess, x, slow_alphas_cumprod, steps).std().item()
 
 guided_spread = spread_at(3.0)
 on_paper = (3 / 0.6**2 - 2) ** -0.5                               # of p(x | 0)^3 p(x)^-2
 claim("spread of p(x | 0)^3 / p(x)^2, on paper", on_paper, ">", 0.39)
 claim("spread of the guided samples", guided_spread, "<", 0.23)
-claim("as a share of 0.6 cubed", guided_spread / 0.6**3, ">", 0.95)           # 0.6 ** scale, exactly, for small steps
+claim("as a share of 0.6 cubed", guided_spread / 0.6**3, ">", 0.95)  # exact for small steps
 ### END SOLUTION
 
 # %% tags=["test:check_guided_spread:2"]
@@ -343,10 +346,11 @@ assert 0.203 < float(guided_spread) < 0.229, "the spread is not within 6 percent
 
 # %% tags=["solution:own_experiment"]
 blurred = partial(perfect, dots=toys.ring(std=0.5))               # dots that overlap
-times = {"never": (0, 0), "t < 20": (0, 20), "20 ... 59": (20, 60), "t >= 60": (60, 100), "always": (0, 100)}
+times = {"never": (0, 0), "t < 20": (0, 20), "20 ... 59": (20, 60), "t >= 60": (60, 100),
+         "always": (0, 100)}
 
 def limited(low, high, scale=3.0):
-    """Guidance only at these times.  -> share of points on the asked dot, their spread, their distance from 0"""
+    """Guidance only at these times.  -> share on the asked dot, spread, distance of the points from 0"""
     def model(x, t, y):
         return diffusion.guided(blurred, y, 8, scale if low <= t[0] < high else 1.0)(x, t)
     points = draw(model, 1, steps=100)
@@ -355,13 +359,14 @@ def limited(low, high, scale=3.0):
 
 table = {name: torch.stack(limited(*when)) for name, when in times.items()}
 fig, axes = plt.subplots(1, 3, figsize=(9, 2.4), sharey=True)
-for ax, column, label in zip(axes, torch.stack(list(table.values())).T,
-                             ("share on the asked dot", "spread of the points", "distance from the middle")):
+labels = "share on the asked dot", "spread of the points", "distance from the middle"
+for ax, column, label in zip(axes, torch.stack(list(table.values())).T, labels):
     ax.barh(list(table), column)
     ax.set_xlabel(label)
 claim("share on the dot without guidance", table["never"][0], "<", 0.93)
 claim("with guidance at t < 20 only", table["t < 20"][0], ">", 0.99)
-claim("its spread, as a share of that with guidance always", table["t < 20"][1] / table["always"][1], ">", 1.3)
+wider = table["t < 20"][1] / table["always"][1]
+claim("its spread, as a share of that with guidance always", wider, ">", 1.3)
 
 # %% [markdown]
 # Write here: your question, your guess, what you did, what came out (a number or a figure), how sure you are of it,

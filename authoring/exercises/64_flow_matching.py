@@ -29,7 +29,7 @@ from course_lib.device import seed, seeded
 from course_lib.plots import curves, scatter
 from course_lib.train import fit
 
-ring = toys.ring()                                                # 8 Gaussians: ring.means (8, 2), ring.std = 0.1
+ring = toys.ring()                                                # 8 Gaussians: .means (8, 2), .std = 0.1
 
 # %%
 hint()
@@ -94,9 +94,11 @@ def heun(model, x, steps):
 check.heun(heun)
 ### BEGIN HIDDEN TESTS
 _x = torch.randn(3, 2)
-torch.testing.assert_close(heun(lambda x, t: x, _x.clone(), 4).float(), _x * (1 + 1 / 4 + 1 / 32) ** 4, rtol=1e-3, atol=1e-4)
+torch.testing.assert_close(heun(lambda x, t: x, _x.clone(), 4).float(), _x * (1 + 1 / 4 + 1 / 32) ** 4,
+                           rtol=1e-3, atol=1e-4)
 _x = heun(lambda x, t: 3 * t.view(-1, 1, 1, 1) ** 2 + 0 * x, torch.zeros(2, 1, 3, 3), 2)
-torch.testing.assert_close(_x.float(), torch.full((2, 1, 3, 3), 1.125), rtol=1e-3, atol=1e-4)          # the trapezium rule
+# the trapezium rule
+torch.testing.assert_close(_x.float(), torch.full((2, 1, 3, 3), 1.125), rtol=1e-3, atol=1e-4)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -129,10 +131,12 @@ check.half_block(half_block)
 _x, _linear = torch.randn(3, 3, 6), nn.Linear(6, 6)
 _scale, _shift, _gate = torch.randn(3, 3, 6).unbind(0)
 _got, _norm = half_block(_x.clone(), _linear, _scale, _shift, _gate), nn.LayerNorm(6)
-for _b in range(3):                                               # a norm with weights, for one image at a time
+for _b in range(3):                                               # a norm with weights, image by image
     _norm.weight.data, _norm.bias.data = 1 + _scale[_b], _shift[_b]
-    torch.testing.assert_close(_got[_b].float(), _x[_b] + _gate[_b] * _linear(_norm(_x[_b])), rtol=1e-2, atol=2e-3)
-torch.testing.assert_close(half_block(_x.clone(), _linear, _scale, _shift, 0 * _gate).float(), _x, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(_got[_b].float(), _x[_b] + _gate[_b] * _linear(_norm(_x[_b])),
+                               rtol=1e-2, atol=2e-3)
+torch.testing.assert_close(half_block(_x.clone(), _linear, _scale, _shift, 0 * _gate).float(), _x,
+                           rtol=1e-3, atol=1e-4)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -210,7 +214,7 @@ def velocity_loss(model, x, eps, t):
     ### BEGIN SOLUTION
     each = t.view(-1, *[1] * (x.ndim - 1))                        # (B, 1, ...)
     x_t = (1 - each) * eps + each * x
-    velocity = x - eps                                            # d x_t / dt: the whole road in a time of 1
+    velocity = x - eps                                            # d x_t / dt: the whole road in time 1
     return (model(x_t, t) - velocity).square().mean()
     ### END SOLUTION
 
@@ -219,7 +223,8 @@ check.velocity_loss(velocity_loss)
 ### BEGIN HIDDEN TESTS
 _x, _eps, _t = torch.full((6, 1, 2, 2), 0.5), torch.randn(6, 1, 2, 2), torch.rand(6) * 0.8
 # All data are 0.5, so a model can know the velocity: the rest of the road in the rest of the time.
-assert abs(float(velocity_loss(lambda x_t, t: (0.5 - x_t) / (1 - t.view(-1, 1, 1, 1)), _x, _eps, _t))) < 1e-4
+_loss = velocity_loss(lambda x_t, t: (0.5 - x_t) / (1 - t.view(-1, 1, 1, 1)), _x, _eps, _t)
+assert abs(float(_loss)) < 1e-4
 _w = torch.zeros((), requires_grad=True)
 _loss = velocity_loss(lambda x_t, t: _w * x_t, _x, _eps, _t)
 assert abs(_loss.item() - float((_x - _eps).square().mean())) < 1e-3
@@ -269,7 +274,7 @@ def exact_velocity(x, t):
     t = t[:, None]                                                # (B, 1)
     variance = (t * ring.std) ** 2 + (1 - t) ** 2                 # (B, 1)
     away = x[:, None] - t[:, None] * ring.means                   # (B, 8, 2)
-    share = (-away.square().sum(2) / (2 * variance)).softmax(1)   # (B, 8): to which mode does this road lead?
+    share = (-away.square().sum(2) / (2 * variance)).softmax(1)   # (B, 8): to which mode does it lead?
     gain = (t * ring.std**2 - (1 - t)) / variance                 # (B, 1)
     return (share[:, :, None] * (ring.means + gain[:, None] * away)).sum(1)
 
@@ -282,13 +287,14 @@ def exact_velocity(x, t):
 # a number between 0 and 1. Take at least 20 steps. **Checked:** your number, within 2 percent.
 
 # %%
-eps, x = torch.randn(5_000, 2, generator=seeded(5)), ring.sample(5_000, seeded(6))             # 2 x (5000, 2)
+eps, x = torch.randn(5_000, 2, generator=seeded(5)), ring.sample(5_000, seeded(6))      # 2 x (5000, 2)
 
 # %% tags=["solution:saved"]
 saved = ...  # set it to your number at the end
 ### BEGIN SOLUTION
 end = heun(exact_velocity, eps, 25)
-claim("mean distance of the ends from the nearest centre (the ring itself: 0.125)", distances(end).mean(), "<", 0.135)
+claim("mean distance of the ends from the nearest centre (the ring itself: 0.125)", distances(end).mean(),
+      "<", 0.135)
 before, after = (x - eps).square().sum(1).mean(), (end - eps).square().sum(1).mean()
 claim("mean squared distance, random pairs (by hand: 4 + 0.02 + 2 = 6.02)", before, ">", 5.9)
 claim("mean squared distance, paths", after, "<", 1)
@@ -314,25 +320,28 @@ assert abs(float(saved) - (1 - _squared / 6.02)) < 0.025, "not the share asked f
 # %% tags=["solution:own_experiment", "nbval-ignore-figure"]
 # not compared: the networks are trained in this notebook
 def nearest(x, eps):
-    """The data of a batch in another order: the sum of all squared distances from eps to x is as small as it can be"""
+    """The data of a batch in the order with the smallest sum of squared distances from eps to x"""
     _, order = linear_sum_assignment(torch.cdist(eps, x).square().numpy())
     return x[order]
 
 def good(model, steps):
     """Share of samples that Euler's method brings within three standard deviations of a centre"""
-    return (distances(flow.euler(model, torch.randn(2000, 2, generator=seeded(0)), steps)) < 0.3).float().mean().item()
+    end = flow.euler(model, torch.randn(2000, 2, generator=seeded(0)), steps)
+    return (distances(end) < 0.3).float().mean().item()
 
 steps = (1, 2, 4, 8, 16, 32)
 result, bend = {}, {}
 for name, match in (("random pairs", lambda x, eps: x), ("nearest pairs", nearest)):
     models = [trained(velocity_loss, n=n, match=match)[0] for n in range(2)]
-    result[name] = torch.tensor([[good(m, k) for k in steps] for m in models])                  # (2 seeds, 6)
+    result[name] = torch.tensor([[good(m, k) for k in steps] for m in models])        # (2 seeds, 6)
     bend[name] = max(flow.straightness(m, torch.randn(2000, 2, generator=seeded(0)), 50) for m in models)
-claim("random pairs: share of good samples after 2 steps, the better seed", result["random pairs"][:, 1].max(), "<", 0.3)
+claim("random pairs: share of good samples after 2 steps, the better seed",
+      result["random pairs"][:, 1].max(), "<", 0.3)
 claim("nearest pairs: the same, the worse seed", result["nearest pairs"][:, 1].min(), ">", 0.6)
 claim("straightness (0 is straight), random pairs", bend["random pairs"], ">", 0.5)
 claim("straightness, nearest pairs", bend["nearest pairs"], "<", 0.05)
-ax = curves({name: (range(6), share.mean(0)) for name, share in result.items()}, xlabel="steps of Euler", ylabel="good samples (share)")
+ax = curves({name: (range(6), share.mean(0)) for name, share in result.items()}, xlabel="steps of Euler",
+            ylabel="good samples (share)")
 ax.set(xticks=range(6), xticklabels=steps, ylim=(0, 1));
 
 # %% [markdown]

@@ -216,7 +216,7 @@ print(f"cost of never committing: {cross_entropy(torch.zeros(400), arm):.4f} nat
 # %%
 a = torch.randn(400, generator=seeded(2)).requires_grad_()
 cross_entropy(a, arm).backward()
-by_hand = (torch.sigmoid(a) - arm) / 400                          # the mean over 400 points brings the 1/400
+by_hand = (torch.sigmoid(a) - arm) / 400                          # the mean of 400 points brings the 1/400
 torch.testing.assert_close(a.grad, by_hand.detach())              # detach: the number, without its history
 print("p - y agrees with autograd for all 400 points")
 

@@ -43,7 +43,7 @@ from course_lib.metrics import judge_features
 
 def flat_map(f):                                                  # (n, d) -> (n, 2)
     f = f - f.mean(0)
-    axes = torch.linalg.svd(f, full_matrices=False).Vh[:2]        # (2, d) the directions of largest variance
+    axes = torch.linalg.svd(f, full_matrices=False).Vh[:2]        # (2, d) directions of largest variance
     return f @ (axes * axes.sum(1, keepdim=True).sign()).T        # a direction has no sign: choose one
 
 test, test_y = digits.test.x, digits.test.y
@@ -248,7 +248,7 @@ def receptive_field(*layers):
 
 # %%
 stacks = {f"{n} layer" + "s" * (n > 1): [averaging(3)] * n for n in (1, 2, 3)}
-stacks["3 layers, 2 halvings"] = [averaging(3), nn.AvgPool2d(2), averaging(3), nn.AvgPool2d(2), averaging(3)]
+stacks["3 layers, 2 halvings"] = [averaging(3), nn.AvgPool2d(2)] * 2 + [averaging(3)]
 fields = {name: receptive_field(*layers) for name, layers in stacks.items()}
 seen = {name: (field > 0).any(0).sum() for name, field in fields.items()}
 fig, axes = plt.subplots(1, 4, figsize=(7.5, 2.2))
@@ -363,8 +363,8 @@ claim("late loss, augmented / plain", late(history_augmented) / late(history_cnn
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses of networks that were trained here
 _, ax = plt.subplots(figsize=(6.4, 3))
-plots.curves({name: (range(400), h["loss"]) for name, h in
-              {"MLP": history_mlp, "CNN": history_cnn, "CNN, augmented": history_augmented}.items()}, ax=ax)
+plots.curves({name: (range(400), h["loss"]) for name, h in {"MLP": history_mlp, "CNN": history_cnn,
+              "CNN, augmented": history_augmented}.items()}, ax=ax)
 ax.set(yscale="log", ylabel="training loss (nats)");
 
 # %% [markdown]

@@ -617,8 +617,8 @@ fig, ax = plt.subplots(figsize=(6.4, 3))
 for i, (name, curve) in enumerate({"nothing held back": broken, "covariances pooled": repaired}.items()):
     ax.plot(numbers, curve[:, 0], "o--", c=COLOURS[3 - 3 * i], label=f"{name}: training", mfc="white")
     ax.plot(numbers, curve[:, 1], "o-", color=COLOURS[3 - 3 * i], label=f"{name}: test")
-ax.set(xlabel="number of Gaussians", ylabel="log-likelihood\n(nats per image)", xscale="log", xticks=numbers,
-       xticklabels=numbers)
+ax.set(xlabel="number of Gaussians", ylabel="log-likelihood\n(nats per image)", xscale="log",
+       xticks=numbers, xticklabels=numbers)
 ax.minorticks_off()
 ax.legend(fontsize=9)
 claim("40 Gaussians: training minus test (nats)", broken[4, 0] - broken[4, 1], ">", 20, digits=1)

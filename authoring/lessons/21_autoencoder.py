@@ -133,11 +133,11 @@ five = ten[:5].flatten(1) - mean
 rows = [ten[:5]] + [(mean + five @ axes[:k].T @ axes[:k]).view(5, 1, 28, 28) for k in kept]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.7), width_ratios=[1, 1.2])
 left.imshow(torch.cat([r[:, 0].permute(1, 0, 2).flatten(1) for r in rows]), vmin=0, vmax=1)
-left.set(xticks=[], yticks=[28 * i + 14 for i in range(6)], yticklabels=["original"] + [f"{k}" for k in kept])
+left.set(xticks=[], yticks=[28 * i + 14 for i in range(6)], yticklabels=["original", *map(str, kept)])
 left.spines[:].set_visible(False)
 ks = (0, 1, 2, 4, 8, 16, 32, 64, 100, 150, 200)
 right.plot(ks, [error(flat_test, k) for k in ks], "o-", label="test digits")
-right.plot(range(201), [eigenvalues[k:].sum() for k in range(201)], label="sum of the eigenvalues left out")
+right.plot([eigenvalues[k:].sum() for k in range(201)], label="sum of the eigenvalues left out")
 right.set(xlabel="numbers in the code", ylabel="squared error of an image", ylim=(0, None))
 right.legend();
 
@@ -388,7 +388,7 @@ claim("accuracy from a code of sixteen", voted(model.encode(x), model.encode(x_t
 # %%
 low, high = plane.quantile(0.01, dim=0), plane.quantile(0.99, dim=0)
 side = torch.linspace(0, 1, 16)
-corner = torch.cartesian_prod(1 - side, side).flip(1)             # rows from the top, columns from the left
+corner = torch.cartesian_prod(1 - side, side).flip(1)             # rows from above, columns from the left
 drawn = flat_model.decode(low + corner * (high - low))            # (256, 1, 28, 28)
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4))
 canvas = drawn.view(16, 16, 28, 28).transpose(1, 2).reshape(448, 448)
@@ -418,8 +418,8 @@ def pick(digit, i):
 rows, pairs = {}, {"3 to 3": (pick(3, 0), pick(3, 5)), "4 to 9": (pick(4, 1), pick(9, 3)),
                    "7 to 2": (pick(7, 2), pick(2, 4))}
 for name, (a, b) in pairs.items():
-    za, zb = model.encode(torch.stack([a, b]))
-    rows |= {f"{name}: pixels": interpolate(a, b, 9), f"{name}: codes": model.decode(interpolate(za, zb, 9))}
+    z = model.encode(torch.stack([a, b]))
+    rows |= {f"{name}: pixels": interpolate(a, b, 9), f"{name}: codes": model.decode(interpolate(*z, 9))}
 strip(rows);
 
 # %% [markdown]
@@ -428,8 +428,8 @@ strip(rows);
 
 # %%
 def halfway(i, j):
-    zi, zj = model.encode(x_test[i]), model.encode(x_test[j])
-    return {"pixels": distance((x_test[i] + x_test[j]) / 2), "codes": distance(model.decode((zi + zj) / 2))}
+    z = (model.encode(x_test[i]) + model.encode(x_test[j])) / 2
+    return {"pixels": distance((x_test[i] + x_test[j]) / 2), "codes": distance(model.decode(z))}
 
 i = torch.arange(1000)
 any_two = halfway(i, torch.randperm(1000, generator=seeded(0)))
@@ -610,8 +610,8 @@ with_pca = torch.tensor([both(PCA.fit(x, k)) for k in lengths])  # (4, 2) rebuil
 def small(n_latent):
     seed(0)
     m = Autoencoder(AutoencoderConfig(n_latent, n_channel=8)).to(memory_format=torch.channels_last)
-    fit(m, reconstruction_loss, Batches(x, batch_size=64), steps=150, lr=5e-3, betas=(0.9, 0.99), warmup=20,
-        decay=0.7)
+    fit(m, reconstruction_loss, Batches(x, batch_size=64), steps=150, lr=5e-3, betas=(0.9, 0.99),
+        warmup=20, decay=0.7)
     return m.requires_grad_(False)
 
 few = (8, 128)

@@ -441,7 +441,7 @@ def bits(nats):                                                   # log p(x) (..
 share = (black.sum(0) + 1) / (len(black) + 2)                     # (1, 28, 28), never 0 or 1
 pixels = bernoulli_log_prob(share.logit().expand_as(black_test), black_test)
 with torch.no_grad():
-    bound = torch.stack([elbo(vae, black_test, seeded(i)) for i in range(10)])                  # (10, 1000)
+    bound = torch.stack([elbo(vae, black_test, seeded(i)) for i in range(10)])        # (10, 1000)
     z = reparameterize(*vae.encode(black_test), seeded(0))
 gain = fitted.log_prior(z) - Normal(0.0, 1.0).log_prob(z).sum(1)
 claim("independent pixels (bits per pixel)", bits(pixels), ">", 0.35)
@@ -466,7 +466,8 @@ factors = [1, 1.5, 2, 3, 5, 10]
 with torch.no_grad():
     mu, logvar = vae.encode(x[:1000])
     logits = vae.decoder(reparameterize(mu, logvar, seeded(0)))
-distances = [frechet_distance(judge_features((k * logits).sigmoid()), train_features[:1000]) for k in factors]
+distances = [frechet_distance(judge_features((k * logits).sigmoid()), train_features[:1000])
+             for k in factors]
 fig, (ax, *panels) = plt.subplots(1, 4, figsize=(9, 2.5), width_ratios=[2.6, 1, 1, 1])
 ax.plot(factors, distances, "o-")
 ax.set(xscale="log", xticks=factors, xticklabels=factors, xlabel="sharpness", ylabel="Fréchet distance",
@@ -511,7 +512,8 @@ class Peeking(nn.Module):
     def peek(self, x):                                            # (B, 1, 28, 28)
         seen = torch.ones(4, 7)
         seen[3, 3:] = 0                                           # not the pixel itself, nor what follows
-        h = nn.functional.conv2d(nn.functional.pad(x, (3, 3, 3, 0)), self.conv.weight * seen, self.conv.bias)
+        h = nn.functional.conv2d(nn.functional.pad(x, (3, 3, 3, 0)), self.conv.weight * seen,
+                                 self.conv.bias)
         return self.out(nn.functional.silu(h))                    # (B, 1, 28, 28) logits
 
 # %%

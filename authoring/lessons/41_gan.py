@@ -224,8 +224,8 @@ from course_lib.data.toys import ring
 modes = ring()                                                    # 8 Gaussians on a circle of radius 2
 points = modes.sample(8192, seeded(0))                            # (8192, 2)
 
-def mlp(n_in, n_out, act, width=64):
-    return nn.Sequential(nn.Linear(n_in, width), act, nn.Linear(width, width), act, nn.Linear(width, n_out))
+def mlp(n_in, n_out, act, n=64):
+    return nn.Sequential(nn.Linear(n_in, n), act, nn.Linear(n, n), act, nn.Linear(n, n_out))
 
 def players():
     """Forger (B, 8) -> (B, 2), detective (B, 2) -> (B,)"""
@@ -297,7 +297,7 @@ history = fit_gan(G, D, batches, 1500, n_latent=8, evaluate=film(frames), eval_e
 # %% tags=["nbval-ignore-figure"]
 # not compared: the players were trained in this notebook
 def show(frames, titles):
-    fig, panels = plt.subplots(1, len(frames), figsize=(9, 9 / len(frames) + 0.5), sharex=True, sharey=True)
+    _, panels = plt.subplots(1, len(frames), figsize=(9, 9 / len(frames) + 0.5), sharex=True, sharey=True)
     for ax, fakes, title in zip(panels, frames, titles):
         for centre in modes.means:
             ax.add_patch(plt.Circle(centre.tolist(), 0.3, fc="none", ec="0.5"))
@@ -611,7 +611,8 @@ clouds = [judge_features(at_temperature(tau, 1000)) for tau in taus]
 precision, recall = zip(*(precision_recall(real_features, c) for c in clouds))
 distances = [frechet_distance(c, real_features) for c in clouds]
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
-curves({"precision": (taus, precision), "recall": (taus, recall)}, ax=left, xlabel=r"$\tau$", ylabel="share")
+curves({"precision": (taus, precision), "recall": (taus, recall)}, ax=left, xlabel=r"$\tau$",
+       ylabel="share")
 curves({"Fréchet distance": (taus, distances)}, ax=right, xlabel=r"$\tau$", ylabel="Fréchet distance")
 right.set(ylim=(0, None))
 claim("precision at 0.5 minus at 1", precision[1] - precision[3], ">", 0.03)

@@ -248,9 +248,9 @@ claim("with the causal mask: largest difference", moved.abs().max(), ">", 0.1)
 
 # %%
 def receptive_field(f, T=12, C=8):
-    """Size of the derivative of output t with respect to input s.  f: (1, T, C) -> (1, T, C);  -> (T, T)"""
+    """Size of the derivative of output t with respect to input s.  f: (1, T, C) -> (1, T, C); -> (T, T)"""
     x = torch.randn(T, C, generator=seeded(0))
-    J = torch.autograd.functional.jacobian(lambda x: f(x[None])[0], x)                          # (T, C, T, C)
+    J = torch.autograd.functional.jacobian(lambda x: f(x[None])[0], x)                # (T, C, T, C)
     return J.pow(2).sum((1, 3)).sqrt()
 
 def near(T, width):
@@ -308,11 +308,11 @@ print(inspect.getsource(MultiHeadAttention.forward))
 # ours, and `nn.MultiheadAttention` too (whose mask means the opposite: True = may *not* look).
 
 # %%
-mine, theirs = MultiHeadAttention(4, 2, bias=False), nn.MultiheadAttention(4, 2, bias=False, batch_first=True)
+mine = MultiHeadAttention(4, 2, bias=False)
+theirs = nn.MultiheadAttention(4, 2, bias=False, batch_first=True)
 with torch.no_grad():
     mine.qkv.weight.copy_(W)
-    theirs.in_proj_weight.copy_(W)
-    theirs.out_proj.weight.copy_(mine.proj.weight)
+    theirs.load_state_dict({"in_proj_weight": W, "out_proj.weight": mine.proj.weight})
 assert_close(attention(q4, k4, v4, past), attend(q4, k4, v4, past))
 assert_close(mine(x, past), many_heads(x, W, 2, past) @ mine.proj.weight.T)
 assert_close(mine(x, past), theirs(x, x, x, attn_mask=~past)[0])
@@ -490,7 +490,7 @@ print(" ".join(name[i] + (f"[{a}]" if a >= 0 else "") for i, a in zip(idx[0], y[
 
 # %%
 def memory_loss(model, idx, y):
-    return {"loss": F.cross_entropy(model(idx)[..., :8].flatten(0, 1), y.flatten())}            # skips -100
+    return {"loss": F.cross_entropy(model(idx)[..., :8].flatten(0, 1), y.flatten())}  # skips -100
 
 def train_memory(positions, steps=300):
     seed(0)
@@ -526,8 +526,8 @@ for (positions, values), marker in zip(scores.items(), "osD^"):
     ax.plot(lengths, values, marker=marker, label=positions)
 ax.axhline(1 / 8, color="0.6", lw=1, ls="--", label="guessing")
 ax.axvspan(29, 34, color="0.92", zorder=0)
-ax.set(xscale="log", xlabel="tokens in the sequence (trained on 32)", ylabel="answers right", ylim=(0, 1.03),
-       xlim=(29, 280), xticks=lengths, xticklabels=lengths)
+ax.set(xscale="log", xlabel="tokens in the sequence (trained on 32)", ylabel="answers right",
+       ylim=(0, 1.03), xlim=(29, 280), xticks=lengths, xticklabels=lengths)
 ax.minorticks_off()
 ax.legend(fontsize=9, ncol=2, loc="center right", bbox_to_anchor=(1, 0.62))
 for positions in ("learned", "sinusoidal", "alibi"):
@@ -549,9 +549,9 @@ claim("best of the others there", max(scores[p][3] for p in ("none", "learned", 
 # | latest note, eight times longer | no | no | no | **yes** |
 
 # %%
-for positions in players:
-    right = table[positions, "sort"], table[positions, "reverse"], scores[positions][0], scores[positions][3]
-    print(f"{positions:10}", *("yes" if share > 0.85 else "no " for share in right))
+for kind in players:
+    right = table[kind, "sort"], table[kind, "reverse"], scores[kind][0], scores[kind][3]
+    print(f"{kind:10}", *("yes" if share > 0.85 else "no " for share in right))
 
 # %% [markdown]
 # No encoding wins everywhere: an encoding is an assumption about what will matter. In text what is near matters more,

@@ -251,7 +251,8 @@ large = gpt.config                                                # the shipped 
 counter, model = FlopCounterMode(display=False), GPT(large)
 with counter, torch.no_grad():
     model(torch.zeros(1, 256, dtype=torch.long), dtype=torch.bfloat16)
-print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {counter.get_total_flops():,} operations")
+print(f"{sum(p.numel() for p in model.parameters()):,} parameters, "
+      f"{counter.get_total_flops():,} operations")
 assert counter.get_total_flops() == gpt_module.n_flops(large)
 assert sum(p.numel() for p in model.parameters()) == gpt_module.n_parameters(large)
 
@@ -515,8 +516,8 @@ with torch.no_grad():
 nats = F.cross_entropy(logits.mT, windows[:, 1:], reduction="none").mean(0)   # (256,)
 ends = [0] + [2**k for k in range(9)]
 seen = {b: nats[a:b].mean().item() / math.log(2) for a, b in zip(ends, ends[1:])}
-ax = curves({"": (list(seen), list(seen.values()))}, xlabel="bytes of context, up to", ylabel="bits per byte")
-ax.set(xscale="log", xticks=list(seen), xticklabels=list(seen))
+ax = curves({"": (list(seen), list(seen.values()))}, xlabel="bytes of context, up to")
+ax.set(ylabel="bits per byte", xscale="log", xticks=list(seen), xticklabels=list(seen))
 ax.minorticks_off()
 claim("bits with 1 byte of context", seen[1], ">", 2.5)
 claim("gain from 5–8 to 9–16 bytes", seen[8] - seen[16], ">", 0.1)

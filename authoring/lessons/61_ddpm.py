@@ -286,7 +286,7 @@ fig, axes = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True)
 points, times = torch.cartesian_prod(*[torch.linspace(-2.8, 2.8, 17)] * 2), torch.full((289,), 15)
 for ax, name, model in zip(axes, ("exact", "learned"), (exact_eps, toy)):
     with torch.no_grad():
-        arrows = -(1 - a_toy[15]).sqrt() * model(points, times)   # (1 - alpha-bar) times the score, by eq. 2
+        arrows = -(1 - a_toy[15]).sqrt() * model(points, times)   # (1 - alpha-bar) times the score (eq. 2)
     ax.scatter(*noisy_ring(15).sample(1_000, seeded(5)).T, s=3, color=COLOURS[5])
     ax.quiver(*points.T, *arrows.T, color=COLOURS[7], angles="xy", scale_units="xy", scale=1, width=0.004)
     ax.set(title=name, xlabel="$x_1$", aspect="equal")
@@ -315,7 +315,8 @@ mean = (a_before.sqrt() * beta * x0 + alpha.sqrt() * (1 - a_before) * x_t) / (1 
 variance = (1 - a_before) / (1 - a) * beta
 
 u = torch.linspace(-5, 5, 20_001, dtype=torch.float64)            # candidates for x_{t-1}
-log_p = -(x_t - alpha.sqrt() * u) ** 2 / (2 * beta) - (u - a_before.sqrt() * x0) ** 2 / (2 * (1 - a_before))
+log_p = (-(x_t - alpha.sqrt() * u) ** 2 / (2 * beta)
+         - (u - a_before.sqrt() * x0) ** 2 / (2 * (1 - a_before)))
 p = log_p.softmax(0)
 assert_close((p * u).sum(), mean, atol=1e-5, rtol=0)
 assert_close((p * (u - mean) ** 2).sum(), variance, atol=1e-5, rtol=0)
@@ -332,8 +333,8 @@ def ddpm_step(eps, x_t, t, a, noise):
 
 eps, x_t, noise = torch.randn(3, 5, 2, generator=seeded(0))
 for t in (0, 1, 50, 99):                                          # the library's can also clamp the guess
-    assert_close(diffusion.ddpm_step(eps, x_t, t, a_toy, noise=noise), ddpm_step(eps, x_t, t, a_toy, noise),
-                 atol=1e-4, rtol=1e-4)
+    assert_close(diffusion.ddpm_step(eps, x_t, t, a_toy, noise=noise),
+                 ddpm_step(eps, x_t, t, a_toy, noise), atol=1e-4, rtol=1e-4)
 
 # %% [markdown]
 # Now walk: 2,000 points start as pure noise. To see them on the way, we wrap the model in a function that keeps what it
@@ -411,7 +412,7 @@ for name, target in (("image", "x0"), ("v", "v")):
     answers[name] = diffusion.predicts_eps(net, a_toy, target)
 
 ts = torch.tensor([0, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 99])
-noise_error = {name: torch.tensor([miss(model, t) for t in ts.tolist()]) for name, model in answers.items()}
+noise_error = {name: torch.tensor([miss(m, t) for t in ts.tolist()]) for name, m in answers.items()}
 image_error = {name: error * ((1 - a_toy[ts]) / a_toy[ts]).sqrt() for name, error in noise_error.items()}
 
 # %% [markdown]
@@ -422,7 +423,7 @@ image_error = {name: error * ((1 - a_toy[ts]) / a_toy[ts]).sqrt() for name, erro
 # not compared: trained in this lesson
 fig, axes = plt.subplots(1, 2, figsize=(8, 3))
 for ax, name, errors in zip(axes, ("noise", "image"), (noise_error, image_error)):
-    curves({f"guesses {k}": (ts.tolist(), e.tolist()) for k, e in errors.items()}, ax=ax, xlabel="time $t$")
+    curves({f"guesses {k}": (ts.tolist(), e) for k, e in errors.items()}, ax=ax, xlabel="time $t$")
     ax.set(yscale="log", ylabel=f"error of the {name}")
 axes[1].get_legend().remove()
 
@@ -573,7 +574,8 @@ claim("their mean distance, relative to that of fresh digits", distance.mean() /
 
 # %%
 start = torch.randn(10, 1, 28, 28, generator=seeded(2))
-rows = {f"{n} steps": diffusion.ddim(guess, start, cosine, n, clip=1.0) / 2 + 0.5 for n in (50, 20, 10, 5, 2)}
+rows = {f"{n} steps": diffusion.ddim(guess, start, cosine, n, clip=1.0) / 2 + 0.5
+        for n in (50, 20, 10, 5, 2)}
 strip(rows)
 grey = {name: ((drawn > 0.1) & (drawn < 0.6)).double().mean() for name, drawn in rows.items()}
 claim("grey pixels, 2 steps / 50 steps", grey["2 steps"] / grey["50 steps"], ">", 2)

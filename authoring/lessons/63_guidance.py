@@ -96,7 +96,8 @@ def guided_score(x, s):
 means = torch.tensor([[-1.6, 0.6], [0.3, 0.6], [1.1, 0.6], [1.4, -1.0], [-0.9, -1.2], [0.2, -1.2]])
 of_class, a_toy, null = torch.tensor([0, 0, 1, 1, 2, 2]), diffusion.linear_alphas_cumprod(100), 3
 everything = toys.Gaussians(means, 0.35, of_class)
-known = [toys.Gaussians(means[of_class == c], 0.35, of_class[of_class == c]) for c in range(3)] + [everything]
+known = [toys.Gaussians(means[of_class == c], 0.35, of_class[of_class == c])
+         for c in range(3)] + [everything]
 
 def noisy(density, t):
     """The exact density of x_t, for a whole number t."""
@@ -123,7 +124,7 @@ def posterior(x_t, t, c=0):
 t = 15
 points = everything.sample(500, seeded(0)).requires_grad_()
 of_classifier, = torch.autograd.grad(posterior(points, t).log().sum(), points)
-times, blue, no_label = torch.full((500,), t), torch.zeros(500, dtype=torch.int64), torch.full((500,), null)
+times, blue, no_label = torch.full((500,), t), torch.full((500,), 0), torch.full((500,), null)
 difference = exact_eps(points, times, blue) - exact_eps(points, times, no_label)
 assert_close(-difference / (1 - a_toy[t]).sqrt(), of_classifier, atol=1e-3, rtol=1e-3)
 
@@ -210,7 +211,7 @@ def panels(rows):
         for ax, s in zip(axes[i], row):
             ax.scatter(*some.T, s=1, color="0.85")
             ax.scatter(*row[s].T, s=1.5, color=COLOURS[0])
-            ax.set(xlim=(-3.4, 2.6), ylim=(-2.6, 2.6), aspect="equal", title=f"scale {s}" if i == 0 else "")
+            ax.set(xlim=(-3.4, 2.6), ylim=(-2.6, 2.6), aspect="equal", title="" if i else f"scale {s}")
         axes[i, 0].set_ylabel(name)
 
 panels({"guided": exact});
@@ -422,7 +423,7 @@ for name, label in answers.items():
     told[name] = []
     for share in left:
         times = torch.full((100,), int((a_bar - share).abs().argmin()))
-        x_t = diffusion.q_sample(2 * real - 1, times, torch.randn(100, 1, 28, 28, generator=seeded(1)), a_bar)
+        x_t = diffusion.q_sample(2 * real - 1, times, torch.randn(real.shape, generator=seeded(1)), a_bar)
         with torch.no_grad():
             guess = diffusion.to_x0(asked(label, 1)(x_t, times), x_t, times, a_bar).clamp(-1, 1)
         told[name].append((guess / 2 + 0.5 - real).square().sum((1, 2, 3)).mean().item())

@@ -54,7 +54,7 @@ def watched(x_t, t):                                              # a model that
     return guided(painter.network, ten, 10, 2.0)(x_t, t)          # see lesson 63
 
 final = flow.euler(watched, torch.randn(10, 1, 28, 28, generator=seeded(4)), steps=50)
-strip({f"t = {i / 50:.1f}": (s / 2 + 0.5).clamp(0, 1) for i, s in enumerate([*seen, final]) if i % 10 == 0});
+strip({f"t = {i / 5:.1f}": (s / 2 + 0.5).clamp(0, 1) for i, s in enumerate([*seen, final][::10])});
 
 # %% [markdown]
 # ## One number, by hand
@@ -176,7 +176,8 @@ def paths(model, start, steps=100):
     return torch.stack(states)
 
 fig, panels = plt.subplots(1, 2, figsize=(8, 4), sharey=True)
-both = {"roads": torch.stack([eps[:150], data[:150]]), "paths of the mean velocity": paths(exact, eps[:150])}
+both = {"roads": torch.stack([eps[:150], data[:150]]),
+        "paths of the mean velocity": paths(exact, eps[:150])}
 for i, (ax, (name, lines)) in enumerate(zip(panels, both.items())):
     ax.plot(*lines.permute(2, 0, 1), color=COLOURS[3 * i], lw=0.6, alpha=0.7)
     ax.scatter(*lines[-1].T, s=6, color=COLOURS[7], zorder=3)
@@ -226,8 +227,8 @@ def train_toy(loss, *tensors, steps=1_000, start=None):
     net = Toy()
     if start is not None:
         net.load_state_dict(start.state_dict())
-    history = fit(net, loss, Batches(*tensors, batch_size=256), steps, lr=5e-3, warmup=50, decay=0.6, ema=.99)
-    return net, history
+    return net, fit(net, loss, Batches(*tensors, batch_size=256), steps, lr=5e-3, warmup=50,
+                    decay=0.6, ema=.99)
 
 toy, history = train_toy(loss_1, data)
 
@@ -237,7 +238,7 @@ toy, history = train_toy(loss_1, data)
 
 # %%
 def miss(model, t):
-    """Distance from the exact velocity at time t: root of the mean square, over the points of the roads."""
+    """Distance from the exact velocity at time t: root of the mean square, over points of the roads."""
     x_t, times = flow.interpolate(data[:4_000], eps[:4_000], torch.tensor([t])), torch.full((4_000,), t)
     with torch.no_grad():
         return (model(x_t, times) - exact(x_t, times)).square().mean().sqrt().item()
@@ -346,9 +347,9 @@ for name, model in (("flow", exact), ("diffusion", diffusion)):
 # %%
 end = flow.midpoint(diffusion, start, 500)
 claim("distance between the ends of the two", (end - truth).norm(dim=1).mean(), "<", 0.02)
-for steps in (4, 8):
-    ours, theirs = error(flow.midpoint, exact, steps, truth), error(flow.midpoint, diffusion, steps, end)
-    claim(f"midpoint, {steps} steps: error of diffusion over that of flow", theirs / ours, ">", 5, digits=1)
+for n in (4, 8):
+    ours, theirs = error(flow.midpoint, exact, n, truth), error(flow.midpoint, diffusion, n, end)
+    claim(f"midpoint, {n} steps: error of diffusion over that of flow", theirs / ours, ">", 5, digits=1)
 
 # %% [markdown]
 # ### Straighter: reflow
@@ -488,7 +489,7 @@ means = torch.stack([x[y == c].mean(0) for c in range(10)])       # (10, 1, 28, 
 velocity = partial(painter.network, y=ten.to(device()))           # no guidance
 noise = torch.randn(10, 1, 28, 28, generator=seeded(1)).to(device())
 one_step = (flow.euler(velocity, noise, 1) / 2 + 0.5).cpu()
-claim("one step: RMS from the class means, grey value", (one_step - means).square().mean().sqrt(), "<", 0.12)
+claim("one step: RMS from the class means, grey value", (one_step - means).pow(2).mean().sqrt(), "<", 0.12)
 claim("S on digits", flow.straightness(velocity, noise, 32), "<", 0.1)
 best = draw(painter.network, ten, steps=40)
 rms = {solve.__name__: [(draw(painter.network, ten, solve, n // k) - best).square().mean().sqrt().item()
@@ -669,8 +670,8 @@ def broken(wrap, n=10):
 
 strip({name: broken(wrap)[0] for name, wrap in wrong.items()})
 for name, wrap in wrong.items():
-    seen = control_accuracy(None, *broken(wrap, 30))
-    claim(f"{name}: judge sees the digit asked for", seen, *((">", 0.9) if name == "right" else ("<", 0.5)))
+    got = control_accuracy(None, *broken(wrap, 30))
+    claim(f"{name}: judge sees the digit asked for", got, *((">", 0.9) if name == "right" else ("<", 0.5)))
 
 # %% [markdown]
 # No error message, and a loss that looks as always, for the network is good. The repair is `theirs`; the protection
