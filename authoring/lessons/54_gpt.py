@@ -393,7 +393,7 @@ about = metadata("gpt")
 times = about["steps"] * 8 * 256 / about["train_bytes"]           # 8 windows of 256 bytes a step
 print(f"{about['parameters']:,} parameters, {about['steps']:,} steps: saw the novels {times:.1f} times\n")
 for step, bits, sample in about["stages"]:
-    print(f"----- after {step} steps, {bits:.2f} bits per byte\n{fill(sample, 110)}\n")
+    print(f"----- after {step} steps, {bits:.2f} bits per byte\n{fill(sample, 105)}\n")
 
 # %% [markdown]
 # First the short words, and long ones that only sound English; then most words exist; then names, speeches in
