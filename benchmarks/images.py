@@ -253,8 +253,9 @@ def seeds_of_the_gan(steps: int, n: int = 5) -> int:
     print(f"\n| GAN without labels, {steps} rounds, seed | digits in use | rarest of 1,000 |\n|---:|---:|---:|")
     good = 0
     for run in range(n):
+        images = gan(steps, run=run).sample(1_000, generator=seeded(0))
         with torch.no_grad():
-            probs = the_judge()(gan(steps, run=run).sample(1_000, generator=seeded(0))).softmax(1)
+            probs = the_judge()(images).softmax(1)
         counts = probs.argmax(1).bincount(minlength=10)
         good += int(counts.min() >= 20)
         print(f"| {run} | {class_entropy(probs).exp():.2f} | {counts.min()} (digit {counts.argmin()}) |", flush=True)

@@ -71,3 +71,9 @@ def test_a_contender_is_trained_and_drawn_from(images, name):
     drawn = model.sample(3, *labels, generator=seeded(0))
     assert drawn.shape == (3, 1, 28, 28) and 0 <= drawn.min() and drawn.max() <= 1
     assert torch.equal(drawn, model.sample(3, *labels, generator=seeded(0))) or "clusters" in name    # draws on
+
+
+def test_the_digits_that_each_seed_of_the_gan_draws_are_counted(images, capsys):
+    assert images.seeds_of_the_gan(steps=10, n=2) in (0, 1, 2)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| 0 |", "| 1 |"))]
+    assert len(rows) == 2 and all("(digit " in row for row in rows)
