@@ -342,7 +342,8 @@ def form(x, depth=9):                                # what a thing does, as val
     if type(x) is functools._lru_cache_wrapper:
         return "cache", down(x.__wrapped__)
     if issubclass(type(x), type) and x.__module__.startswith("course_lib.checks"):
-        return x.__qualname__, down(dict(vars(x)))
+        made_by_a_look = {k for k in vars(x) if k.startswith("__annot")}          # typing and inspect leave them there
+        return x.__qualname__, down({k: v for k, v in vars(x).items() if k not in made_by_a_look})
     if type(x).__name__ in ("Implementation", "Measurement"):
         return type(x), down(vars(x))
     return type(x).__qualname__, getattr(x, "__qualname__", "")
