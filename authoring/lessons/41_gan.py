@@ -381,11 +381,10 @@ claim("modes hit, on average", sum(hit) / len(hit), "<=", 2, digits=1)
 from course_lib.dcgan import Discriminator, GANConfig, Generator
 
 print(inspect.getsource(Generator.__init__))
-shape, h = [], torch.randn(2, 16)
+h = torch.randn(2, 16)
 for layer in Generator(GANConfig()).layers:
     h = layer(h)
-    shape.append(f"{type(layer).__name__} {tuple(h.shape[1:])}")
-print(" -> ".join(shape))
+    print(f"{type(layer).__name__:12} -> {tuple(h.shape[1:])}")
 
 # %% [markdown]
 # Two choices carry most of the weight. Adam's **first beta is 0**: no momentum. An opponent who moves makes old
