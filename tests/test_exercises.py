@@ -186,6 +186,7 @@ class TestInNbgrader:
         name = job.text.stem
         released = course.root / "release" / name / f"{name}.ipynb"
         if not released.exists():
+            course.config.ClearOutput.enabled = True              # another test may have switched it off
             assert course.generate_assignment(name, force=True)["success"]
             submitted = course.root / "submitted" / "blank" / name / released.name
             submitted.parent.mkdir(parents=True)
