@@ -40,8 +40,8 @@ from course_lib.train import fit
 
 # %% [markdown]
 # *Figure: ten columns, six rows. The first row is pure noise; below it shapes appear, first as shadows, then as strokes
-# under ever finer grain; the last row is handwriting without a trace of noise, of which one, the sixth, is no clear
-# digit.*
+# under ever finer grain; the last row is handwriting without a trace of noise, of which two, the sixth and the seventh,
+# are no clear digits.*
 
 # %%
 painter, seen, cosine = load_checkpoint("ddpm"), [], diffusion.cosine_alphas_cumprod()
@@ -83,9 +83,9 @@ assert_close(left, a_bar[-1].sqrt())
 assert_close(variance, 1 - a_bar[-1])
 
 # %% [markdown]
-# Why? A sum of independent normal numbers is normal, and its variance is the sum of theirs. If eq. 1 is true for $t-1$,
-# the noise in $x_t$ has variance $\alpha_t (1 - \bar\alpha_{t-1}) + (1 - \alpha_t) = 1 - \bar\alpha_t$. So any $x_t$ is
-# drawn at once, which makes training cheap.
+# Why? A sum of independent normal numbers is normal, and its variance is the sum of theirs. If eq. 1 is true one step
+# before, the noise in $x_t$ has variance $\alpha_t (1 - \bar\alpha_{t-1}) + (1 - \alpha_t) = 1 - \bar\alpha_t$. So any
+# $x_t$ is drawn at once, which makes training cheap.
 #
 # ## Build it in the open: a thousand steps of noise
 #
@@ -129,7 +129,7 @@ ax.set(xticks=[30 * i + 14 for i in range(7)], xticklabels=times.tolist(), xlabe
 
 # %% [markdown]
 # **Prove it.** We walk 20,000 copies of one pixel through the first 300 steps, and compare with eq. 1: mean, standard
-# deviation, and the whole distribution.
+# deviation, and the whole *distribution function*, which says what share of the draws lies below each number.
 
 # %%
 pixel = torch.full((20_000,), 1.0)
@@ -438,7 +438,8 @@ claim("width of the dots by who guesses the image", width["image"], "<", 0.15)
 claim("width of the dots by who guesses v", width["v"], ">", 0.16)
 
 # %% [markdown]
-# The dots of the second are far too narrow: its last details are guesses of the mean. For digits we shall take $v$.
+# The dots of the network that guesses the image are far too narrow: its last details are guesses of the mean. For
+# digits we shall take $v$.
 #
 # ## A perfect denoiser
 #
@@ -569,8 +570,8 @@ claim("their mean distance, relative to that of fresh digits", distance.mean() /
 # A thousand evaluations for one image are many; above we took 30. **Predict** what happens with 50, 20, 10, 5, or 2
 # steps from the same noise. Where does it break, and are the images then noisy or blurred?
 #
-# *Figure: five rows of the same ten images. With 50, 20 and 10 steps nearly the same strokes; with 5 some gaps; with 2
-# grey, blurred ghosts.*
+# *Figure: five rows of the same ten images. With 50, 20 and 10 steps nearly the same strokes, but for the seventh; with
+# 5 some gaps; with 2 grey, blurred ghosts.*
 
 # %%
 start = torch.randn(10, 1, 28, 28, generator=seeded(2))
