@@ -327,7 +327,7 @@ claim("the CNN is better by", accuracy(cnn, test, test_y) - accuracy(mlp, test, 
 #
 # **More data for nothing.** A digit that is moved, tilted or stretched a little is still the same digit. So we may
 # distort the training images at random at each step. This **augmentation** tells the network *which changes do not
-# matter*. Ours draws a random affine map and a smooth random displacement for each image. Only the loss function
+# matter*. Ours slants, turns, stretches, moves and smoothly bends each image at random. Only the loss function
 # changes.
 #
 # *Figure: six training digits, one per row, each with nine random distortions of it; all stay readable.*
