@@ -438,7 +438,8 @@ def play_digits(betas, frames):
                       ema=0.98, evaluate=look, eval_every=50)
     return G, D, history
 
-live, D, history = play_digits((0.0, 0.99), frames := {})
+frames = {}
+live, D, history = play_digits((0.0, 0.99), frames)
 
 # %% [markdown]
 # *Figure: ten digits, each from its own noise, every 50 rounds. Blobs at first, then strokes, then shapes of which many
@@ -512,13 +513,14 @@ free, artist = load_checkpoint("gan"), load_checkpoint("conditional_gan")
 labels = torch.arange(50) // 5
 blocks = {"real": x_test[:50], "unconditional": free.sample(50, generator=seeded(5)),
           "conditional": artist.sample(50, labels, seeded(5))}
-fig, panels = plt.subplots(1, 3, figsize=(9, 2.1))
+fig, panels = plt.subplots(1, 3, figsize=(9, 2.1), gridspec_kw={"wspace": 0.1})
 for ax, (name, images) in zip(panels, blocks.items()):
     grid(images, n_col=10, ax=ax, title=name)
 
 # %% [markdown]
-# In numbers: the **Fréchet distance** of 1,000 samples from the 1,000 test digits, in the judge's features, with a 95
-# % interval. For scale: 1,000 training digits score 0.4, lesson 13's mixture of Gaussians 26.
+# In numbers: the **Fréchet distance** of 1,000 samples from the 1,000 test digits, in the judge's features, with a 95 %
+# interval. For scale, in the table: real training digits score 0.3, lesson 13's mixture of Gaussians 26. (The table's
+# row of each GAN is of other samples, so its number differs a little from ours.)
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -620,7 +622,8 @@ claim("where the distance is lowest", taus[distances.index(min(distances))], ">=
 
 # %% [markdown]
 # Less noise makes every image typical: nothing is wrong, and nothing is new. BigGAN calls the knob that trades variety
-# for safety the *truncation trick* (Brock, Donahue & Simonyan, 2019). The saved page has no slider.
+# for safety the *truncation trick* (Brock, Donahue & Simonyan, 2019). When you run this page yourself, there is a slider
+# (the saved page has none):
 
 # %% tags=["nbval-ignore-output"]
 # not compared: a slider keeps its picture in the browser
