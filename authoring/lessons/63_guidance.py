@@ -40,7 +40,7 @@ from course_lib.train import fit
 
 # %% [markdown]
 # *Figure: four rows of ten images from one network and the same noise, asked for the digits 0 to 9. At scale 0 it
-# draws what it likes; at 1 the digits asked for, though some are hard to read; at 3 they are clear; at 12 heavy and
+# draws what it likes; at 1 the digits asked for, though some are faint; at 3 they are firmer; at 12 heavy and
 # black, and one has fallen apart.*
 
 # %%
@@ -64,10 +64,9 @@ strip({f"scale {s}": painter.sample(10, digits, seeded(0), guidance=s, steps=20)
 # \tfrac12)$: a child that is even more like its parents than children are.
 
 # %%
-scores = {var: lambda x, var=var: -x / var for var in (2.0, 1.0)}  # without the label, and with it
-
 def guided_score(x, s):
-    return scores[2.0](x) + s * (scores[1.0](x) - scores[2.0](x))
+    without, with_label = -x / 2, -x / 1                          # the variances are 2 and 1
+    return without + s * (with_label - without)
 
 [guided_score(1.0, s) for s in (0, 1, 2, 3)]
 
@@ -205,14 +204,16 @@ exact = {s: walk(exact_eps, s) for s in scales}
 
 def panels(rows):
     """One row of panels for each name, one panel for each scale."""
-    size = (10, 2.1 * len(rows) + 0.2)
+    size = (10, 1.7 * len(rows) + 0.4)
     fig, axes = plt.subplots(len(rows), 5, figsize=size, sharex=True, sharey=True, squeeze=False)
     for i, (name, row) in enumerate(rows.items()):
         for ax, s in zip(axes[i], row):
             ax.scatter(*some.T, s=1, color="0.85")
             ax.scatter(*row[s].T, s=1.5, color=COLOURS[0])
             ax.set(xlim=(-3.4, 2.6), ylim=(-2.6, 2.6), aspect="equal", title="" if i else f"scale {s}")
-        axes[i, 0].set_ylabel(name)
+        axes[i, 0].set_ylabel(f"{name}\n$x_2$")
+    for ax in axes[-1]:
+        ax.set_xlabel("$x_1$")
 
 panels({"guided": exact});
 
@@ -258,9 +259,9 @@ claim("the same, guided", in_orange(exact[8]), "<", 0.01)
 
 # %% [markdown]
 # They are not the same at all. Eq. 3 holds at each level of noise *by itself*. But a walk from noise to data ends in
-# a density only if it follows the scores of *that density with noise on it*. Tilting and adding noise do not commute:
-# far out in the noise the modes blur together, the noisy classifier prefers everything on the left, and the walk
-# takes points away from the right mode long before that has a shape.
+# a density only if it follows the scores of *that density with noise on it*. Tilting and adding noise cannot be
+# swapped: far out in the noise the modes blur together, the noisy classifier prefers everything on the left, and the
+# walk takes points away from the right mode long before that has a shape.
 #
 # Our heights make it a formula. There the small steps of DDIM can be followed exactly: they end in $\mathcal N(0,
 # 2^{1 - s})$, while the tilted density is $\mathcal N(0, 2 / (1 + s))$ (Bradley & Nakkiran, 2024). At $s = 3$ a
@@ -333,8 +334,8 @@ def train(share):
     return model, fit(model, loss, data, steps=1_200, lr=5e-3, warmup=50, decay=0.6, ema=0.99)
 
 # %% [markdown]
-# We train it twice, with drop-out and without. The score of each guess is, as in lesson 61, the squared distance from
-# the exact one as a share of its squared length. **Predict** the four numbers: nearly 0, or not?
+# We train it twice, with drop-out and without. What each guess misses is its squared distance from the exact one, as
+# a share of that one's squared length. **Predict** the four numbers: nearly 0, or not?
 
 # %%
 (toy, _), (deaf, _) = train(0.1), train(0.0)
@@ -485,8 +486,8 @@ floor = frechet_distance(judge_features(x[torch.randperm(4000, generator=seeded(
 
 # %% [markdown]
 # *Figure: three panels over the scale. Left, control accuracy rises from 0.94 to 1, precision rises and falls again
-# beyond 4, recall falls all the way from 0.8 to 0.3. Middle, the Fréchet distance is lowest at 1.5 and then climbs.
-# Right, the ink on the paper: as in real digits between 1 and 1.5, half as much again at 12.*
+# beyond 2, recall falls all the way from 0.8 to 0.3. Middle, the Fréchet distance is lowest at 1.5 and then climbs.
+# Right, the ink on the paper: as in real digits between 1 and 1.5, a third more at 12.*
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(10, 2.9))
@@ -496,7 +497,7 @@ for ax, name, base in ((axes[1], "distance", floor), (axes[2], "ink", x_test.mea
     curves({"guided": rows[name]}, ax=ax)
     ax.axhline(base, color="0.6", lw=1, label="real digits")
     ax.legend()
-for ax, name in zip(axes, ("share of 1", "Fréchet distance (200 images)", "ink (mean grey value)")):
+for ax, name in zip(axes, ("share", "Fréchet distance (200 images)", "ink (mean grey value)")):
     ax.set(xscale="log", xticks=scales, xticklabels=scales, xlabel="scale", ylabel=name)
     ax.minorticks_off()
 
