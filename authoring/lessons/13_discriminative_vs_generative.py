@@ -468,11 +468,11 @@ claim("gain by ten Gaussians over one, test digits (nats)", nats[1, 1] - nats[0,
 # %% [markdown]
 # Likelihood does not say how samples *look*. For that we ask the judge. Its 64 features turn 1,000 samples and the
 # 1,000 test digits into two clouds. Fit a Gaussian to each; the **Fréchet distance** is $\|\mu_1 - \mu_2\|^2 +
-# \operatorname{tr}\big(\Sigma_1 + \Sigma_2 - 2\,(\Sigma_1 \Sigma_2)^{1/2}\big)$, zero if both are the same. The
-# **precision** is the share of samples that fall among real digits, the **recall** the share of real digits that have
-# a sample nearby, the **control** accuracy how often the judge sees the digit that was asked for. The ± comes from
-# drawing the 1,000 anew, with repetition (the *bootstrap*). Lesson 44 (to come) takes these numbers apart. Here are
-# the first rows of the leaderboard.
+# \operatorname{tr}\big(\Sigma_1 + \Sigma_2 - 2\,(\Sigma_1 \Sigma_2)^{1/2}\big)$ (tr: sum of the diagonal), zero if
+# both are equal. The **precision** is the share of samples that fall among real digits, the **recall** the share of
+# real digits that have a sample nearby, the **control** accuracy how often the judge sees the digit asked for. The ±
+# comes from drawing the 1,000 anew, with repetition (the *bootstrap*). Lesson 44 (to come) takes these numbers apart.
+# The leaderboard (point at a heading for its meaning):
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -480,7 +480,7 @@ from course_lib.leaderboard import leaderboard
 leaderboard("training_digits", "class_gaussians", "gaussian_mixture", "noise")
 
 # %% [markdown]
-# The numbers were measured when the checkpoints were made. We need not believe them:
+# These numbers were measured with the checkpoints; we need not believe them:
 
 # %%
 from course_lib.metrics import control_accuracy, frechet_distance, judge_features
