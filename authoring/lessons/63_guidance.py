@@ -354,8 +354,9 @@ for name, model, bound in (("drop-out", toy, ("<", 0.02)), ("no drop-out", deaf,
 
 # %% [markdown]
 # *Figure: three rows of panels for scales 0 to 8. With the network that was trained with drop-out they look like the
-# exact ones, but for thin lines at scales 4 and 8, where the network's errors are multiplied, too. Without drop-out
-# only the panel of scale 1 does: at other scales the points fly off, most of them out of the picture.*
+# exact ones, somewhat smeared, but for thin lines at scales 4 and 8, where the network's errors are multiplied, too.
+# Without drop-out only the panel of scale 1 does: at 0 there is one thin line, and from 2 on the points fly off, most of
+# them out of the picture.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: two rows are drawn by networks that were trained in this lesson
