@@ -103,7 +103,7 @@ right.set(title="the paths of the mean velocity", xlabel="time $t$");
 # ## Why the mean is enough
 #
 # Compare two crowds. One drives on the roads; the other starts at the same noise, and each of its members follows the
-# *mean* velocity $v$ of the place where he is. Single members part at once. But let $f$ be any smooth function and ask
+# *mean* velocity $v$ of the place where it is. Single members part at once. But let $f$ be any smooth function and ask
 # how the average of $f$ changes in the first crowd:
 #
 # $$\frac{d}{dt}\,\mathbb E\, f(x_t) = \mathbb E\big[\nabla f(x_t) \cdot (x - \varepsilon)\big] = \mathbb E\big[\nabla
@@ -162,9 +162,9 @@ for i in range(200):
         claim(f"t = {(i + 1) / 200}: gap between the crowds", gap.abs().max() / 20_000, "<", 0.03)
 
 # %% [markdown]
-# *Figure: left, 150 straight roads from the noise in the centre to the eight modes of the data, a thicket of crossings. Right, the
-# paths of the mean velocity from the same starting points: they move together to the centre and bend outwards to the
-# nearest mode, without crossing.*
+# *Figure: left, 150 straight roads from the noise in the centre to the eight modes of the data, a thicket of crossings.
+# Right, the paths of the mean velocity from the same starting points: they move together to the centre and bend
+# outwards to the nearest mode, without crossing.*
 
 # %%
 @torch.no_grad()
@@ -691,10 +691,10 @@ for name, wrap in wrong.items():
 # ## What we left out
 #
 # - **Better pairs from the start.** Within a batch, pair noise and images so that roads are short (Tong et al., 2024).
-# - **Likelihood.** The change of $\log p$ along a path is minus the divergence of $v$, so a flow has an exact
-#   likelihood.
+# - **Likelihood.** Along a path $\log p$ changes by minus the sum of the slopes of $v$, each along its own axis, so a
+#   flow has an exact likelihood.
 # - **One step.** Distillation and consistency models: lesson 66 (to come).
-# - **Scale.** Stable Diffusion 3 is this lesson with a codec in front and a far larger transformer.
+# - **Scale.** Stable Diffusion 3 is this lesson with an autoencoder in front and a far larger transformer.
 #
 # ## Read on
 #
