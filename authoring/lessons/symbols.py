@@ -37,7 +37,7 @@
 # | $(B, C, H, W)$ | sizes: images in a batch, channels, height and width. As a size, $C$ is also the width of a transformer (51) | | [12](12_convnet.ipynb) |
 # | $h_{ij}$ | the response of a filter at row $i$ and column $j$ | | [12](12_convnet.ipynb) |
 # | $u$, $v$ | row and column in a filter | | [12](12_convnet.ipynb) |
-# | $\tau$ | temperature: divides logits (12), multiplies noise (13, 41) (`tau`, `temperature`) | > 0 | [12](12_convnet.ipynb) |
+# | $\tau$ | temperature: divides logits (12), multiplies noise (13, 41) (`tau`, `temperature`) | > 0, for noise also 0 | [12](12_convnet.ipynb) |
 # | $S$ | the shift of an image by $d$ pixels | | [12](12_convnet.ipynb) |
 # | $p(x \mid y)$ | the density of the images of class $y$ | ≥ 0 | [13](13_discriminative_vs_generative.ipynb) |
 # | $\mu$, $\sigma^2$ | mean and variance of a normal distribution; $\sigma$ is its standard deviation (`mu`, `logvar` for $\log \sigma^2$) | numbers, or (B, D) | [13](13_discriminative_vs_generative.ipynb) |
