@@ -68,11 +68,20 @@ guided_prediction = Implementation(
              "one"),
         Slip(_guided(lambda c, u, s: u - s * (c - u)),
              "you walk away from the label: the way goes from the prediction without it *to* the one with it"),
-        Slip(_guided(lambda c, u, s: u + s * c),
-             "you added scale times the whole prediction with the label: it is the *difference* of the two that is "
-             "scaled"),
-        Slip(_guided(lambda c, u, s: s * (c - u)),
-             "this is the way alone: it starts at the prediction without the label, which must be added"),
+        Slip(tuple(map(_guided, (lambda c, u, s: u + s * c, lambda c, u, s: c + s * u, lambda c, u, s: s * c - u,
+                                 lambda c, u, s: c - s * u, lambda c, u, s: s * (c + u),
+                                 lambda c, u, s: (u + s * c) / (1 + s)))),
+             "you scaled a whole prediction: it is the *difference* of the two that is scaled, and added to the one "
+             "without the label"),
+        Slip((_guided(lambda c, u, s: s * (c - u)),
+              lambda *case: case[1] + _guided(lambda c, u, s: s * (c - u))(*case)),
+             "the prediction without the label is missing: the way starts there"),
+        Slip(_guided(lambda c, u, s: u + (s - 1) * (c - u)),
+             "your scale is one too small: scale 1 goes all the way, to the prediction with the label"),
+        Slip(_guided(lambda c, u, s: u), "scale and the labels y are not used: this is the unconditional model"),
+        Slip((_guided(lambda c, u, s: u + s[0] * (c - u)), _guided(lambda c, u, s: u + s.mean() * (c - u))),
+             "you use one strength for all examples: each has its own",
+             "scale.view(-1, *[1] * (x.ndim - 1)) fits any x"),
         Slip(_guided(lambda c, u, s: s * c),
              "you scaled the prediction with the label: the empty label is not used, and noise of the wrong size comes "
              "out"),
@@ -106,16 +115,19 @@ def _coins(g: torch.Generator) -> list[tuple]:
     cases = []
     for dropped in ((True,), (False, True, False), (False, False), (True, False, False, True, False)):
         B, lost = len(dropped), torch.tensor(dropped)
-        u = torch.where(lost, 0.01 + 0.08 * torch.rand(B, generator=g), 0.12 + 0.8 * torch.rand(B, generator=g))
+        u = torch.where(torch.arange(B) % 2 == 1, 0.15 + 0.3 * torch.rand(B, generator=g),    # some far from each end
+                        0.92 + 0.07 * torch.rand(B, generator=g))
+        u = torch.where(lost, 0.01 + 0.08 * torch.rand(B, generator=g), u)
         y = 1 + torch.randperm(7, generator=g)[:B]                # 1 ... 7, all different: 0 would hide the bug
         cases.append((_Network(g, 9, 2), rand(g, B, 2), y, torch.randint(5, 95, (B,), generator=g), rand(g, B, 2), u))
     return cases
 
 
-def _labelled(seen=lambda y, lost: y.masked_fill(lost, NULL), keep=None, mean=lambda square, lost: square.mean()):
+def _labelled(seen=lambda y, lost: y.masked_fill(lost, NULL), keep=None, mean=lambda square, lost: square.mean(),
+              coin=lambda u: u < SHARE):
     """The loss with the labels seen(y, lost), of the examples keep(lost)."""
     def label_loss(model, x0, y, t, eps, u):
-        lost = u < SHARE
+        lost = coin(u)
         x_t, y = diffusion.q_sample(x0, t, eps, NOISE), seen(y, lost)
         if keep:
             x_t, t, y, eps = (v[keep(lost)] for v in (x_t, t, y, eps))
@@ -129,7 +141,7 @@ label_loss = Implementation(
     cases=_coins,
     gradient=("x0",),
     slips=[
-        Slip(_labelled(lambda y, lost: y * ~lost),
+        Slip((_labelled(lambda y, lost: y * ~lost), _labelled(lambda y, lost: y * lost)),
              "the bug is still there: what label does the network see where one was erased, and what does this label "
              "mean?",
              "y * False is 0, and 0 is the label of the first mode. Labels that are erased must become the empty one, "
@@ -142,7 +154,10 @@ label_loss = Implementation(
              "torch.where(condition, where true, otherwise)"),
         Slip(_labelled(lambda y, lost: y.masked_fill(lost, NULL - 1)),
              "erased labels become 7, which is the last mode: the empty label is 8"),
-        Slip(_labelled(lambda y, lost: y.masked_fill(lost.any(), NULL)),
+        Slip((_labelled(coin=lambda u: u > 1 - SHARE), _labelled(coin=lambda u: u < 0.5)),
+             "others than those with u < 0.1 lose their label", "torch.where(u >= 0.1, y, 8)"),
+        Slip(tuple(_labelled(lambda y, lost, f=f: y.masked_fill(f(lost), NULL))
+                   for f in (torch.any, torch.all, lambda lost: lost[0])),
              "one coin decides for the whole batch: each example has its own number in u"),
         Slip(_labelled(keep=lambda lost: ~lost),
              "you leave out the examples without a label: they must be learned as well, with the empty label"),
@@ -152,6 +167,9 @@ label_loss = Implementation(
                "the loss counts the examples without a label as 0: they must be learned as well, with the empty label")
           for seen in (lambda y, lost: y, lambda y, lost: y * ~lost, lambda y, lost: y.masked_fill(lost, NULL))],
         Slip(_labelled(lambda y, lost: torch.full_like(y, NULL)), "all labels are erased: only those with u < 0.1 go"),
+        Slip(tuple(_labelled(mean=lambda square, lost, f=f: f(square)) for f in (
+                 torch.sum, lambda s: s.sum(1).mean(), lambda s: s.mean(1), lambda s: s.sqrt().mean())),
+             "the last line was right as it stood: it returns the mean of all squared errors, one number"),
     ],
     hint="All lines but one are right. Print y and `seen` for a batch of six, with u = 0 for two of them. There are "
          "nine labels, and the last one, 8, means that there is none.")
@@ -163,10 +181,10 @@ KEEPS = ("the known pixels stay clean on the way, while the rest of x is noisy: 
 
 
 def _holes(g: torch.Generator) -> list[tuple]:
-    """Points and images in the middle of the way and, in the third and the last case, at its end."""
+    """Points and images in the middle of the way; in cases 2 and 4 at its end, and in the last a step before it."""
     cases = []
     for T, t, t_next, shape in ((10, 6, 3, (1, 2)), (40, 39, 26, (3, 2)), (20, 4, -1, (2, 3)),
-                                (30, 20, 8, (3, 1, 4, 2)), (25, 3, -1, (1, 1, 3, 3))):
+                                (30, 20, 8, (3, 1, 4, 2)), (25, 3, -1, (1, 1, 3, 3)), (5, 2, 0, (2, 2))):
         mask = torch.rand(shape, generator=g) < 0.5
         mask.view(-1)[:2] = torch.tensor([True, False])
         eps, x, known, noise = (rand(g, *shape) for _ in range(4))
@@ -194,6 +212,27 @@ def _clean(known, *_):
     return known
 
 
+def _mixed(formula, end):
+    """Another mixture of the known pixels and the noise; at the end with a = 1, with a[-1], or clean."""
+    def seen(known, t, t_next, noise, eps, a):
+        level = torch.ones(()) if t_next < 0 and end == "one" else a[t_next]
+        return known if t_next < 0 and end == "clean" else formula(level, known, noise)
+    return seen
+
+
+def _elsewhere(rest):
+    """rest(eps, x_t, t, t_next, noise, a) in place of the step of DDIM"""
+    def inpaint_step(eps, x_t, t, t_next, known, mask, noise, alphas_cumprod):
+        at = _next(known, t, t_next, noise, eps, alphas_cumprod)
+        return torch.where(mask, at, rest(eps, x_t, t, t_next, noise, alphas_cumprod))
+    return inpaint_step
+
+
+def _guess(eps, x_t, t, t_next, noise, a):
+    """The clean image that eps stands for."""
+    return (x_t - (1 - a[t]).sqrt() * eps) / a[t].sqrt()
+
+
 def _inpaint(seen=_next, flip=False, before=False):
     """`seen` are the known pixels as they are put into the result, or into x_t before the step."""
     def inpaint_step(eps, x_t, t, t_next, known, mask, noise, alphas_cumprod):
@@ -210,9 +249,9 @@ inpaint_step = Implementation(
     right=_inpaint(),
     cases=_holes,
     slips=[
-        Slip((_inpaint(_now), _inpaint(lambda known, t, t_next, noise, eps, a: (_next if t_next < 0 else _now)(
-                known, t, t_next, noise, eps, a))),
-             "the known pixels have the noise of the time t: after the step the others are at t_next",
+        Slip((_inpaint(_now), *(_inpaint(lambda known, t, t_next, noise, eps, a, early=early: _now(
+                known, -1 if t_next < 0 else t - early, t_next, noise, eps, a)) for early in (0, 1))),
+             "the known pixels have the noise of the time t or t - 1: after the step the others are at t_next",
              "Use alphas_cumprod[t_next], and the clean pixels where t_next is -1."),
         Slip(_inpaint(_clean), KEEPS,
              "q_sample(known, t_next, noise): the sampler expects an x whose pixels are all equally noisy."),
@@ -229,6 +268,28 @@ inpaint_step = Implementation(
         Slip(_inpaint(_last),
              "right on the way, but the last step leaves the known pixels full of noise: alphas_cumprod[-1] is the "
              "*noisiest* level, and t_next = -1 means the clean image", "known if t_next == -1 else the noisy version"),
+        Slip(_inpaint(lambda known, t, t_next, noise, eps, a: _now(known, t_next or -1, t_next, noise, eps, a)),
+             "t_next = 0 is not yet the end, only -1 is: at 0 there still is a little noise",
+             "Ask if t_next >= 0, or if t_next == -1."),
+        Slip(tuple(_inpaint(_mixed(formula, end)) for end in ("one", "last", "clean") for formula in (
+                 lambda a, x, noise: a * x + (1 - a) * noise, lambda a, x, noise: a.sqrt() * x + (1 - a) * noise,
+                 lambda a, x, noise: a.sqrt() * x + (1 - a.sqrt()) * noise,
+                 lambda a, x, noise: (1 - a).sqrt() * x + a.sqrt() * noise,
+                 lambda a, x, noise: x + (1 - a).sqrt() * noise, lambda a, x, noise: x + noise,
+                 lambda a, x, noise: noise)),
+             "the known pixels are mixed with the noise in other shares than in q_sample: sqrt(a) of the ones and "
+             "sqrt(1 - a) of the other, with a = alphas_cumprod[t_next]"),
+        Slip(lambda eps, x_t, t, t_next, known, mask, noise, a: diffusion.ddim_step(eps, x_t, t, t_next, a)
+             + mask * _next(known, t, t_next, noise, eps, a),
+             "you add the known pixels to those of the sampler: they take their place", "torch.where(mask, seen, x)"),
+        Slip(tuple(map(_elsewhere, (
+                 lambda eps, x, t, t_next, noise, a: 0 * x, lambda eps, x, t, t_next, noise, a: x, _guess,
+                 lambda eps, x, t, t_next, noise, a: _next(
+                     _guess(eps, x, t, t_next, noise, a), t, t_next, noise, eps, a),
+                 lambda eps, x, t, t_next, noise, a: diffusion.ddim_step(eps, x, t, t - 1, a),
+                 lambda eps, x, t, t_next, noise, a: diffusion.ddim_step(x, eps, t, t_next, a)))),
+             "the known pixels are right, and not the others: where nothing is known, the step of DDIM is asked for",
+             "diffusion.ddim_step(eps, x_t, t, t_next, alphas_cumprod), and torch.where(mask, ..., ...)"),
         Slip(None, "right on the way, and wrong at its end, where t_next = -1 means the clean image: there the known "
              "pixels are `known` itself", only=(2, 4)),
     ],
@@ -244,8 +305,8 @@ guided_spread = Measurement(
     truth=lambda: S**SCALE,                        # DDIM with small steps; its equation can be solved
     tolerance=0.06,
     slips=[
-        Slip(lambda: (SCALE / S**2 + 1 - SCALE) ** -0.5,
-             "this is the spread of the density p(x | y)^3 / p(x)^2, on paper: guided samples do not come from it; "
+        Slip(tuple(lambda power=power: (SCALE / S**2 + 1 - SCALE) ** power for power in (-0.5, -1, 1)),
+             "this belongs to the density p(x | y)^3 / p(x)^2, on paper: guided samples do not come from it; "
              "measure theirs"),
         Slip(lambda: S, "this is the spread without guidance: set the scale to 3"),
         Slip(lambda: 1.0, "this is the spread of all heights: are your samples guided, and by label 0?"),
@@ -254,6 +315,11 @@ guided_spread = Measurement(
              "standard deviation is asked for"),
         Slip(lambda: 0.329,                        # measured: 40,000 samples
              "this is the spread of samples by `ddpm`, whose fresh noise in every step widens them: draw with `ddim`"),
+        Slip((lambda: 0.192, lambda: 0.105),       # measured: 50 and 10 steps; the schedule of the ring with its 100
+             "so much comes out with too few steps, or with the other schedule: take 250 of slow_alphas_cumprod, which "
+             "has 1,000"),
+        Slip(lambda: 1.72, "this is the mean of the samples: their standard deviation is asked for"),      # measured
+        Slip(lambda: S ** (1 - SCALE), "the label and the empty label have changed places: 0 is the one, 1 the other"),
         Slip(lambda: S ** (SCALE + 1), "this is the spread at scale 4: with `guided`, scale is 1 + w and not w"),
     ],
     hint="x = torch.randn(10_000, 1); wrap heights by diffusion.guided(heights, 0, 1, 3.0) and give it to "

@@ -44,13 +44,30 @@ def _(model, x, t, y, null, scale):
     return uncond + fit(scale, x) * (uncond - cond)
 
 
-@wrong(check.guided_prediction, "the whole prediction with the label")
+@wrong(check.guided_prediction, "you scaled a whole prediction")
 def _(model, x, t, y, null, scale):
     cond, uncond = both(model, x, t, y, null)
     return uncond + fit(scale, x) * cond
 
 
-@wrong(check.guided_prediction, "this is the way alone")
+def put_together(formula):
+    """A learner's formula for x, c (with the label), u (without) and s (the scale)."""
+    def guided_prediction(model, x, t, y, null, scale):
+        c, u = both(model, x, t, y, null)
+        return eval(formula, {"x": x, "c": c, "u": u, "s": fit(scale, x)})
+    return guided_prediction
+
+
+for formula in ("c + s * u", "s * c - u", "c - s * u", "s * (u + c)", "(u + s * c) / (1 + s)"):
+    wrong(check.guided_prediction, "you scaled a whole prediction")(put_together(formula))
+wrong(check.guided_prediction, "your scale is one too small")(put_together("u + (s - 1) * (c - u)"))
+wrong(check.guided_prediction, "this is the unconditional model")(put_together("u"))
+wrong(check.guided_prediction, "one strength for all")(put_together("u + s[0] * (c - u)"))
+wrong(check.guided_prediction, "one strength for all")(put_together("u + s.mean() * (c - u)"))
+wrong(check.guided_prediction, "the way starts there")(put_together("x + s * (c - u)"))
+
+
+@wrong(check.guided_prediction, "the way starts there")
 def _(model, x, t, y, null, scale):
     cond, uncond = both(model, x, t, y, null)
     return fit(scale, x) * (cond - uncond)
@@ -100,12 +117,6 @@ def _(model, x, t, y, null, scale):
 @wrong(check.guided_prediction, "is a tuple of 2, and a tensor is asked for")
 def _(model, x, t, y, null, scale):
     return both(model, x, t, y, null)
-
-
-@wrong(check.guided_prediction, "should be")
-def _(model, x, t, y, null, scale):
-    cond, uncond = both(model, x, t, y, null)
-    return uncond + scale[0] * (cond - uncond)                    # one strength for all
 
 
 @right(check.guided_prediction)
@@ -167,6 +178,9 @@ SEEN, RIGHT = "seen = y * keep", "seen = torch.where(keep, y, 8)"
 wrong(check.label_loss, "the bug is still there")(loss())
 wrong(check.label_loss, "the bug is still there")(loss(
     ("u >= 0.1", "u > 0.1"), (SEEN, "seen = torch.where(keep, y, 0)")))
+wrong(check.label_loss, "the bug is still there")(loss(("u >= 0.1", "u < 0.1")))
+wrong(check.label_loss, "others than those with u < 0.1")(loss(("u >= 0.1", "u < 0.9"), (SEEN, RIGHT)))
+wrong(check.label_loss, "others than those with u < 0.1")(loss(("u >= 0.1", "u >= 0.5"), (SEEN, RIGHT)))
 wrong(check.label_loss, "no label is erased any more")(loss((SEEN, "seen = y")))
 wrong(check.label_loss, "the wrong labels are erased")(loss((SEEN, "seen = torch.where(keep, 8, y)")))
 wrong(check.label_loss, "the wrong labels are erased")(loss(("u >= 0.1", "u < 0.1"), (SEEN, RIGHT)))
@@ -174,6 +188,8 @@ wrong(check.label_loss, "the wrong labels are erased")(loss((SEEN, "seen = y.mas
 wrong(check.label_loss, "erased labels become 7")(loss((SEEN, "seen = torch.where(keep, y, 7)")))
 wrong(check.label_loss, "one coin decides for the whole batch")(loss(
     (SEEN, "seen = y if keep.all() else torch.full_like(y, 8)")))
+wrong(check.label_loss, "one coin decides for the whole batch")(loss((SEEN, "seen = y if keep[0] else y * 0 + 8")))
+wrong(check.label_loss, "one coin decides for the whole batch")(loss((SEEN, "seen = y if keep.any() else y * 0 + 8")))
 wrong(check.label_loss, "you leave out the examples")(loss(
     (SEEN, "seen = y[keep]"), ("model(x_t, t, seen)", "model(x_t[keep], t[keep], seen)"), ("- eps", "- eps[keep]")))
 wrong(check.label_loss, "you leave out the examples")(loss(
@@ -186,7 +202,9 @@ wrong(check.label_loss, "all labels are erased")(loss((SEEN, "seen = y * 0 + 8")
 wrong(check.label_loss, "draws random numbers of its own")(loss((SEEN, "seen = diffusion.drop_labels(y, 8, 0.1)")))
 wrong(check.label_loss, "index out of range")(loss((SEEN, "seen = torch.where(keep, y, -1)")))
 wrong(check.label_loss, "index out of range")(loss((SEEN, "seen = torch.where(keep, y, 9)")))
-wrong(check.label_loss, "the result of label_loss should be")(loss((SEEN, RIGHT), (".mean()", ".sum()")))
+for reduce in (".sum()", ".sum(1).mean()", ".mean(1)", ".sqrt().mean()"):
+    wrong(check.label_loss, "the last line was right")(loss((SEEN, RIGHT), (".mean()", reduce)))
+wrong(check.label_loss, "the result of label_loss should be")(loss((SEEN, RIGHT), ("- eps", "+ eps")))
 wrong(check.label_loss, "cannot be differentiated")(loss((SEEN, RIGHT), (".mean()", ".mean().item()")))
 
 right(check.label_loss)(loss((SEEN, RIGHT)))
@@ -233,6 +251,22 @@ NEVER = "diffusion.q_sample(known, T_next, noise, a)"
 wrong(check.inpaint_step, "after the step the others are at t_next")(step("diffusion.q_sample(known, T, noise, a)"))
 wrong(check.inpaint_step, "after the step the others are at t_next")(step(
     "known if t_next < 0 else diffusion.q_sample(known, T, noise, a)"))
+wrong(check.inpaint_step, "after the step the others are at t_next")(step(
+    "known if t_next < 0 else diffusion.q_sample(known, T - 1, noise, a)"))
+for end in ("b = a[t_next] if t_next >= 0 else torch.ones(())", "b = a[t_next]"):
+    for shares in ("b * known + (1 - b) * noise", "b ** 0.5 * known + (1 - b) * noise",
+                   "b ** 0.5 * known + (1 - b ** 0.5) * noise", "(1 - b) ** 0.5 * known + b ** 0.5 * noise",
+                   "known + (1 - b) ** 0.5 * noise", "known + noise", "noise",
+                   "known if t_next < 0 else b * known + (1 - b) * noise"):
+        wrong(check.inpaint_step, "in other shares than in q_sample")(step(shares, before=end))
+wrong(check.inpaint_step, "you add the known pixels")(step(AT_END, result="x + mask * seen"))
+for rest in ("0 * x", "x_t", "(x_t - (1 - a[t]) ** 0.5 * eps) / a[t] ** 0.5",
+             "diffusion.ddim_step(eps, x_t, t, t - 1, a)", "diffusion.ddim_step(x_t, eps, t, t_next, a)"):
+    wrong(check.inpaint_step, "right, and not the others")(step(AT_END, result=f"torch.where(mask, seen, {rest})"))
+wrong(check.inpaint_step, "right, and not the others")(step(
+    AT_END.replace("(known", "(full").replace("known if", "full if"), result="seen",
+    before="full = torch.where(mask, known, (x_t - (1 - a[t]) ** 0.5 * eps) / a[t] ** 0.5)"))
+wrong(check.inpaint_step, "t_next = 0 is not yet the end")(step(AT_END.replace("t_next == -1", "t_next <= 0")))
 wrong(check.inpaint_step, "the known pixels stay clean")(step("known"))
 wrong(check.inpaint_step, "the mask is the wrong way round")(step(AT_END, result="torch.where(mask, x, seen)"))
 wrong(check.inpaint_step, "the mask is the wrong way round")(step(NEVER, result="~mask * seen + mask * x"))
@@ -250,8 +284,8 @@ wrong(check.inpaint_step, "right on the way, and wrong at its end")(step(
     NEVER, x="x_t if t_next < 0 else diffusion.ddim_step(eps, x_t, t, t_next, a)"))
 wrong(check.inpaint_step, "Subtraction, the `-` operator, with a bool tensor")(step(
     AT_END, result="mask * seen + (1 - mask) * x"))
-wrong(check.inpaint_step, "should be")(step(AT_END, result="mask * seen + x"))
-wrong(check.inpaint_step, "should be")(step("known if t_next < 0 else a[t_next] * known + (1 - a[t_next]) * noise"))
+wrong(check.inpaint_step, "you add the known pixels")(step(AT_END, result="mask * seen + x"))
+wrong(check.inpaint_step, "should be")(step(AT_END.replace(", a)", ", a ** 2)")))
 wrong(check.inpaint_step, "random numbers of its own")(step(AT_END.replace("noise", "torch.randn_like(known)")))
 
 right(check.inpaint_step)(step(AT_END))
@@ -282,7 +316,13 @@ wrong(check.guided_spread, "this is the variance")(0.0462)
 wrong(check.guided_spread, "the spread at scale 2")(0.353)
 wrong(check.guided_spread, "the spread at scale 4")(0.127)
 wrong(check.guided_spread, "samples by `ddpm`")(0.3315)
-wrong(check.guided_spread, "too small")(0.18)
+wrong(check.guided_spread, "p(x | y)^3 / p(x)^2, on paper")(1 / (3 / 0.36 - 2))
+wrong(check.guided_spread, "p(x | y)^3 / p(x)^2, on paper")(3 / 0.36 - 2)
+wrong(check.guided_spread, "or with the other schedule")(0.1927)
+wrong(check.guided_spread, "or with the other schedule")(0.1048)
+wrong(check.guided_spread, "the mean of the samples")(1.716)
+wrong(check.guided_spread, "the label and the empty label have changed")(2.764)
+wrong(check.guided_spread, "too small")(0.17)
 wrong(check.guided_spread, "too large")(0.27)
 right(check.guided_spread)(torch.tensor(0.2106))
 right(check.guided_spread)(0.2162)
