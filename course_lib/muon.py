@@ -2,7 +2,8 @@
 
 A gradient of a weight matrix usually pushes hard in a few directions and hardly at all in the others. Muon takes the
 momentum of the gradients and makes all its singular values nearly 1, so that every direction is learned at one rate.
-PyTorch has it as torch.optim.Muon, for matrices only; here it is put together with AdamW for everything else.
+PyTorch has it as torch.optim.Muon, for matrices only; here it is put together with AdamW for everything else
+(`muon`), and extended to the kernels of convolutions (`muon_unet`).
 """
 
 import torch
@@ -80,4 +81,50 @@ def muon(model: nn.Module, lr: float = 0.02, momentum: float = 0.95, weight_deca
     matrices = [p for p in model.parameters() if id(p) in inside]
     others = [p for p in model.parameters() if id(p) not in inside]
     return Together(torch.optim.Muon(matrices, lr=lr, momentum=momentum, weight_decay=weight_decay),
+                    torch.optim.AdamW(others, lr=adam_lr, betas=adam_betas, weight_decay=0.0))
+
+
+class KernelMuon(torch.optim.Optimizer):
+    """Muon for the kernels of convolutions, each taken as the matrix (C_out, C_in * k * k), and for matrices.
+
+    Equal shapes are made orthogonal together, in 3 Newton-Schulz steps: 5 teach a U-Net no more and take longer.
+    lr, momentum: those of torch.optim.Muon, whose step this is for a matrix (Nesterov; longer for tall matrices)."""
+
+    def __init__(self, params, lr: float = 0.01, momentum: float = 0.95):
+        super().__init__(params, dict(lr=lr, momentum=momentum))
+        shapes = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim < 2]
+        if shapes:
+            raise ValueError(f"only matrices and kernels have singular values, got shape {shapes[0]}: use AdamW")
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}    # shape -> parameters and their updates
+            for p in (p for p in group["params"] if p.grad is not None):
+                if p not in self.state:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+                mean = self.state[p]["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
+                update = p.grad.lerp(mean, group["momentum"]).reshape(len(p), -1)             # (m, n)
+                alike.setdefault(tuple(update.shape), []).append((p, update))
+            for (m, n), pairs in alike.items():
+                directions = orthogonalise(torch.stack([update for _, update in pairs]), steps=3)     # (., m, n)
+                for (p, _), direction in zip(pairs, directions):
+                    p.sub_(direction.view(p.shape), alpha=group["lr"] * max(1, m / n) ** 0.5)
+
+
+OUTSIDE = "embed", "film", "enter", "leave"    # of a U-Net: time, label, what they do to a block, the way in and out
+
+
+def muon_unet(model: nn.Module, lr: float = 0.01, momentum: float = 0.95, adam_lr: float = 2e-3,
+              adam_betas: tuple[float, float] = (0.9, 0.99)) -> Together:
+    """Muon for the kernels and matrices inside a `UNet`, or a model that holds one, AdamW for all that is OUTSIDE, for
+    biases and norms; no weight decay.  For `fit(..., optimizer=muon_unet)`.
+
+    Raises ValueError for a model that is no U-Net."""
+    names = {name: p for name, p in model.named_parameters()}
+    inside = {name: p for name, p in names.items() if p.ndim >= 2 and not set(OUTSIDE) & set(name.split("."))}
+    if not inside or not any("film" in name.split(".") for name in names):
+        raise ValueError(f"{type(model).__name__} is no U-Net: use the default optimiser, or `muon` for a GPT")
+    others = [p for name, p in names.items() if name not in inside]
+    return Together(KernelMuon(inside.values(), lr=lr, momentum=momentum),
                     torch.optim.AdamW(others, lr=adam_lr, betas=adam_betas, weight_decay=0.0))

@@ -329,6 +329,13 @@ def a_step_of_two_optimizers():
     optimizer.load_state_dict(optimizer.state_dict())
 
 
+def a_step_of_muon_unet():
+    model = a_unet()
+    optimizer = muon.muon_unet(model)
+    model(images(3), torch.rand(3)).square().mean().backward()
+    optimizer.step()
+
+
 def exactly(found, expected):
     assert found == expected, (found, expected)
 
@@ -814,6 +821,11 @@ REGISTRY = {
         lambda n: a_step_of_two_optimizers(), harmless="the optimisers check what they load",
         cpu_only="fake CUDA tensors know no backward pass"),
     "muon.muon": Entry(lambda n: two_optimizers(), None, lambda: muon.muon(linear()), "no matrix"),
+    "muon.KernelMuon": Entry(
+        lambda n: muon.KernelMuon([a_unet().shrink.weight]), None, lambda: muon.KernelMuon([torch.zeros(3)]), "(3,)"),
+    "muon.KernelMuon.step": Entry(
+        lambda n: a_step_of_muon_unet(), harmless="takes nothing", cpu_only="fake CUDA tensors know no backward pass"),
+    "muon.muon_unet": Entry(lambda n: muon.muon_unet(a_unet()), None, lambda: muon.muon_unet(linear()), "no U-Net"),
 
     "ngrams.Counts": Entry(
         lambda n: ngrams.NGram(letters(n)[0], 2).tables[1], harmless="a plain record that `NGram` fills",

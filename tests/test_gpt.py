@@ -27,7 +27,8 @@ from course_lib.gpt import (
     to_gpt2,
 )
 from course_lib.metrics import bits_per_byte
-from course_lib.muon import muon, orthogonalise
+from course_lib.muon import KernelMuon, muon, muon_unet, orthogonalise
+from course_lib.pipeline import Pipeline, PipelineConfig
 
 SMALL = dict(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=24)
 CONFIGS = {"plain": GPTConfig(**SMALL), "fast": fast(**SMALL)}
@@ -187,6 +188,44 @@ def test_muon_takes_matrices_in_blocks_and_adamw_the_rest():
     names = {id(p): name for name, p in model.named_parameters()}
     inside = {names[id(p)] for p in inner.param_groups[0]["params"]}
     assert inside == {n for n, p in model.named_parameters() if n.startswith("blocks") and p.ndim == 2}
+    assert len(inside) + len(outer.param_groups[0]["params"]) == len(names)
+
+
+def test_kernel_muon_takes_the_steps_of_torchs_muon():
+    """Three steps on two matrices of one shape and one tall one; torch works in bfloat16."""
+    def parameters():
+        return [nn.Parameter(torch.randn(shape, generator=seeded(0))) for shape in [(8, 20), (8, 20), (30, 6)]]
+
+    mine, theirs = parameters(), parameters()
+    optimizers = KernelMuon(mine, lr=0.1, momentum=0.9), torch.optim.Muon(
+        theirs, lr=0.1, momentum=0.9, weight_decay=0.0, ns_steps=3)
+    for step in range(3):
+        for i, (a, b) in enumerate(zip(mine, theirs)):
+            a.grad = torch.randn(a.shape, generator=seeded(10 * step + i))
+            b.grad = a.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for a, b in zip(mine, theirs):
+        torch.testing.assert_close(a, b, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_kernel_is_the_matrix_of_all_that_one_output_reads(memory_format):
+    kernel = nn.Parameter(torch.zeros(6, 4, 3, 3).to(memory_format=memory_format))
+    kernel.grad = torch.randn(6, 4, 3, 3, generator=seeded(0)).to(memory_format=memory_format)
+    KernelMuon([kernel], lr=1.0, momentum=0.0).step()
+    torch.testing.assert_close(-kernel.detach().flatten(1), orthogonalise(kernel.grad.flatten(1), steps=3))
+
+
+def test_muon_unet_takes_what_images_pass_through():
+    model = Pipeline(PipelineConfig(sizes=dict(n_class=10)))
+    inner, outer = muon_unet(model).optimizers
+    names = {id(p): name for name, p in model.named_parameters()}
+    inside = {names[id(p)] for p in inner.param_groups[0]["params"]}
+    blocks, overview = ("down1", "down2", "middle", "up2", "up1"), ("narrow", "widen", "press", "spread")
+    assert inside == {f"network.{name}.weight" for name in (
+        "shrink", "join2", "grow", "join1", *[f"overview.{part}" for part in overview],
+        *[f"{block}.conv{i}" for block in blocks for i in (1, 2)])}
     assert len(inside) + len(outer.param_groups[0]["params"]) == len(names)
 
 
