@@ -428,7 +428,8 @@ claim("least possible reconstruction term of grey digits (nats)", entropy, ">", 
 # %% [markdown]
 # So for a bound we make the digits black and white, ink where the grey value is above one half. The number is then what
 # it says: bits per pixel, by the ELBO with one code per image, averaged over 10 draws and 1,000 test digits; an *upper*
-# bound on the code length. The baseline gives each pixel its own coin, with the share of ink among the training digits.
+# bound on the bits that it takes to store a digit. The baseline gives each pixel its own coin, with the share of ink
+# among the training digits.
 
 # %%
 from course_lib.vae import bits_per_dimension, elbo
@@ -493,9 +494,9 @@ claim("bits per pixel added by sharpness 3", cost[3] - cost[1], ">", 0.005)
 #
 # The KL term charges for every nat, so a code is used only where it pays. Suppose the decoder need not rely on it: let
 # it also **peek** at the pixels above and to the left, which it is about to continue. That is legal, $p(x \mid z) =
-# \prod_i p(x_i \mid x_{<i}, z)$ is a likelihood like any other, and strong: text decoders and PixelCNNs work like this.
-# Give it a head start, and the code has nothing left to say. This is **posterior collapse**: $q(z \mid x) = p(z)$ for
-# every image, KL zero.
+# \prod_i p(x_i \mid x_{<i}, z)$, with $x_{<i}$ the pixels before $x_i$, is a likelihood like any other, and strong:
+# text decoders and PixelCNNs work like this. Give it a head start, and the code has nothing left to say. This is
+# **posterior collapse**: $q(z \mid x) = p(z)$ for every image, KL zero.
 
 # %%
 class Peeking(nn.Module):
