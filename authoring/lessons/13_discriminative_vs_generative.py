@@ -83,7 +83,7 @@ posterior
 # **Predict:** where would you ask for minus three drops, if that were possible? It is far to the left of all the ones.
 #
 # *Figure: above, two bell curves over the amount of ink, a narrow one for ones at 2 and a wide, low one for zeros at
-# 8. Below, the probability of a zero: 1 on the right, 0 around 2, and 1 again to the left of minus one.*
+# 8. Below, the probability of a zero: 1 on the right, 0 around 2, and 1 again to the left of minus four.*
 
 # %%
 drops = torch.linspace(-5, 15, 400)
@@ -421,7 +421,7 @@ claim("log-likelihood after 25 steps", history[-1], ">", -29, digits=1)
 # What has it found? We look at the 20 means, and name each Gaussian after the majority of the images that belong to
 # it. The labels enter only now.
 #
-# *Figure: twenty mean images in two rows, each with the digit most of its images show and their share. Nearly all are
+# *Figure: twenty mean images in two rows, each with the digit most of its images show and their share. Most are
 # clear digits; some digits appear two or three times in different hands, and a few means are blends, such as 4 with
 # 9.*
 
@@ -462,7 +462,7 @@ ax.scatter(nats[:, 1], range(3), s=60, color=COLOURS[0], label="test digits")
 ax.set(yticks=range(3), yticklabels=models, ylim=(2.5, -0.5))
 ax.set_xlabel("log-likelihood (nats per image; right is better)")
 ax.grid(axis="x", alpha=0.3)
-ax.legend(loc="lower left")
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 claim("gain by ten Gaussians over one, test digits (nats)", nats[1, 1] - nats[0, 1], ">", 15, digits=1)
 
 # %% [markdown]
