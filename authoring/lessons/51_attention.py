@@ -287,7 +287,7 @@ claim("inputs that the last output sees, one layer", fields["window of 3"][11].s
 claim("inputs that it sees through three", fields["window of 3, three layers"][11].sum(), "==", 7)
 
 # %% [markdown]
-# Layers pass on what they have seen: a window of 3 reaches $1 + 3 \cdot 2 = 7$ places back in three layers.
+# Layers pass on what they have seen: with a window of 3, three layers see $1 + 3 \cdot 2 = 7$ places.
 #
 # ## Meet the library version
 #
@@ -339,7 +339,7 @@ print(inspect.getsource(Transformer.forward))
 #   their distance, times a slope that differs from head to head.
 #
 # *Figure: left, sinusoids for 64 positions as a picture, fast stripes on the left, slow ones on the right. Middle, dot
-# product of the encodings of two positions: stripes parallel to the diagonal, brightest on it. Right, what ALiBi
+# product of the encodings of two positions: stripes parallel to the diagonal, darkest on it. Right, what ALiBi
 # multiplies the weight of a token at distance 0 to 60 by, for four heads: from a steep fall within ten tokens to nearly
 # flat.*
 
@@ -354,7 +354,8 @@ for h, bias in enumerate(alibi(4, 64)[:, -1].flip(-1)):           # seen from th
     right.plot(bias.exp(), label=f"slope 1/{4 ** (h + 1)}")
 right.set(xlabel="distance t - s", ylabel="factor on the weight", title="ALiBi, 4 heads", ylim=(0, 1.02))
 right.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
-spread = max((line := (P @ P.T).diagonal(d)).max() - line.min() for d in range(64))
+stripes = [(P @ P.T).diagonal(d) for d in range(64)]
+spread = max(stripe.max() - stripe.min() for stripe in stripes)
 claim("largest spread along a stripe", spread, "<", 1e-4, digits=6)
 alibi(4, 6)[0]                                                    # head 1, slope 1/4
 
@@ -516,8 +517,8 @@ scores = {positions: [score(model, T) for T in lengths] for positions, model in 
 # ## Results
 #
 # *Figure: share of right answers against the length of the sequence, 32 to 256. ALiBi stays above 0.95 everywhere.
-# Learned and sinusoidal start equally high at 32, the length of the training, and fall to 0.2 at 256. Without positions
-# the line starts near 0.6 and falls as well. Guessing would give 0.125.*
+# Learned and sinusoidal start equally high at 32, the length of the training, and fall below 0.3 at 256. Without
+# positions the line starts near 0.6 and falls as well. Guessing would give 0.125.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: scores of models that were trained in this place
@@ -559,10 +560,11 @@ for kind in players:
 #
 # ## Break it: forget the square root
 #
-# Queries and keys of $D$ independent numbers of variance 1 have a dot product of variance $D$. At $D = 1024$ scores
-# of ±32 enter a softmax, and it **saturates**: one key takes all, and the gradient, which is $\text{diag}(w) - w
-# w^\top$ for weights $w$, vanishes. We measure the entropy of the weights over 64 keys (at most $\log 64 = 4.16$
-# nats) and the size of that gradient. **Predict** both curves with and without the division.
+# Queries and keys of $D$ independent numbers of variance 1 have a dot product of variance $D$. At $D = 1024$ scores of
+# ±32 enter a softmax, and it **saturates**: one key takes all, and the gradient vanishes (for weights $w$ it is a
+# matrix with $w$ on its diagonal, minus $w w^\top$). We measure the entropy of the weights, $-\sum_s w_s \log w_s$,
+# over 64 keys (at most $\log 64 = 4.16$ nats) and the size of that gradient. **Predict** both curves with and without
+# the division.
 
 # %%
 def saturation(D, scale):
