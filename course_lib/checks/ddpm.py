@@ -38,13 +38,30 @@ def _jumps(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _jump(mix: Callable = lambda s, t: ((t / s).sqrt(), (1 - t / s).sqrt())) -> Callable:
-    """mix(what is left at s, at t) -> the factors of x_s and of the noise."""
+def _jump(mix: Callable = lambda s, t: ((t / s).sqrt(), (1 - t / s).sqrt()),
+          at: Callable = lambda s, t: (s, t)) -> Callable:
+    """mix(what is left at s, at t) -> the factors of x_s and of the noise; at(s, t) are the times looked up."""
     def jump(x_s, s, t, eps, alphas_cumprod):
-        left = _left(alphas_cumprod, s), _left(alphas_cumprod, t)
+        left = [_left(alphas_cumprod, i) for i in at(s, t)]
         of_x, of_eps = (f.view(-1, *[1] * (x_s.ndim - 1)) for f in mix(*left))
         return of_x * x_s + of_eps * eps
     return jump
+
+
+def _same_noise(x_s, s, t, eps, alphas_cumprod):
+    """All the small steps, each with the same noise."""
+    rows = []
+    for x, i, j, e in zip(x_s, s.tolist(), t.tolist(), eps):
+        for step in range(i + 1, j + 1):
+            alpha = _left(alphas_cumprod, step) / _left(alphas_cumprod, step - 1)
+            x = alpha.sqrt() * x + (1 - alpha).sqrt() * e
+        rows.append(x)
+    return torch.stack(rows)
+
+
+def _product(x_s, s, t, eps, a):
+    r = torch.stack([a[i + 1:j + 1].prod() for i, j in zip(s.tolist(), t.tolist())])
+    return _jump(lambda *_: (r.sqrt(), (1 - r).sqrt()))(x_s, s, t, eps, a)
 
 
 JUMP = "With r = alpha-bar_t / alpha-bar_s: sqrt(r) x_s + sqrt(1 - r) eps, and alpha-bar_s = 1 for s = -1."
@@ -60,7 +77,8 @@ noisier = Implementation(
              "this is the jump from a clean image, and s is not used: x_s has been shrunk and has noise already", JUMP),
         Slip(_jump(lambda s, t: ((t / s).sqrt(), (1 - t).sqrt())),
              "x_s shrinks as it should, but you add all the noise of x_t: part of it is in x_s already", JUMP),
-        Slip(_jump(lambda s, t: ((t / s).sqrt(), (s - t).sqrt())),
+        Slip(tuple(_jump(lambda s, t, f=f: (f(s, t).sqrt(), (s - t).sqrt())) for f in (
+                lambda s, t: t / s, lambda s, t: 1 - s + t)),
              "the variance of the new noise is not the difference of the two: the noise in x_s shrinks with x_s", JUMP),
         Slip((_jump(lambda s, t: (t / s, 1 - t / s)), _jump(lambda s, t: (t / s, (1 - t / s).sqrt())),
               _jump(lambda s, t: ((t / s).sqrt(), 1 - t / s))),
@@ -69,6 +87,26 @@ noisier = Implementation(
         Slip(_jump(lambda s, t: ((t / s).sqrt(), 1 - (t / s).sqrt())),
              "the noise is multiplied by 1 - sqrt(r): by sqrt(1 - r), so that the variances add up to 1", JUMP),
         Slip(_jump(lambda s, t: ((1 - t / s).sqrt(), (t / s).sqrt())), "x_s and the noise have changed places", JUMP),
+        Slip(tuple(_jump(lambda s, t, n=n: ((t / s).sqrt(), n + 0 * t)) for n in (0, 1)),
+             "eps comes in as it is, or not at all: its factor is sqrt(1 - r), so that the variances add up", JUMP),
+        Slip(_jump(lambda s, t: (t.sqrt(), (1 - t / s).sqrt())),
+             "x_s shrinks by sqrt(alpha-bar_t), and it has been shrunk already, at the time s: only by the rest", JUMP),
+        Slip(_jump(lambda s, t: ((t / s).sqrt(), (1 - t).sqrt() - (t / s * (1 - s)).sqrt())),
+             "you take eps out of x_s, as if it were the noise in there: eps is fresh, that in x_s another", JUMP),
+        Slip(_same_noise, "the same noise in each of the small steps adds up to too much: one jump adds it once", JUMP),
+        Slip(_jump(at=lambda s, t: (t - 1, t)), "this is the last step alone, from t - 1 to t", JUMP),
+        Slip(tuple(_jump(at=at) for at in (
+                lambda s, t: (s, t - 1), lambda s, t: (s - 1, t), lambda s, t: (s - 1, t - 1),
+                lambda s, t: ((s - 1).clamp(min=-1), t), lambda s, t: ((s - 1).clamp(min=-1), t - 1))),
+             "your index is off by one: alphas_cumprod[s] is left at the time s, and alphas_cumprod[t] at t",
+             "If you put a 1 in front of alphas_cumprod, its entries move: look at [s + 1] and [t + 1]. " + JUMP),
+        Slip(tuple(_jump(lambda s, t: (t.sqrt(), (1 - t).sqrt()), at) for at in (
+                lambda s, t: (s, t - s), lambda s, t: (s, t - s - 1))),
+             "you count t - s steps from the clean image: those from s to t have other shares of noise", JUMP),
+        Slip(_product, "you multiply entries of alphas_cumprod, which are products already: the ratio of two is left",
+             JUMP),
+        Slip(None, "right for points, and not for images: r of shape (B,) needs as many axes as x_s",
+             "r.view(-1, *[1] * (x_s.ndim - 1))", only=(2,)),
         Slip(_jump(lambda s, t: (torch.ones_like(t), (1 - t / s).sqrt())),
              "you add noise and do not shrink x_s: its variance grows", JUMP),
         Slip(_jump(lambda s, t: ((t / s).sqrt()[:1], (1 - t / s).sqrt()[:1])),
@@ -105,6 +143,10 @@ def _step(guess: Callable = lambda x_t, eps, a: (x_t - (1 - a).sqrt() * eps) / a
     return step
 
 
+def _mean(x0, x_t, a, before):
+    return (before.sqrt() * (1 - a / before) * x0 + (a / before).sqrt() * (1 - before) * x_t) / (1 - a)
+
+
 def _with_alpha(eps, x_t, t, alphas_cumprod, noise):
     """Eq. 3 with alpha_t in place of alpha-bar_t."""
     before = _left(alphas_cumprod, t - 1)
@@ -132,17 +174,40 @@ ddpm_step = Implementation(
         Slip(_step(clamp=lambda x0: x0), "the guess of x_0 is not clamped to -1 ... 1", GUESS),
         Slip(lambda *case: _step(clamp=lambda x0: x0)(*case).clamp(-1, 1),
              "you clamp x_{t-1}, which has noise and may lie outside: only the guess of x_0 is clamped", GUESS),
+        Slip((lambda *case: _step()(*case).clamp(-1, 1),
+              _step(clamp=lambda x0: x0, mean=lambda *args: _mean(*args).clamp(-1, 1)),
+              lambda eps, x_t, *rest: _step(clamp=lambda x0: x0)(eps, x_t.clamp(-1, 1), *rest),
+              lambda eps, *rest: _step(clamp=lambda x0: x0)(eps.clamp(-1, 1), *rest),
+              *(_step(clamp=f) for f in (lambda x0: x0.clamp(max=1), lambda x0: x0.clamp(min=-1), torch.tanh))),
+             "the clamp is another: the guess of x_0, and nothing else, is clamped, at -1 and at 1", GUESS),
         Slip(_step(clamp=lambda x0: x0.clamp(0, 1)), "grey values run from -1 to 1 here: you clamp at 0", GUESS),
         Slip(_step(std=_tilde), "the noise is multiplied by its variance: by the root of it", NOISE),
         Slip((_step(std=lambda a, before: (1 - a / before).sqrt()),
               _step(std=lambda a, before: (1 - a / before).sqrt() * (before < 1))),
              "the noise has the variance beta_t: that of eq. 3 is smaller, and 0 at t = 0", NOISE),
         Slip(_step(std=lambda a, before: 0 * a), "fresh noise is missing: this is only the mean of eq. 3", NOISE),
+        Slip(tuple(_step(std=lambda a, b, f=f, last=last: f(a, b) * (b < last)) for last in (1, 2) for f in (
+                lambda a, b: 1 - a / b, lambda a, b: (1 - a).sqrt(), lambda a, b: (1 - b).sqrt(),
+                lambda a, b: ((1 - b) / (1 - a)).sqrt())),
+             "the noise has another factor than in eq. 3: the root of beta-tilde", NOISE),
+        Slip((lambda eps, x_t, t, a, noise: _step()(eps, x_t, t, a, eps),
+              lambda eps, x_t, t, a, noise: _step()(noise, x_t, t, a, noise),
+              lambda eps, x_t, t, a, noise: _step()(noise, x_t, t, a, eps)),
+             "eps and noise are mixed up: eps gives the guess of x_0, and noise is what is added at the end"),
+        Slip((lambda eps, x_t, t, a, noise: _left(a, t - 1).sqrt() * (x_t - (1 - a[t]).sqrt() * eps) / a[t].sqrt()
+              + (1 - _left(a, t - 1)).sqrt() * eps,
+              lambda eps, x_t, t, a, noise: _left(a, t - 1).sqrt() * ((x_t - (1 - a[t]).sqrt() * eps) / a[t].sqrt())
+              .clamp(-1, 1) + (1 - _left(a, t - 1)).sqrt() * eps),
+             "this is a step of DDIM, without fresh noise: that of DDPM is asked for, eq. 3", MEAN),
+        Slip(None, "only t = 1 is wrong: before it alphas_cumprod[0] was left, and 1 only before t = 0",
+             "alphas_cumprod[t - 1] if t > 0", only=(1,)),
         Slip(_step(std=lambda a, before: a / a), "the noise has no factor: its variance in eq. 3 is beta-tilde", NOISE),
         Slip(tuple(_step(guess=guess) for guess in (
                 lambda x_t, eps, a: x_t - (1 - a).sqrt() * eps, lambda x_t, eps, a: (x_t - (1 - a) * eps) / a,
                 lambda x_t, eps, a: (x_t - (1 - a) * eps) / a.sqrt(), lambda x_t, eps, a: x_t - eps,
-                lambda x_t, eps, a: (x_t - (1 - a).sqrt() * eps) / a)),
+                lambda x_t, eps, a: (x_t - (1 - a).sqrt() * eps) / a,
+                lambda x_t, eps, a: (x_t + (1 - a).sqrt() * eps) / a.sqrt(),
+                lambda x_t, eps, a: x_t - (1 - a).sqrt() * eps / a.sqrt())),
              "the guess of x_0 is not eq. 1 solved for x_0", GUESS),
         Slip(_step(guess=lambda x_t, eps, a: eps),
              "eps is used as if it were x_0: it is the guess of the noise, from which that of x_0 follows", GUESS),
@@ -151,6 +216,16 @@ ddpm_step = Implementation(
         Slip(lambda eps, x_t, t, a, noise: (1 - _left(a, t - 1)).sqrt() * noise + _left(a, t - 1).sqrt() * (
             (x_t - (1 - a[t]).sqrt() * eps) / a[t].sqrt()).clamp(-1, 1),
              "you draw x_{t-1} from the guess of x_0 alone, by eq. 1: x_t has a part in the mean of eq. 3", MEAN),
+        Slip(tuple(_step(mean=lambda x0, x_t, a, b, f=f: f(x0 / (1 - a), x_t / (1 - a), a, b, a / b)) for f in (
+                lambda x0, x_t, a, b, alpha: a.sqrt() * (1 - alpha) * x0 + alpha.sqrt() * (1 - b) * x_t,
+                lambda x0, x_t, a, b, alpha: b * (1 - alpha) * x0 + alpha.sqrt() * (1 - b) * x_t,
+                lambda x0, x_t, a, b, alpha: b.sqrt() * (1 - alpha) * x0 + alpha * (1 - b) * x_t,
+                lambda x0, x_t, a, b, alpha: b.sqrt() * (1 - alpha) * x0 + a.sqrt() * (1 - b) * x_t,
+                lambda x0, x_t, a, b, alpha: b.sqrt() * x0 + alpha.sqrt() * (1 - b) * x_t,
+                lambda x0, x_t, a, b, alpha: b.sqrt() * (1 - alpha) * x0 - alpha.sqrt() * (1 - b) * x_t,
+                lambda x0, x_t, a, b, alpha: (1 - a) * (b.sqrt() * (1 - alpha) * x0 + alpha.sqrt() * (1 - b) * x_t),
+                lambda x0, x_t, a, b, alpha: (1 - a) * b.sqrt() * (1 - alpha) * x0 + alpha.sqrt() * (1 - b) * x_t)),
+             "a factor in the mean is not that of eq. 3: compare them one by one, with roots and divisors", MEAN),
         Slip(_step(mean=lambda x0, x_t, a, before: (before.sqrt() * (1 - a / before) * x_t
                                                     + (a / before).sqrt() * (1 - before) * x0) / (1 - a)),
              "x_0 and x_t have changed places in the mean", MEAN),
@@ -212,15 +287,25 @@ noise_loss = Implementation(
     cases=_points,
     gradient=("model",),
     slips=[
-        Slip(_loss(time=_first),
+        Slip((_loss(time=_first), _loss(time=lambda t: t.flip(0)[:1].expand(len(t))),
+              _loss(time=lambda t: t.max().expand(len(t))),
+              _loss(mix=lambda a: (a.mean().sqrt(), (1 - a.mean()).sqrt()))),
              "the bug is still there: give two points the times 0 and 99, and look at the noise that each got", OWN),
         Slip(_loss(time=_first, told=_first),
              "network and noise agree on the time now, but it is that of the first point: each has its own", OWN),
         Slip(_loss(told=_first), "the noise is right now, but the network is told the time of the first point for all",
              "Tell it t, as it was."),
         Slip(tuple(_loss(mix=mix) for mix in (
-                lambda a: (a, 1 - a), lambda a: (a.sqrt(), 1 - a), lambda a: (a.sqrt(), 1 - a.sqrt()))),
-             "a root is missing in x_t, or in another place: sqrt(a) x_0 + sqrt(1 - a) eps", MIX),
+                lambda a: (a, 1 - a), lambda a: (a.sqrt(), 1 - a), lambda a: (a.sqrt(), 1 - a.sqrt()),
+                lambda a: (a, (1 - a).sqrt()), lambda a: (1, (1 - a).sqrt()))),
+             "x_t is mixed in other shares, perhaps without a root: sqrt(a) x_0 + sqrt(1 - a) eps", MIX),
+        Slip(lambda model, x0, t, eps, a: _loss()(lambda x_t, t: model(x0, t), x0, t, eps, a),
+             "the network is shown the clean points: x_t is its input", "model(x_t, t)"),
+        Slip(tuple(lambda model, x0, t, eps, a, f=f: _loss()(lambda x_t, t: model(x_t, f(t, a)), x0, t, eps, a)
+                   for f in (lambda t, a: a[t], lambda t, a: t / 100)),
+             "the network is told something else than t, the whole number of the step", "model(x_t, t)"),
+        Slip((_loss(target=lambda x0, x_t, eps: x_t - x0), _loss(target=lambda x0, x_t, eps: -eps)),
+             "the guess is compared with something else than eps, as it was drawn", "(model(x_t, t) - eps)"),
         Slip(_loss(mix=lambda a: ((1 - a).sqrt(), a.sqrt())), "x_0 and the noise have changed places in x_t", MIX),
         Slip(_loss(target=lambda x0, x_t, eps: x0),
              "the guess is compared with x_0: the network of this lesson guesses the noise", "(model(x_t, t) - eps)"),
@@ -235,6 +320,10 @@ noise_loss = Implementation(
         Slip(_loss(reduce=lambda error: error.abs().mean()),
              "you take absolute values: only with squares is the best answer the mean of all noises that are possible",
              ".square().mean()"),
+        Slip(tuple(_loss(reduce=reduce) for reduce in (
+                lambda e: e.mean(), lambda e: e.mean().square(), lambda e: e.square().mean().sqrt(),
+                lambda e: e.norm(dim=1).mean())),
+             "square each error first, and then take the mean of all, without a root", ".square().mean()"),
     ],
     hint="The function was right but for one line. Take a batch of three points with the times 0, 50 and 99: how much "
          "noise does each get, and how much should it get?",
@@ -276,6 +365,10 @@ share_agreed = Measurement(
              "Walk once down to x_20, then twice from there."),
         Slip(lambda: 1 - _shares()["agree"], "this is the share of pairs that end at different modes",
              "Count those that end at the same one."),
+        Slip((lambda: 0.847, lambda: 0.917),       # measured; from x_10
+             "so many agree if the second walk goes on from the end of the first one, or if both begin nearer to "
+             "the end than x_20", "x_20 is what the steps 99 ... 21 give. Keep it, and walk from it twice."),
+        Slip(lambda: 10_000 * _shares()["agree"], "this is a number of pairs: divide it by how many there are"),
         Slip(lambda: _shares()["now"],
              "you compare the end with the mode that was nearest at t = 20: compare two ends of the same x_20",
              "Walk twice from x_20, and compare the two ends."),

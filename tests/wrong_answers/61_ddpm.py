@@ -34,6 +34,44 @@ wrong(check.noisier, "multiplied by 1 - sqrt(r)")(noisier(
     "torch.sqrt(a_t / a_s) * x_s + (1 - torch.sqrt(a_t / a_s)) * eps"))
 wrong(check.noisier, "have changed places")(noisier("(1 - a_t / a_s).sqrt() * x_s + (a_t / a_s).sqrt() * eps"))
 wrong(check.noisier, "do not shrink x_s")(noisier("x_s + (1 - a_t / a_s).sqrt() * eps"))
+wrong(check.noisier, "the difference of the two")(noisier("(1 - a_s + a_t).sqrt() * x_s + (a_s - a_t).sqrt() * eps"))
+wrong(check.noisier, "eps comes in as it is, or not at all")(noisier("(a_t / a_s).sqrt() * x_s + eps"))
+wrong(check.noisier, "eps comes in as it is, or not at all")(noisier("(a_t / a_s).sqrt() * x_s"))
+wrong(check.noisier, "it has been shrunk already")(noisier("a_t.sqrt() * x_s + (1 - a_t / a_s).sqrt() * eps"))
+wrong(check.noisier, "you take eps out of x_s")(noisier(
+    "a_t.sqrt() * (x_s - (1 - a_s).sqrt() * eps) / a_s.sqrt() + (1 - a_t).sqrt() * eps"))
+for i, j in (("s + 1", "t"), ("s", "t + 1"), ("s", "t")):         # alphas_cumprod with a 1 in front
+    wrong(check.noisier, "your index is off by one")(noisier(
+        "r.sqrt() * x_s + (1 - r).sqrt() * eps", "shape = -1, *[1] * (x_s.dim() - 1)\n    "
+        f"a = torch.cat([torch.ones(1), alphas_cumprod]); r = (a[{j}] / a[{i}]).view(shape)"))
+wrong(check.noisier, "your index is off by one")(noisier(
+    "r.sqrt() * x_s + (1 - r).sqrt() * eps", "shape = -1, *[1] * (x_s.dim() - 1)\n    "
+    "a = torch.cat([torch.ones(1), alphas_cumprod]); r = (a[t + 1] / a[s.clamp(min=0)]).view(shape)"))
+wrong(check.noisier, "this is the last step alone")(noisier(
+    "r.sqrt() * x_s + (1 - r).sqrt() * eps", "shape = -1, *[1] * (x_s.dim() - 1)\n    "
+    "a = torch.cat([torch.ones(1), alphas_cumprod]); r = (a[t + 1] / a[t]).view(shape)"))
+for n in ("t - s", "t - s - 1"):
+    wrong(check.noisier, "steps from the clean image")(lambda x_s, s, t, eps, a, n=n: diffusion.q_sample(
+        x_s, eval(n, {"s": s, "t": t}), eps, a))
+wrong(check.noisier, "right for points, and not for images")(noisier(
+    "(a_t / a_s).sqrt() * x_s + (1 - a_t / a_s).sqrt() * eps", "shape = -1, 1"))
+
+
+@wrong(check.noisier, "the same noise in each of the small steps")
+def _(x_s, s, t, eps, alphas_cumprod):
+    alphas = torch.cat([alphas_cumprod[:1], alphas_cumprod[1:] / alphas_cumprod[:-1]])
+    for b in range(len(x_s)):
+        for step in range(int(s[b]) + 1, int(t[b]) + 1):
+            x_s[b] = alphas[step] ** 0.5 * x_s[b] + (1 - alphas[step]) ** 0.5 * eps[b]
+    return x_s
+
+
+@wrong(check.noisier, "which are products already")
+def _(x_s, s, t, eps, alphas_cumprod):
+    r = [alphas_cumprod[i + 1:j + 1].prod() for i, j in zip(s.tolist(), t.tolist())]
+    return torch.stack([a ** 0.5 * x + (1 - a) ** 0.5 * e for a, x, e in zip(r, x_s, eps)])
+
+
 wrong(check.noisier, "nan comes from")(noisier("(a_s / a_t).sqrt() * x_s + (1 - a_s / a_t).sqrt() * eps"))
 wrong(check.noisier, "random numbers of its own")(noisier(
     "(a_t / a_s).sqrt() * x_s + (1 - a_t / a_s).sqrt() * torch.randn_like(x_s)"))
@@ -125,6 +163,32 @@ wrong(check.ddpm_step, "only the last step, t = 0")(step(last="mean + std * nois
 wrong(check.ddpm_step, "is not clamped")(step(x0=X0.replace(".clamp(-1, 1)", "")))
 wrong(check.ddpm_step, "you clamp x_{t-1}")(step(
     x0=X0.replace(".clamp(-1, 1)", ""), last="(mean + std * noise).clamp(-1, 1)"))
+for clamp in ("max=1", "min=-1"):
+    wrong(check.ddpm_step, "the clamp is another")(step(x0=X0.replace("-1, 1", clamp)))
+wrong(check.ddpm_step, "the clamp is another")(step(x0=X0.replace("clamp(-1, 1)", "tanh()")))
+wrong(check.ddpm_step, "the clamp is another")(step(last="(mean + std * noise).clamp(-1, 1)"))
+wrong(check.ddpm_step, "the clamp is another")(step(
+    x0=X0.replace(".clamp(-1, 1)", ""), last="mean.clamp(-1, 1) + std * noise"))
+wrong(check.ddpm_step, "the clamp is another")(step(x0=X0.replace(".clamp(-1, 1)", "").replace(
+    "* eps", "* (eps := eps.clamp(-1, 1))")))
+wrong(check.ddpm_step, "the clamp is another")(step(x0=X0.replace(".clamp(-1, 1)", "").replace(
+    "x_t", "(x_t := x_t.clamp(-1, 1))")))
+for std in ("beta", "(1 - a).sqrt()", "(1 - before).sqrt()", "((1 - before) / (1 - a)).sqrt()"):
+    for last in ("mean + std * noise", "mean + std * noise if t else mean"):
+        wrong(check.ddpm_step, "another factor than in eq. 3")(step(std=std, last=last))
+wrong(check.ddpm_step, "eps and noise are mixed up")(step(last="mean + std * eps"))
+wrong(check.ddpm_step, "eps and noise are mixed up")(step(x0=X0.replace("eps", "noise")))
+wrong(check.ddpm_step, "eps and noise are mixed up")(step(x0=X0.replace("eps", "noise"), last="mean + std * eps"))
+wrong(check.ddpm_step, "this is a step of DDIM")(
+    lambda eps, x_t, t, a, noise: diffusion.ddim_step(eps, x_t, t, t - 1, a))
+wrong(check.ddpm_step, "this is a step of DDIM")(step(last="before.sqrt() * x0 + (1 - before).sqrt() * eps"))
+wrong(check.ddpm_step, "only t = 1 is wrong")(step("alphas_cumprod[t - 1] if t > 1 else torch.ones(())"))
+for x0 in ("(x_t + (1 - a).sqrt() * eps) / a.sqrt()", "x_t - (1 - a).sqrt() * eps / a.sqrt()"):
+    wrong(check.ddpm_step, "is not eq. 1 solved")(step(x0=f"({x0}).clamp(-1, 1)"))
+for old, new in (("before.sqrt()", "a.sqrt()"), ("before.sqrt()", "before"), ("alpha.sqrt()", "alpha"),
+                 ("alpha.sqrt()", "a.sqrt()"), (" * beta", ""), ("+ alpha", "- alpha"), (" / (1 - a)", ""),
+                 ("x0 + alpha", "x0 * (1 - a) + alpha")):
+    wrong(check.ddpm_step, "compare them one by one")(step(mean=MEAN.replace(old, new)))
 wrong(check.ddpm_step, "you clamp at 0")(step(x0=X0.replace("-1, 1", "0, 1")))
 wrong(check.ddpm_step, "by the root of it")(step(std=STD.replace(".sqrt()", "")))
 wrong(check.ddpm_step, "has the variance beta_t")(step(std="beta.sqrt()"))
@@ -197,12 +261,22 @@ def loss(a=A, x_t=X_T, loss=MSE):
 
 wrong(check.noise_loss, "the bug is still there")(loss("alphas_cumprod[t[0]]"))
 wrong(check.noise_loss, "the bug is still there")(loss("alphas_cumprod[t].view(-1, 1)[0]"))
+for time in ("[t[-1]]", "[t.max()]", "[t].mean()"):
+    wrong(check.noise_loss, "the bug is still there")(loss("alphas_cumprod" + time))
 wrong(check.noise_loss, "agree on the time now")(loss(
     "alphas_cumprod[t[0]]", loss=MSE.replace("x_t, t)", "x_t, t[0].expand(len(t)))")))
 wrong(check.noise_loss, "is told the time of the first point")(loss(
     loss=MSE.replace("x_t, t)", "x_t, t[0] + 0 * t)")))
-wrong(check.noise_loss, "a root is missing in x_t")(loss(x_t="a * x0 + (1 - a) * eps"))
-wrong(check.noise_loss, "a root is missing in x_t")(loss(x_t="a.sqrt() * x0 + (1 - a.sqrt()) * eps"))
+for x_t in ("a * x0 + (1 - a) * eps", "a.sqrt() * x0 + (1 - a.sqrt()) * eps", "a * x0 + (1 - a).sqrt() * eps",
+            "x0 + (1 - a).sqrt() * eps"):
+    wrong(check.noise_loss, "x_t is mixed in other shares")(loss(x_t=x_t))
+wrong(check.noise_loss, "is shown the clean points")(loss(loss=MSE.replace("x_t, t", "x0, t")))
+for told in ("alphas_cumprod[t]", "t / 100"):
+    wrong(check.noise_loss, "is told something else than t")(loss(loss=MSE.replace("x_t, t", f"x_t, {told}")))
+for target in ("+ eps", "- (x_t - x0)"):
+    wrong(check.noise_loss, "is compared with something else than eps")(loss(loss=MSE.replace("- eps", target)))
+for reduce in ("mean()", "mean().square()", "square().mean().sqrt()", "norm(dim=1).mean()"):
+    wrong(check.noise_loss, "square each error first")(loss(loss=MSE.replace("square().mean()", reduce)))
 wrong(check.noise_loss, "changed places in x_t")(loss(x_t="(1 - a).sqrt() * x0 + a.sqrt() * eps"))
 wrong(check.noise_loss, "is compared with x_0")(loss(loss="(model(x_t, t) - x0).square().mean()"))
 wrong(check.noise_loss, "with x_t, its own input")(loss(loss="F.mse_loss(model(x_t, t), x_t)"))
@@ -236,6 +310,9 @@ wrong(check.share_agreed, "this is chance")(0.124)
 wrong(check.share_agreed, "that end at different modes")(0.42)
 wrong(check.share_agreed, "the mode that was nearest at t = 20")(0.69)
 wrong(check.share_agreed, "is in percent")(58.1)
+wrong(check.share_agreed, "goes on from the end of the first one")(0.8472)
+wrong(check.share_agreed, "goes on from the end of the first one")(0.9166)
+wrong(check.share_agreed, "this is a number of pairs")(torch.tensor(5682))
 wrong(check.share_agreed, "is too small")(0.3514)         # t = 30
 right(check.share_agreed)(0.585)
 right(check.share_agreed)(np.float32(0.572))
