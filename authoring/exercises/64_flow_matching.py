@@ -130,13 +130,14 @@ check.half_block(half_block)
 ### BEGIN HIDDEN TESTS
 _x, _linear = torch.randn(3, 3, 6), nn.Linear(6, 6)
 _scale, _shift, _gate = torch.randn(3, 3, 6).unbind(0)
-_got, _norm = half_block(_x.clone(), _linear, _scale, _shift, _gate), nn.LayerNorm(6)
+_params = _scale.clone(), _shift.clone(), _gate.clone()
+_got, _norm = half_block(_x.clone(), _linear, *_params), nn.LayerNorm(6)
 for _b in range(3):                                               # a norm with weights, image by image
     _norm.weight.data, _norm.bias.data = 1 + _scale[_b], _shift[_b]
     torch.testing.assert_close(_got[_b].float(), _x[_b] + _gate[_b] * _linear(_norm(_x[_b])),
                                rtol=1e-2, atol=2e-3)
-torch.testing.assert_close(half_block(_x.clone(), _linear, _scale, _shift, 0 * _gate).float(), _x,
-                           rtol=1e-3, atol=1e-4)
+_got = half_block(_x.clone(), _linear, _scale.clone(), _shift.clone(), 0 * _gate)
+torch.testing.assert_close(_got.float(), _x, rtol=1e-3, atol=1e-4)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -223,10 +224,11 @@ check.velocity_loss(velocity_loss)
 ### BEGIN HIDDEN TESTS
 _x, _eps, _t = torch.full((6, 1, 2, 2), 0.5), torch.randn(6, 1, 2, 2), torch.rand(6) * 0.8
 # All data are 0.5, so a model can know the velocity: the rest of the road in the rest of the time.
-_loss = velocity_loss(lambda x_t, t: (0.5 - x_t) / (1 - t.view(-1, 1, 1, 1)), _x, _eps, _t)
+_loss = velocity_loss(lambda x_t, t: (0.5 - x_t) / (1 - t.view(-1, 1, 1, 1)),
+                      _x.clone(), _eps.clone(), _t.clone())
 assert abs(float(_loss)) < 1e-4
 _w = torch.zeros((), requires_grad=True)
-_loss = velocity_loss(lambda x_t, t: _w * x_t, _x, _eps, _t)
+_loss = velocity_loss(lambda x_t, t: _w * x_t, _x.clone(), _eps.clone(), _t.clone())
 assert abs(_loss.item() - float((_x - _eps).square().mean())) < 1e-3
 _loss.backward()
 _x_t = torch.stack([torch.lerp(e, x, t.item()) for e, x, t in zip(_eps, _x, _t)])

@@ -53,6 +53,13 @@ def _(mu, logvar, eps):
     return mu + F.softplus(logvar) * eps
 
 
+for base in (2, 10):
+    wrong(check.reparameterize, "logvar is a natural logarithm")(
+        lambda mu, logvar, eps, base=base: mu + base ** (0.5 * logvar) * eps)
+wrong(check.reparameterize, "scales mu in place of the noise")(lambda mu, logvar, eps: mu * (logvar / 2).exp() + eps)
+wrong(check.reparameterize, "the root of the size of logvar")(lambda mu, logvar, eps: mu + logvar.abs().sqrt() * eps)
+
+
 @wrong(check.reparameterize, "you subtracted the noise")
 def _(mu, logvar, eps):
     return mu - eps * torch.exp(logvar / 2)
@@ -195,6 +202,24 @@ wrong(check.kl_between, "the variance of q is not divided")(kl(
     "0.5 * (logvar_p - logvar_q + var_q + (mu_q - mu_p) ** 2 / var_p - 1).sum(1)"))
 wrong(check.kl_between, "a / 2 * b is")(kl(EACH.replace("/ (2 * var_p)", "/ 2 * var_p") + ".sum(1)"))
 wrong(check.kl_between, "forgotten to square")(kl(EACH.replace(" ** 2", "") + ".sum(1)"))
+wrong(check.kl_between, "forgotten to square")(kl(
+    EACH.replace("(mu_q - mu_p) ** 2", "(mu_q - mu_p).abs()") + ".sum(1)"))
+wrong(check.kl_between, "this is in bits")(kl(EACH + ".sum(1) / 0.693147"))
+wrong(check.kl_between, "you add 1/2 in each coordinate")(kl(EACH.replace("- 0.5)", "+ 0.5)") + ".sum(1)"))
+for square in ("(mu_q + mu_p) ** 2", "mu_q ** 2 - mu_p ** 2"):
+    wrong(check.kl_between, "to the difference mu_q - mu_p")(kl(
+        EACH.replace("(mu_q - mu_p) ** 2", square) + ".sum(1)"))
+wrong(check.kl_between, "to the difference mu_q - mu_p")(kl(
+    EACH.replace("(var_q + (mu_q - mu_p) ** 2)", "(var_q + mu_q - mu_p) ** 2") + ".sum(1)"))
+wrong(check.kl_between, "the variance of p above and that of q below")(kl(
+    EACH.replace("var_q + (", "var_p + (").replace("(2 * var_p)", "(2 * var_q)") + ".sum(1)"))
+wrong(check.kl_between, "the 2 is there once")(kl(EACH.replace("(2 * var_p)", "var_p") + ".sum(1)"))
+wrong(check.kl_between, "the 2 is there once")(kl(
+    EACH.replace("(2 * var_p)", "(2 * (logvar_p / 2).exp()) ** 2") + ".sum(1)"))
+for var in ("var_q + ", "var_p)"):
+    wrong(check.kl_between, "one sigma is not squared")(kl(EACH.replace(var, var.replace(var[:5], f"{var[:5]} ** 0.5"))
+                                                           + ".sum(1)"))
+wrong(check.kl_between, "the variance of q is missing")(kl(EACH.replace("var_q + ", "") + ".sum(1)"))
 wrong(check.kl_between, "the means are not used")(kl(
     "(0.5 * (logvar_p - logvar_q) + var_q / (2 * var_p) - 0.5).sum(1)"))
 
@@ -317,6 +342,19 @@ wrong(check.negative_elbo, "has changed its sign")(elbo(f"-{SUMMED}", loss="kl -
 wrong(check.negative_elbo, "the loss applies it once more")(elbo(SUMMED.replace("logits, x", "logits.sigmoid(), x")))
 wrong(check.negative_elbo, "by a squared error")(elbo("((logits.sigmoid() - x) ** 2).sum() / B"))
 wrong(check.negative_elbo, "that is an autoencoder")(elbo(loss="reconstruction"))
+for line in ("2 * kl_each.sum(1).mean()", "-kl_each.sum(1).mean()", "kl_each.sum(0).mean()"):
+    wrong(check.negative_elbo, "the KL was right as it stood")(elbo(kl=line))
+wrong(check.negative_elbo, "the plain sum of the two terms")(elbo(loss="(reconstruction + kl) / 2"))
+wrong(check.negative_elbo, "the plain sum of the two terms")(elbo(loss="reconstruction + kl / 784"))
+wrong(check.negative_elbo, "the plain sum of the two terms")(
+    elbo(f"{BCE}(logits, x)", loss="reconstruction + kl / 784"))
+wrong(check.negative_elbo, "you divide by 64")(elbo(SUMMED.replace("len(x)", "64")))
+wrong(check.negative_elbo, "'reconstruction' and 'kl' have changed places")(
+    lambda *args: dict(zip(("loss", "kl", "reconstruction"), elbo()(*args).values())))
+wrong(check.negative_elbo, "are cut from their graph")(
+    lambda *args: {k: v if k == "loss" else v.item() for k, v in elbo()(*args).items()})
+wrong(check.negative_elbo, "the logits come first")(elbo(SUMMED.replace("logits, x", "x, logits")))
+wrong(check.negative_elbo, "adds up the channels")(elbo(f"{PIXELS}.sum(1).sum(1).mean()"))
 wrong(check.negative_elbo, "no entry 'reconstruction'")(lambda *args: {"loss": elbo()(*args)["loss"]})
 wrong(check.negative_elbo, "a dict with 'loss'")(lambda *args: elbo()(*args)["loss"])
 
@@ -424,6 +462,10 @@ def _(kl_each, floor):
 @wrong(check.free_bits, "you add up the images of the batch: take")
 def _(kl_each, floor):
     return kl_each.sum(0).clamp(min=floor).sum()
+
+
+wrong(check.free_bits, "the B shares of each mean")(
+    lambda kl_each, floor: (kl_each / len(kl_each)).clamp(min=floor).sum())
 
 
 @wrong(check.free_bits, "the sum over the batch with the floor")
