@@ -21,6 +21,7 @@ from course_lib.device import seed, seeded
 from course_lib.gan import class_entropy
 from course_lib.gaussians import GaussianMixture
 from course_lib.metrics import measure, the_judge
+from course_lib.muon import muon_unet
 from course_lib.pipeline import PipelineConfig
 from course_lib.train import fit
 from course_lib.vae import MixtureVAE
@@ -150,9 +151,10 @@ def textbook_gan(steps: int):
                  model.G(torch.randn(n, 100, 1, 1, generator=generator))[..., 2:-2, 2:-2] / 2 + 0.5)
 
 
-def _as_ours(model, loss_fn, steps):
-    fit(model, loss_fn, Batches(x, batch_size=32), steps, lr=2e-3, betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.995,
-        autocast=False, progress=False)
+def _as_ours(model, loss_fn, steps, *outside):
+    """outside: the names of the parts that AdamW has: the way in and out, time, what it does to a block, norms"""
+    fit(model, loss_fn, Batches(x, batch_size=32), steps, warmup=50, decay=0.6, ema=0.995, autocast=False,
+        optimizer=partial(muon_unet, outside=outside), progress=False)
 
 
 def diffusers(steps: int):
@@ -176,7 +178,7 @@ def diffusers(steps: int):
                         block_out_channels=(32, 64, 64), attention_head_dim=16,
                         down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
                         up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"))
-    _as_ours(model, loss_fn, steps)
+    _as_ours(model, loss_fn, steps, "conv_in", "conv_out", "time_embedding", "time_emb_proj")
     return Drawn(model, draw)
 
 
@@ -187,7 +189,8 @@ def denoising_diffusion_pytorch(steps: int):
     seed(0)
     model = GaussianDiffusion(Unet(dim=16, dim_mults=(1, 2, 4), channels=1), image_size=28, timesteps=1000,
                               sampling_timesteps=50, objective="pred_v")
-    _as_ours(model, lambda model, images: {"loss": model(images)}, steps)
+    _as_ours(model, lambda model, images: {"loss": model(images)}, steps, "init_conv", "final_conv", "time_mlp", "mlp",
+             "g", "mem_kv")
     return Drawn(model, lambda n, generator: model.sample(batch_size=n))      # it takes no generator
 
 

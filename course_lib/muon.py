@@ -112,19 +112,21 @@ class KernelMuon(torch.optim.Optimizer):
                     p.sub_(direction.view(p.shape), alpha=group["lr"] * max(1, m / n) ** 0.5)
 
 
-OUTSIDE = "embed", "film", "enter", "leave"    # of a U-Net: time, label, what they do to a block, the way in and out
+OUTSIDE = "embed", "film", "enter", "leave"    # parts of a UNet: time and label, what they do to a block, both ends
 
 
 def muon_unet(model: nn.Module, lr: float = 0.01, momentum: float = 0.95, adam_lr: float = 2e-3,
-              adam_betas: tuple[float, float] = (0.9, 0.99)) -> Together:
-    """Muon for the kernels and matrices inside a `UNet`, or a model that holds one, AdamW for all that is OUTSIDE, for
-    biases and norms; no weight decay.  For `fit(..., optimizer=muon_unet)`.
+              adam_betas: tuple[float, float] = (0.9, 0.99), outside: tuple[str, ...] = OUTSIDE) -> Together:
+    """Muon for the kernels and matrices inside a U-Net; AdamW for the parts named in `outside`, for biases and norms.
+    Without weight decay.  For `fit(..., optimizer=muon_unet)`.
 
-    Raises ValueError for a model that is no U-Net."""
-    names = {name: p for name, p in model.named_parameters()}
-    inside = {name: p for name, p in names.items() if p.ndim >= 2 and not set(OUTSIDE) & set(name.split("."))}
-    if not inside or not any("film" in name.split(".") for name in names):
-        raise ValueError(f"{type(model).__name__} is no U-Net: use the default optimiser, or `muon` for a GPT")
-    others = [p for name, p in names.items() if name not in inside]
-    return Together(KernelMuon(inside.values(), lr=lr, momentum=momentum),
+    model: a `UNet`, what holds one, or another network whose parts are named in `outside`.  Raises ValueError if it has
+    none of these parts, or nothing but them."""
+    names = {name: set(name.split(".")) & set(outside) for name, _ in model.named_parameters()}    # where it is outside
+    inside = {name for name, p in model.named_parameters() if p.ndim >= 2 and not names[name]}
+    if not inside or not any(names.values()):
+        raise ValueError(f"{type(model).__name__} needs kernels or matrices, and parts called {' or '.join(outside)}: "
+                         "name those that AdamW shall have (outside=...), or use the default optimiser")
+    mine, others = ([p for name, p in model.named_parameters() if (name in inside) == here] for here in (True, False))
+    return Together(KernelMuon(mine, lr=lr, momentum=momentum),
                     torch.optim.AdamW(others, lr=adam_lr, betas=adam_betas, weight_decay=0.0))

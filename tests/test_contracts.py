@@ -825,7 +825,7 @@ REGISTRY = {
         lambda n: muon.KernelMuon([a_unet().shrink.weight]), None, lambda: muon.KernelMuon([torch.zeros(3)]), "(3,)"),
     "muon.KernelMuon.step": Entry(
         lambda n: a_step_of_muon_unet(), harmless="takes nothing", cpu_only="fake CUDA tensors know no backward pass"),
-    "muon.muon_unet": Entry(lambda n: muon.muon_unet(a_unet()), None, lambda: muon.muon_unet(linear()), "no U-Net"),
+    "muon.muon_unet": Entry(lambda n: muon.muon_unet(a_unet()), None, lambda: muon.muon_unet(linear()), "film"),
 
     "ngrams.Counts": Entry(
         lambda n: ngrams.NGram(letters(n)[0], 2).tables[1], harmless="a plain record that `NGram` fills",
