@@ -237,7 +237,7 @@ BUGS = [
         "test_checks.py::test_a_right_answer_is_accepted_however_it_is_written[noisier: right0]"),
     Bug("checks/ddpm.py", "clamp: Callable = lambda x0: x0.clamp(-1, 1)", "clamp: Callable = lambda x0: x0",
         "test_checks.py::test_each_slip_is_told_from_all_others[ddpm_step]"),
-    Bug("checks/ddpm.py", "Slip(_loss(time=_first),", "Slip(_loss(time=_first, told=_first),",
+    Bug("checks/ddpm.py", "Slip((_loss(time=_first),", "Slip((_loss(time=_first, told=_first),",
         "test_checks.py::test_each_slip_is_told_from_all_others[noise_loss]"),
     Bug("checks/ddpm.py", "(one == other)", "(one == now)",
         "test_checks.py::test_a_right_answer_is_accepted_however_it_is_written[share_agreed: right0]"),
