@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checkpoints.recipes import _game, _trained, _vae
+from course_lib.checkpoints.recipes import _game, _in_a_minute, _vae
 from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
 from course_lib.gan import class_entropy
@@ -49,7 +49,7 @@ class Drawn(nn.Module):
 
 def flow(steps: int, labels: bool = False):
     config = PipelineConfig(sizes=dict(n_class=10), guidance=2.0) if labels else PipelineConfig()
-    return _trained(config, steps, 0.995)[0]
+    return _in_a_minute(config, steps)[0]
 
 
 def flow_with_clusters(steps: int):
@@ -59,13 +59,13 @@ def flow_with_clusters(steps: int):
     mixture, _ = GaussianMixture.fit(x, generator=seeded(0))
     clusters = mixture.responsibilities(x).argmax(-1)                         # (4000,)
     config = PipelineConfig(sizes=dict(n_class=mixture.config.n_gaussian), guidance=2.0)
-    model, _ = _trained(config, steps, 0.995, (x, clusters))
+    model, _ = _in_a_minute(config, steps, data=(x, clusters))
     wanted = iter(clusters[torch.randint(len(x), (10_000,), generator=seeded(1))].split(100))
     return Drawn(model, lambda n, generator: model.sample(n, next(wanted)[:n], generator))
 
 
 def ddpm(steps: int):
-    return _trained(PipelineConfig(path="v", steps=30), steps, 0.995)[0]
+    return _in_a_minute(PipelineConfig(path="v", steps=30), steps)[0]
 
 
 def vae(steps: int):

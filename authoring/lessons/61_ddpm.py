@@ -14,9 +14,9 @@
 # below: noise, step by step, on its way to ten digits.
 #
 # **You need** lessons [12](12_convnet.ipynb) (convolution), [13](13_discriminative_vs_generative.ipynb) (normal
-# densities, Bayes' rule, the leaderboard) and [21](21_autoencoder.ipynb) (residual blocks). All symbols are in the
-# [table of symbols](symbols.ipynb). **It takes** about an hour and a half to read and 50 seconds to run on a laptop
-# CPU.
+# densities, Bayes' rule, the leaderboard), [21](21_autoencoder.ipynb) (residual blocks) and [54](54_gpt.ipynb) (Muon).
+# All symbols are in the [table of symbols](symbols.ipynb). **It takes** about an hour and a half to read and 50 seconds
+# to run on a laptop CPU.
 
 # %% [markdown]
 # ## Set-up
@@ -485,6 +485,7 @@ claim("largest distance to a training digit", distance.max(), "<", 0.1, digits=4
 # presses the whole map into one vector and spreads it out again, as an autoencoder does.
 
 # %%
+from course_lib.muon import muon_unet
 from course_lib.unet import UNet, UNetConfig
 
 print(inspect.getsource(UNet.forward))
@@ -496,8 +497,9 @@ claim("numbers to learn", sum(p.numel() for p in net.parameters()), "<", 700_000
 # Two details matter. The last layer starts at zero, so that no garbage has to be unlearned. And the image enters
 # folded, four pixels to a cell of 14×14: convolutions at 28×28 would cost four times as much and see less far.
 #
-# Now train it, for half a minute, with the target $v$. (`device()` is the GPU where there is one, and `budget` picks
-# the steps that suit it.) That is short for all ten digits at once. So for this run we make the problem ten times
+# Now train it, for half a minute, with the target $v$ and with Muon (lesson 54), for which the kernel of a convolution
+# is the matrix from all that it reads to all that it writes. (`device()` is the GPU where there is one, and `budget`
+# picks the steps that suit it.) That is short for all ten digits at once. So for this run we make the problem ten times
 # smaller, and **tell the network which digit is in the noise**, as one more input beside the time. (Lesson 63 makes
 # more of it. The shipped checkpoint, which was trained for longer, had to do without.)
 
@@ -513,7 +515,7 @@ def digit_loss(model, x, y):
 # not compared: trained in this lesson
 seed(0)
 history = fit(net, digit_loss, Batches(x.to(device()), y.to(device()), batch_size=32),
-              steps=budget(cpu=500, gpu=5_000), lr=4e-3, betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.99)
+              steps=budget(cpu=450, gpu=5_000), warmup=50, decay=0.6, ema=0.99, optimizer=muon_unet)
 history.plot("loss").set(ylim=(0, 0.6));
 
 # %%
@@ -525,9 +527,8 @@ young = diffusion.ddim(young, x_T, cosine, steps=30, eta=1.0, clip=1.0) / 2 + 0.
 
 # %% [markdown]
 # *Figure: five rows of ten. The first are real digits 0 to 9. The second and third, from the network that was trained
-# for half a minute and told what to draw, are dark, jagged strokes; most of them can be read, and some are broken. The
-# last two, from the shipped checkpoint, which chooses by itself, are smoother handwriting, with an odd shape here and
-# there.*
+# for half a minute and told what to draw, have rougher strokes; most of them can be read, and some are broken. The last
+# two, from the shipped checkpoint, which chooses by itself, are smoother, with an odd shape here and there.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the second and third row are drawn by the network that was trained in this lesson

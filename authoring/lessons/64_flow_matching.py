@@ -212,7 +212,7 @@ def loss_1(model, x):
 # must be ours.
 
 # %%
-print(inspect.getsource(flow.interpolate))
+print(inspect.getsource(flow.interpolate).split('"""')[2].strip("\n"))
 print(inspect.getsource(flow.flow_loss))
 seed(0)
 toy, losses = Toy(), []
@@ -437,12 +437,13 @@ claim("t = 0.98: distance, over that of uniform", ratio[-1], ">", 1.2, digits=2)
 # The same loss, the U-Net of lesson 61, logit-normal times. Two things are borrowed from lesson 63: the network is
 # told the label, but for one image in ten; and drawing with **guidance** of scale $s = 2$ exaggerates what the label
 # changes: $v_\text{none} + s\,(v_\text{label} - v_\text{none})$. (`autocast=True` multiplies in bfloat16, numbers
-# with fewer digits, which is faster.)
+# with fewer digits, which is faster; Muon is used as in lesson 61.)
 
 # %%
 from functools import partial
 
 from course_lib.metrics import control_accuracy
+from course_lib.muon import muon_unet
 from course_lib.unet import UNet, UNetConfig
 
 def digit_loss(model, x, y):
@@ -451,7 +452,7 @@ def digit_loss(model, x, y):
 seed(0)
 net = UNet(UNetConfig(n_class=10)).to(device(), memory_format=torch.channels_last)
 history = fit(net, digit_loss, Batches(x.to(device()), y.to(device()), batch_size=32),
-              steps=budget(cpu=400, gpu=5_000), lr=2e-3, betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.98,
+              steps=budget(cpu=360, gpu=5_000), warmup=50, decay=0.6, ema=0.98, optimizer=muon_unet,
               autocast=True)
 
 # %% [markdown]
@@ -466,7 +467,7 @@ def draw(network, labels, solve=flow.midpoint, steps=15, n_seed=1):
 
 painter.to(device())
 rows = {"real": torch.stack([x_test[y_test == c][0] for c in range(10)]),
-        "400 batches": draw(net, ten), "shipped": draw(painter.network, ten)}
+        "360 batches": draw(net, ten), "shipped": draw(painter.network, ten)}
 strip(rows)
 for name, network, bound in (("trained here", net, 0.6), ("shipped", painter.network, 0.97)):
     labels = torch.arange(60) % 10
@@ -586,8 +587,9 @@ claim("Fréchet distance of the first, over the last", behind, ">", 1.2)
 # ## One minute for everybody
 #
 # Now the table that this part of the course has led up to. Every family had about a minute of one processor core,
-# with the recipe of its own lesson and fewer steps: each in the form that we found best, so sizes differ. (Mixture of
-# Gaussians and class Gaussians converge before the minute is over.) Training digits and noise are ceiling and floor.
+# with the recipe of its own lesson and fewer steps: each in the form that we found best, so sizes differ, and diffusion,
+# flow and DiT have Muon. (Mixture of Gaussians and class Gaussians converge before the minute is over.) Training digits
+# and noise are ceiling and floor.
 
 # %%
 from course_lib.leaderboard import leaderboard
@@ -597,8 +599,8 @@ minute = ("class_gaussians", "gaussian_mixture", "autoencoder", "vae_minute", "v
 leaderboard("training_digits", *minute, "noise")
 
 # %% [markdown]
-# *Figure: ten rows of ten samples, best distance first. The upper rows are clean digits, the Gaussians smeared, and
-# the DiT's in the last row fall apart into patches.*
+# *Figure: ten rows of ten samples, best distance first. The upper rows are clean digits, the DiT's fall apart into
+# patches, and the Gaussians' in the last two rows are smeared.*
 
 # %%
 ranked = [row["name"] for row in leaderboard(*minute).rows]
@@ -609,15 +611,15 @@ for name in ranked:
 strip(rows);
 
 # %% [markdown]
-# Read it honestly. In a minute the conditional GAN wins, and flow comes second; without labels the VAE with a fitted
-# prior. **Labels are worth more than most changes of family** (and guidance buys precision with recall). Without
-# labels, diffusion needs more than a minute, and the DiT more than that even with them. The GAN draws in one
-# evaluation, flow in 60. And these are single runs, of different sizes, on small digits, some of their settings
-# chosen where the test distance was seen.
+# Read it honestly. In a minute the conditional GAN and flow come first, and 1,000 images cannot say which of the two;
+# without labels the VAE with a fitted prior. **Labels are worth more than most changes of family** (and guidance buys
+# precision with recall). Without labels, diffusion needs more than a minute, and the DiT more than that even with
+# them. The GAN draws in one evaluation, flow in 60. And these are single runs, of different sizes, on small digits,
+# some of their settings chosen where the test distance was seen.
 #
 # *Figure: for six families, the Fréchet distance after a minute and after the longest training that the course ships,
-# on a logarithmic axis; dashed, real training digits. The GANs stay about where they are; diffusion and flow gain
-# most, and flow with labels comes nearest.*
+# on a logarithmic axis; dashed, real training digits. The GANs stay about where they are; diffusion gains most, and
+# flow with labels comes nearest.*
 
 # %%
 pairs = {"VAE": ("vae_minute", "vae"), "VAE, fitted prior": ("vae_mixture_minute", "vae_mixture"),
@@ -635,7 +637,7 @@ ax.set(xscale="log", yticks=range(len(pairs)), yticklabels=pairs, ylim=(len(pair
        xlabel="Fréchet distance (hollow: one minute; full: shipped)")
 frechet = {name: metadata(name)["metrics"]["frechet"] for names in pairs.values() for name in names}
 claim("without labels: DDPM over GAN", frechet["ddpm_minute"] / frechet["gan_minute"], ">", 2, digits=1)
-claim("with labels: flow over GAN", frechet["flow_minute"] / frechet["conditional_gan_minute"], ">", 1)
+claim("with labels: flow over GAN", frechet["flow_minute"] / frechet["conditional_gan_minute"], "<", 2)
 claim("shipped: flow", frechet["flow"], "<", 0.8)
 
 # %% [markdown]

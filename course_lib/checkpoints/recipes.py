@@ -26,7 +26,7 @@ from course_lib.gan import fit_gan, r1_penalty
 from course_lib.gaussians import ClassGaussians, GaussianMixture
 from course_lib.gpt import GPT, fast, generate, lm_loss
 from course_lib.metrics import bits_per_byte, measure
-from course_lib.muon import Together, muon
+from course_lib.muon import Together, muon, muon_unet
 from course_lib.pipeline import Pipeline, PipelineConfig, pipeline_loss
 from course_lib.train import fit
 from course_lib.vae import VAE, MixtureVAE, VAEConfig, annealed
@@ -237,43 +237,52 @@ def _digit_pipeline(config, lesson, steps):
     return model, _generator(model, family, lesson=lesson, steps=steps, seconds=seconds, labels=labels)
 
 
-def _trained(config, steps, ema=0.998, data=None):
+def _trained(config, steps, ema=0.998, data=None, optimizer=None):
     data = load("digits").train[:2 if "n_class" in config.sizes else 1] if data is None else data
     seed(0)
     model = Pipeline(config).to(memory_format=torch.channels_last)
     history = fit(model, pipeline_loss, Batches(*data, batch_size=32), steps, lr=2e-3, betas=(0.9, 0.99), warmup=50,
-                  decay=0.6, ema=ema, autocast=True, optimizer=_muon if config.network == "dit" else None,
-                  label=config.path)
+                  decay=0.6, ema=ema, autocast=True, optimizer=optimizer, label=config.path)
     return model, history.seconds
 
 
+def _in_a_minute(config, steps, optimizer=muon_unet, data=None):
+    """A short training: Muon and a shorter average.
+
+    After 600 batches of flow matching with labels the loss is 0.181, with AdamW alone 0.199 (after 780, 0.189; with
+    Muon a batch takes an eighth longer). Its rate was chosen among 0.005, 0.01, 0.02 and 0.04. Long runs end alike:
+    that of `flow` with 0.141 on training digits and 0.150 on test digits, and after 12,000 batches with Muon 0.139
+    and 0.149 (Fréchet distance, mean of four seeds of drawing, 0.54 and 0.56)."""
+    return _trained(config, steps, 0.995, data, optimizer)
+
+
 def ddpm_minute():
-    """The recipe of `ddpm` with 1,350 batches and a shorter average, about a minute of one processor core, for the
-    table of lesson 64. Its seconds are those of the processor."""
+    """The recipe of `ddpm` with 1,200 batches, with Muon for the U-Net's inside and a shorter average, about a minute
+    of one processor core, for the table of lesson 64. Its seconds are those of the processor."""
     config = PipelineConfig(path="v", steps=30)
-    (model, _), seconds = _on_one_core(_trained, config, 1_350, 0.995)
-    return model, _generator(model, "diffusion", lesson=64, steps=1_350, seconds=seconds)
+    (model, _), seconds = _on_one_core(_in_a_minute, config, 1_200)
+    return model, _generator(model, "diffusion", lesson=64, steps=1_200, seconds=seconds)
 
 
 def flow_minute():
-    """The recipe of `flow` with 1,350 batches and a shorter average, about a minute of one processor core, for the
-    table of lesson 64. Its seconds are those of the processor."""
+    """The recipe of `flow` with 1,200 batches, with Muon for the U-Net's inside and a shorter average, about a minute
+    of one processor core, for the table of lesson 64. Its seconds are those of the processor."""
     config = PipelineConfig(guidance=2.0, sizes=dict(n_class=10))
-    (model, _), seconds = _on_one_core(_trained, config, 1_350, 0.995)
-    return model, _generator(model, "flow", lesson=64, steps=1_350, seconds=seconds, labels=True)
+    (model, _), seconds = _on_one_core(_in_a_minute, config, 1_200)
+    return model, _generator(model, "flow", lesson=64, steps=1_200, seconds=seconds, labels=True)
 
 
 def dit_minute():
-    """The recipe of `flow_minute` with a DiT of 4 layers and width 64 in place of the U-Net and with Muon:
-    1,300 batches, about a minute of one processor core, for lesson 64. Its seconds are those of the processor.
+    """The recipe of `flow_minute` with a DiT of 4 layers and width 64 in place of the U-Net: 1,300 batches, about a
+    minute of one processor core, for lesson 64. Its seconds are those of the processor.
 
     Beside it is written what the U-Net reaches with as many operations: 684 batches, since one costs it 1.9 times as
     many (lesson 64 counts them)."""
     config = PipelineConfig(network="dit", guidance=2.0, sizes=dict(n_class=10, n_layer=4, n_embd=64))
-    (model, _), seconds = _on_one_core(_trained, config, 1_300, 0.995)
+    (model, _), seconds = _on_one_core(_in_a_minute, config, 1_300, _muon)
     made = _generator(model, "flow", lesson=64, steps=1_300, seconds=seconds, labels=True)
     config = PipelineConfig(guidance=2.0, sizes=dict(n_class=10))
-    (rival, _), seconds = _on_one_core(_trained, config, 684, 0.995)
+    (rival, _), seconds = _on_one_core(_in_a_minute, config, 684)
     unet = _generator(rival, "flow", steps=684, seconds=seconds, labels=True)
     return model, made | {"unet_with_equal_flops": {k: unet[k] for k in ("steps", "seconds", "metrics")}}
 
