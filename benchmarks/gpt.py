@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_lib.data.text import Windows, load_text
-from course_lib.device import seed
+from course_lib.device import bfloat16_is_fast, seed
 from course_lib.gpt import GPT, fast, generate, lm_loss
 from course_lib.metrics import bits_per_byte
 from course_lib.muon import muon
@@ -22,6 +22,7 @@ from course_lib.train import learning_rate
 
 V, T, L, H, C = 256, 128, 4, 4, 128
 text = load_text("docs")
+PRECISION = torch.bfloat16 if bfloat16_is_fast() else torch.float32            # of ours, in training
 
 
 class TextbookBlock(nn.Module):
@@ -97,7 +98,7 @@ def logits_of(model, idx):
     return F.cross_entropy(model(idx[:, :-1]).logits.flatten(0, 1), idx[:, 1:].flatten())
 
 
-ours = Learner(lambda: GPT(fast()), muon, 32, partial(lm_loss, dtype=torch.bfloat16))
+ours = Learner(lambda: GPT(fast()), muon, 32, partial(lm_loss, dtype=PRECISION))
 textbook = Learner(Textbook, adamw, 32)
 prompts = {B: torch.randint(V, (B, 8)) for B in (1, 8)}
 
@@ -106,7 +107,7 @@ def write(B):
     generate(ours.model, list(prompts[B]), 112)
 
 
-ROWS = [("4 training steps of a GPT, 32 x 128 tokens", "fast, Muon, bf16", lambda: ours.steps(4),
+ROWS = [("4 training steps of a GPT, 32 x 128 tokens", f"fast, Muon, {str(PRECISION)[6:]}", lambda: ours.steps(4),
          "textbook, AdamW, fp32", lambda: textbook.steps(4))]
 if importlib.util.find_spec("transformers"):
     theirs = Learner(hugging_face, adamw, 32, lambda model, idx: {"loss": logits_of(model, idx)})
@@ -116,7 +117,7 @@ if importlib.util.find_spec("transformers"):
                                      min_new_tokens=112, do_sample=True, top_k=0, use_cache=True, pad_token_id=0)
         theirs.model.train()
 
-    ROWS += [("4 training steps of a GPT, 32 x 128 tokens", "fast, Muon, bf16", lambda: ours.steps(4),
+    ROWS += [("4 training steps of a GPT, 32 x 128 tokens", f"fast, Muon, {str(PRECISION)[6:]}", lambda: ours.steps(4),
               "transformers' GPT-2", lambda: theirs.steps(4))]
     ROWS += [(f"writing 112 bytes, cached, batch {B}", "generate", partial(write, B), "transformers' GPT-2",
               partial(write_theirs, B)) for B in (1, 8)]
@@ -124,7 +125,7 @@ if importlib.util.find_spec("transformers"):
 
 def after(seconds: float = 60.0, turn: int = 20) -> dict[str, float]:
     """Bits per byte on the test part after so many seconds of training, rates falling linearly to zero.  -> by name"""
-    learners = {"ours": Learner(lambda: GPT(fast()), muon, 16, partial(lm_loss, dtype=torch.bfloat16), warmup=0),
+    learners = {"ours": Learner(lambda: GPT(fast()), muon, 16, partial(lm_loss, dtype=PRECISION), warmup=0),
                 "textbook, lr 1e-3": Learner(Textbook, adamw, 32),
                 "textbook, lr 3e-3": Learner(Textbook, partial(adamw, lr=3e-3), 32)}
     spent = dict.fromkeys(learners, 0.0)

@@ -217,7 +217,7 @@ def rows() -> list[tuple]:
     mine, found = flow(1), []
     for name, train in list(PEERS.items())[2:]:
         peer = train(1)
-        found.append(("10 batches of 32 digits", "ours, flow, bf16", partial(flow, 10), name, partial(train, 10)))
+        found.append(("10 batches of 32 digits", "ours, flow", partial(flow, 10), name, partial(train, 10)))
         found.append(("drawing 20 digits", "30 evaluations", partial(mine.sample, 20), f"{name}, 50",
                       partial(peer.sample, 20)))
     return found

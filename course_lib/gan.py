@@ -9,13 +9,14 @@ positive for "real"; the probability D(x) is its sigmoid. The networks that draw
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from course_lib.train import Endless, History, check_settings, learning_rate, progress_bar
+from course_lib.train import Endless, History, check_settings, learning_rate, progress_bar, uses_bfloat16
 
 # ----------------------------------------------------------------------------------------------------------- the losses
 
@@ -87,7 +88,7 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
     ema         decay of the moving average of the generator's weights; the statistics of batch norm are copied
     evaluate    called with the averaged generator in eval mode every `eval_every` steps and at the end; draws of random
                 numbers inside it do not change the training
-    autocast    bfloat16 where it is safe; None means on CUDA only, so that CPU numbers can be compared
+    autocast    as for `fit`
 
     The history has "discriminator" and "generator" (losses, nats), and "D(real)" and "D(fake)": the mean probability
     of "real" before the discriminator's step. Raises ValueError for impossible settings and FloatingPointError, naming
@@ -98,7 +99,7 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
     d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=betas, fused=True)
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=lr, betas=betas, fused=True)
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None   # buffers are copied
-    use_bf16 = device.type == "cuda" if autocast is None else autocast
+    precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=uses_bfloat16(autocast, device))
     history, start, batches = History(), time.perf_counter(), Endless(loader)
     remedy = f"Lower lr={lr:g}, or add a penalty such as r1_penalty"
     generator.train()
@@ -109,7 +110,7 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
             group["lr"] = learning_rate(step, steps, lr, decay=decay)
         real, *y = (t.to(device) for t in next(batches))                                        # (B, ...), maybe (B,)
         z = torch.randn(len(real), n_latent, device=device)                                     # (B, n_latent)
-        with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
+        with precision():
             fake = generator(z, *y)                                                             # as real
 
             # The discriminator's move. Fakes are detached: it must not change the generator.
@@ -124,7 +125,7 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
 
         # The generator's move, against the new discriminator, whose weights need no gradient now.
         discriminator.requires_grad_(False)
-        with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
+        with precision():
             terms["generator"] = g_loss(discriminator(fake, *y))
         g_optimizer.zero_grad(set_to_none=True)
         terms["generator"].backward()

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -18,6 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
+
+from course_lib.device import bfloat16_is_fast
 
 
 @dataclass
@@ -100,7 +103,8 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     evaluate    called as `evaluate(model)` in eval mode every `eval_every` steps and at the end
     optimizer   called as `optimizer(model)`; what it returns is used in place of AdamW (`lr`, `betas`, `weight_decay`
                 then mean nothing). `warmup` and `decay` scale the rate that each of its groups has.
-    autocast    bfloat16 where it is safe; None means on CUDA only, so that CPU numbers can be compared
+    autocast    bfloat16 where it is safe and the device is fast at it (`device.bfloat16_is_fast`), float32 elsewhere;
+                None means on CUDA only, so that CPU numbers can be compared
     resume      a file that keeps the state of the run. When `fit` is interrupted, call it again in the same way with
                 this file: it goes on where it stopped and ends with the same bits. The file is removed at the end.
 
@@ -116,7 +120,7 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     peaks = [group["lr"] for group in optimizer.param_groups]
     average = AveragedModel(model, multi_avg_fn=_ema_update(ema)) if ema else None    # buffers are copied, not averaged
     history = History()
-    use_bf16 = device.type == "cuda" if autocast is None else autocast
+    precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=uses_bfloat16(autocast, device))
     settings = dict(steps=steps, lr=peaks, betas=list(betas), weight_decay=weight_decay, warmup=warmup, decay=decay,
                     clip=clip, ema=ema)
     done, place = _load_state(resume, settings, model, average, optimizer, history, device)
@@ -139,7 +143,7 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
             for group, peak in zip(optimizer.param_groups, peaks):
                 group["lr"] = learning_rate(done, steps, peak, warmup, decay)
             batch = [t.to(device) for t in next(batches)]
-            with torch.autocast(device.type, torch.bfloat16, enabled=use_bf16):
+            with precision():
                 terms = loss_fn(model, *batch)
             optimizer.zero_grad(set_to_none=True)
             terms["loss"].backward()
@@ -186,6 +190,11 @@ def check_settings(ema: float | None, decay: float, **counts: int | None) -> Non
         raise ValueError(f"ema={ema} must lie between 0 and 1, for example 0.995")
     if not 0 <= decay <= 1:
         raise ValueError(f"decay={decay} is the fraction of steps over which lr falls: between 0 and 1")
+
+
+def uses_bfloat16(autocast: bool | None, device: torch.device) -> bool:
+    """Whether a training with this `autocast` (see `fit`) multiplies in bfloat16 on this device."""
+    return (device.type == "cuda" if autocast is None else autocast) and bfloat16_is_fast(device)
 
 
 def progress_bar(steps: int, label: str, progress: bool = True, done: int = 0) -> tqdm:

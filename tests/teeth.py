@@ -41,6 +41,8 @@ class Bug(NamedTuple):
 BUGS = [
     Bug("device.py", '"cpu" if device().type == "cpu" else "gpu"', '"gpu" if device().type == "cpu" else "cpu"',
         "test_device.py::test_the_budget_follows_the_profile"),
+    Bug("device.py", '"avx512_bf16", "amx_bf16"', '"avx2", "avx512_bf16", "amx_bf16"',
+        "test_device.py::test_a_processor_is_asked_whether_it_multiplies_bfloat16"),
     Bug("device.py", "    np.random.seed(n % 2**32)\n", "",
         "test_device.py::test_one_seed_fixes_every_source_of_randomness"),
     Bug("data/__init__.py", ".div(255)", ".div(128)",

@@ -544,6 +544,9 @@ REGISTRY = {
     "device.budget": Entry(
         lambda n: device.budget(cpu=n, gpu=n), None,
         lambda: with_variable("COURSE_PROFILE", "tpu", lambda: device.budget(cpu=1, gpu=2)), "'tpu'"),
+    "device.bfloat16_is_fast": Entry(
+        lambda n: device.bfloat16_is_fast("cpu") in (True, False), None, lambda: device.bfloat16_is_fast("abacus"),
+        "abacus"),
     "device.seed": Entry(lambda n: device.seed(n), harmless="every whole number is a seed"),
     "device.seeded": Entry(
         lambda n: torch.rand(n, generator=device.seeded(n)), (N,), harmless="every whole number is a seed",
@@ -881,6 +884,9 @@ REGISTRY = {
     "train.check_settings": Entry(
         lambda n: train.check_settings(0.9, 0.5, steps=n), None, lambda: train.check_settings(None, 0.0, every=0),
         "every=0", cpu_only=NO_TENSOR),
+    "train.uses_bfloat16": Entry(
+        lambda n: exactly(train.uses_bfloat16(False, torch.device("cpu")), False), harmless="True, False or None",
+        cpu_only=NO_TENSOR),
     "train.progress_bar": Entry(
         lambda n: train.progress_bar(n, "training").close(), harmless="shows any number", cpu_only=NO_TENSOR),
     "train.Endless": Entry(

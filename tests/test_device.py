@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.device import budget, device, profile, seed, seeded
+from course_lib.device import bfloat16_is_fast, budget, device, profile, seed, seeded
 
 
 def test_the_fastest_device_is_chosen(monkeypatch):
@@ -27,6 +27,20 @@ def test_the_device_can_be_set_by_hand(monkeypatch):
     monkeypatch.setenv("COURSE_DEVICE", "gpu")
     with pytest.raises(ValueError, match="COURSE_DEVICE='gpu' is not available here"):
         device()
+
+
+@pytest.mark.parametrize("known, fast", [({"avx2": True, "avx512_f": True, "avx512_bf16": False}, False), ({}, False),
+                                         ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True)])
+def test_a_processor_is_asked_whether_it_multiplies_bfloat16(monkeypatch, known, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    assert bfloat16_is_fast() is bfloat16_is_fast(torch.device("cpu")) is fast
+    assert not bfloat16_is_fast("mps")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_cuda_device_that_emulates_bfloat16_is_not_fast(monkeypatch, native):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert bfloat16_is_fast("cuda:0") is native
 
 
 def test_the_budget_follows_the_profile(monkeypatch):

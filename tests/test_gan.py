@@ -305,3 +305,14 @@ def test_a_class_can_be_asked_for_and_a_wrong_one_is_refused():
             g.sample(3, wrong)
     with pytest.raises(ValueError, match="no labels"):
         players()[0].sample(3, 7)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_game_is_played_in_bfloat16_where_that_is_fast(monkeypatch, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": fast})
+    (generator, discriminator), seen = players(), set()
+    for layer in (m for player in (generator, discriminator) for m in player.modules() if isinstance(m, nn.Linear)):
+        layer.register_forward_hook(lambda layer, x, y: seen.add(y.dtype))
+    fit_gan(generator, discriminator, Batches(digits()[0], batch_size=4), steps=2, n_latent=5, autocast=True,
+            progress=False)
+    assert seen == {torch.bfloat16 if fast else torch.float32}

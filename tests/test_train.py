@@ -321,3 +321,18 @@ def test_a_history_plots_itself_and_knows_its_terms():
         history["accuracy"]
     with pytest.raises(ValueError, match="nothing to draw"):
         History().plot()
+
+
+@pytest.mark.parametrize("asked, fast, bf16", [(True, True, True), (True, False, False), (False, True, False),
+                                               (None, True, False)])
+def test_bfloat16_is_used_where_it_is_asked_for_and_fast(monkeypatch, asked, fast, bf16):
+    """Where the processor does not multiply it, a training in bfloat16 is right and takes many times as long."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": fast})
+    seen = []
+
+    def loss_fn(model, x, y):
+        seen.append(model[0](x).dtype)
+        return squared_error(model, x, y)
+
+    fit(small_model(), loss_fn, Batches(*problem(), batch_size=32), steps=2, autocast=asked, progress=False)
+    assert seen == [torch.bfloat16 if bf16 else torch.float32] * 2

@@ -21,7 +21,7 @@ from course_lib.convnet import ConvNet, ConvNetConfig
 from course_lib.data import Batches, load
 from course_lib.data.text import Windows, decode, encode, load_text
 from course_lib.dcgan import Discriminator, GANConfig, Generator
-from course_lib.device import seed, seeded
+from course_lib.device import bfloat16_is_fast, seed, seeded
 from course_lib.gan import fit_gan, r1_penalty
 from course_lib.gaussians import ClassGaussians, GaussianMixture
 from course_lib.gpt import GPT, fast, generate, lm_loss
@@ -328,7 +328,7 @@ def _language_model(name: str, prompt: str, steps: int = 7_000):
 
     seed(0)
     model = GPT(fast(n_layer=5, n_head=6, n_embd=192, block_size=256))
-    loss_fn = partial(lm_loss, dtype=torch.bfloat16)
+    loss_fn = partial(lm_loss, dtype=torch.bfloat16 if bfloat16_is_fast() else torch.float32)
     _, seconds = _on_one_core(fit, model, loss_fn, Windows(text.train, 8, 256), steps, optimizer=muon, decay=1.0,
                               evaluate=look, eval_every=steps // 50, label=name)
     model = model.half().float()                                              # what is measured is what is kept
