@@ -90,7 +90,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     except (TypeError, ValueError, RuntimeError) as e:
         reason = " ".join(str(e).split())[:200]
         raise CheckpointError(f"{path.name} does not fit {cls} of this version of course_lib: {reason}") from None
-    return model.to(device).eval()
+    return model.to(device, memory_format=torch.channels_last).eval()         # a U-Net draws a fifth faster on a CPU
 
 
 def metadata(name: str | Path) -> dict:

@@ -175,6 +175,20 @@ def guided(model, y: Tensor | int, null: int, scale: float):
     return predict
 
 
+def autoguided(model, weak, scale: float):
+    """Autoguidance as a wrapper: returns f(x, t), which walks away from what a weaker model says. Scale 1 is the model
+    itself, 0 the weak one.
+
+    model, weak: (x, t) -> predictions of the same kind. The weak one has been trained like the other, but for a
+    shorter time, and errs in the same places, only more; no label is needed.  Karras et al. (2024).
+    """
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        bad = weak(x, t)
+        return bad + scale * (model(x, t) - bad)
+
+    return predict
+
+
 def drop_labels(y: Tensor, null: int, share: float = 0.1) -> Tensor:
     """Replace a random share of the labels by `null`: one network learns both models.  (B,) -> (B,)"""
     if not 0 <= share <= 1:

@@ -1,7 +1,7 @@
 """A network and the sampler that it was trained for, together in one checkpoint: `load("flow").sample(10, y=7)`.
 Networks know no sampler and samplers no network; here is the one place where they meet."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -21,13 +21,16 @@ class PipelineConfig:
     sizes: dict = field(default_factory=dict)  # what the network's own configuration shall be, where not the default
     path: str = "flow"                         # what the network predicts: the velocity, or eps, x0 or v of diffusion
     steps: int = 15                            # of the midpoint method for "flow", of DDIM for the others
-    guidance: float = 1.0                      # with labels; see diffusion.guided
+    guidance: float = 1.0                      # with labels or a weak network; see diffusion.guided and autoguided
+    weak: bool = False                         # is there a second network, whose guess is the one to walk away from?
     T: int = 1000                              # steps of the noise schedule (cosine), where there is one
     eta: float = 1.0                           # of DDIM: 1 adds fresh noise in every step, as DDPM does, 0 none
 
 
 class Pipeline(nn.Module):
-    """Noise -> images in [0, 1].  The network works on images in [-1, 1]."""
+    """Noise -> images in [0, 1].  The network works on images in [-1, 1].
+
+    A weak network (see `beside`) is asked without a label, so that labels and training push the same way."""
 
     def __init__(self, config: PipelineConfig):
         super().__init__()
@@ -38,6 +41,7 @@ class Pipeline(nn.Module):
         network, its_config = NETWORKS[config.network]
         self.config = config
         self.network = network(its_config(**config.sizes))
+        self.weak = network(its_config(**config.sizes)) if config.weak else None
 
     def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None, *,
                guidance: float | None = None, steps: int | None = None, batch_size: int = 100) -> Tensor:
@@ -61,14 +65,29 @@ class Pipeline(nn.Module):
         return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
     def _draw(self, x: Tensor, y: Tensor | None, guidance: float, steps: int, generator) -> Tensor:
-        model, null = self.network, self.network.config.n_class
-        if y is not None:                      # guided(..., scale=1) gives the same as partial, at twice the cost
-            model = partial(model, y=y) if guidance == 1 else diffusion.guided(model, y, null, guidance)
+        model = self.network if y is None else partial(self.network, y=y)
+        if guidance != 1:                      # scale 1 would give the same, at twice the cost
+            if self.weak is not None:
+                model = diffusion.autoguided(model, self.weak, guidance)
+            elif y is not None:
+                model = diffusion.guided(self.network, y, self.network.config.n_class, guidance)
         if self.config.path == "flow":
             return flow.midpoint(model, x, steps)
         alphas_cumprod = diffusion.cosine_alphas_cumprod(self.config.T)
         model = diffusion.predicts_eps(diffusion.in_steps(model, self.config.T), alphas_cumprod, self.config.path)
         return diffusion.ddim(model, x, alphas_cumprod, steps, self.config.eta, clip=1.0, generator=generator)
+
+
+def beside(pipeline: Pipeline, weak: nn.Module, guidance: float) -> Pipeline:
+    """The pipeline with a second network of the same sizes to be guided away from, usually an early state of its own:
+    see diffusion.autoguided.  Raises ValueError for a network of other sizes."""
+    if weak.config != pipeline.network.config:
+        raise ValueError(f"the weak network must have the sizes of the other, {pipeline.network.config}, and has "
+                         f"{weak.config}")
+    both = Pipeline(replace(pipeline.config, weak=True, guidance=guidance))
+    both.network.load_state_dict(pipeline.network.state_dict())
+    both.weak.load_state_dict(weak.state_dict())
+    return both.to(next(pipeline.parameters()).device).eval()
 
 
 def pipeline_loss(model: Pipeline, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:

@@ -53,6 +53,11 @@ def test_what_goes_in_comes_out(saved):
     assert {k: info[k] for k in HOW} == HOW
 
 
+def test_kernels_are_laid_out_as_a_processor_likes_them():
+    kernels = [p for p in load("judge").parameters() if p.ndim == 4]
+    assert kernels and all(k.is_contiguous(memory_format=torch.channels_last) for k in kernels)
+
+
 def test_the_same_model_gives_the_same_bytes(saved, tmp_path):
     path, model = saved
     save(tmp_path / "again.safetensors", model, **HOW, note="extra")

@@ -545,8 +545,8 @@ REGISTRY = {
         lambda n: device.budget(cpu=n, gpu=n), None,
         lambda: with_variable("COURSE_PROFILE", "tpu", lambda: device.budget(cpu=1, gpu=2)), "'tpu'"),
     "device.bfloat16_is_fast": Entry(
-        lambda n: device.bfloat16_is_fast("cpu") in (True, False), None, lambda: device.bfloat16_is_fast("abacus"),
-        "abacus"),
+        lambda n: exactly(device.bfloat16_is_fast("mps"), False), harmless="PyTorch checks the name",
+        cpu_only=NO_TENSOR),
     "device.seed": Entry(lambda n: device.seed(n), harmless="every whole number is a seed"),
     "device.seeded": Entry(
         lambda n: torch.rand(n, generator=device.seeded(n)), (N,), harmless="every whole number is a seed",
@@ -597,6 +597,9 @@ REGISTRY = {
     "diffusion.guided": Entry(
         lambda n: diffusion.guided(a_unet(10), labels(n), 10, 2.0)(images(n), rand(n)), (N, 1, 28, 28),
         harmless="the model checks its input"),
+    "diffusion.autoguided": Entry(
+        lambda n: diffusion.autoguided(a_unet(), a_unet(), 2.0)(images(n), rand(n)), (N, 1, 28, 28),
+        harmless="the models check their input"),
     "diffusion.drop_labels": Entry(
         lambda n: diffusion.drop_labels(labels(n), 10), (N,), lambda: diffusion.drop_labels(labels(3), 10, 10),
         "share=10"),
@@ -807,6 +810,9 @@ REGISTRY = {
     "pipeline.Pipeline.sample": Entry(
         lambda n: a_pipeline().sample(n, labels(n), guidance=2.0), (N, 1, 28, 28),
         lambda: a_pipeline().sample(0), "n=0"),
+    "pipeline.beside": Entry(
+        lambda n: pipeline.beside(a_pipeline(), a_pipeline().network, 2.0).sample(n, labels(n)), (N, 1, 28, 28),
+        lambda: pipeline.beside(a_pipeline(), a_unet(), 2.0), "and has", cpu_only="a new pipeline is filled"),
     "pipeline.pipeline_loss": Entry(
         lambda n: pipeline.pipeline_loss(a_pipeline(), images(n), labels(n))["loss"], (),
         lambda: pipeline.pipeline_loss(a_pipeline(), torch.rand(3, 784)), "(3, 784)"),

@@ -139,6 +139,19 @@ def test_scale_1_is_conditional_and_0_unconditional():
     assert_close(diffusion.guided(model, 4, null, 2.0)(x, t)[1], diffusion.guided(model, y, null, 2.0)(x, t)[1])
 
 
+def test_autoguidance_goes_from_the_weak_model_through_the_other_and_beyond():
+    def model(x, t):
+        return 2 * x + t.view(-1, 1)
+
+    def weak(x, t):
+        return x.cos() - t.view(-1, 1)
+
+    x, t = cloud(3, 2), torch.arange(3)
+    assert_close(diffusion.autoguided(model, weak, 0.0)(x, t), weak(x, t))
+    assert_close(diffusion.autoguided(model, weak, 1.0)(x, t), model(x, t))
+    assert_close(diffusion.autoguided(model, weak, 2.5)(x, t), weak(x, t) + 2.5 * (model(x, t) - weak(x, t)))
+
+
 def test_one_label_in_ten_is_dropped():
     seed(0)
     y = torch.arange(10).repeat(2_000)

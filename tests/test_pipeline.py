@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from course_lib import diffusion, flow
 from course_lib.device import seed, seeded
-from course_lib.pipeline import PATHS, Pipeline, PipelineConfig, pipeline_loss
+from course_lib.pipeline import PATHS, Pipeline, PipelineConfig, beside, pipeline_loss
 
 SMALL = dict(n_class=10, n_channel=4, n_embd=8)
 
@@ -29,6 +29,29 @@ def test_samples_are_those_of_the_sampler_that_the_configuration_names():
     assert_close(model.sample(4, y, seeded(1), guidance=1.0, steps=2), (expected / 2 + 0.5).clamp(0, 1))
     expected = flow.midpoint(model.network, x, 3)
     assert_close(model.sample(4, generator=seeded(1)), (expected / 2 + 0.5).clamp(0, 1))
+
+
+@pytest.mark.parametrize("y", [None, torch.tensor([1, 2, 3, 4])], ids=["no labels", "labels"])
+def test_a_pipeline_with_a_weak_network_is_guided_away_from_it(y):
+    model, weak, x = build(), build(path="v").network, torch.randn(4, 1, 28, 28, generator=seeded(1))
+    with torch.no_grad():
+        for p in weak.parameters():
+            p.mul_(0.5)
+    both = beside(model, weak, guidance=1.5)
+    assert both.config.guidance == 1.5 and model.config.guidance == 1.0 and model.weak is None
+
+    def steered(x, t):
+        good = model.network(x, t) if y is None else model.network(x, t, y)
+        return 1.5 * good - 0.5 * weak(x, t)
+
+    expected = (flow.midpoint(steered, x, 3) / 2 + 0.5).clamp(0, 1)
+    assert_close(both.sample(4, y, seeded(1)), expected, atol=1e-5, rtol=1e-4)
+    assert_close(both.sample(4, y, seeded(1), guidance=1.0), model.sample(4, y, seeded(1), guidance=1.0))
+
+
+def test_a_weak_network_of_another_size_does_not_fit():
+    with pytest.raises(ValueError, match="n_channel=4, n_embd=8.* and has .*n_channel=8"):
+        beside(build(), Pipeline(PipelineConfig(sizes=dict(n_class=10, n_channel=8, n_embd=8))).network, 1.5)
 
 
 @pytest.mark.parametrize("path", diffusion.TARGETS)

@@ -437,7 +437,7 @@ claim("t = 0.98: distance, over that of uniform", ratio[-1], ">", 1.2, digits=2)
 # The same loss, the U-Net of lesson 61, logit-normal times. Two things are borrowed from lesson 63: the network is
 # told the label, but for one image in ten; and drawing with **guidance** of scale $s = 2$ exaggerates what the label
 # changes: $v_\text{none} + s\,(v_\text{label} - v_\text{none})$. (`autocast=True` multiplies in bfloat16, numbers
-# with fewer digits, which is faster; Muon is used as in lesson 61.)
+# with fewer digits, where that is faster; Muon as in lesson 61.)
 
 # %%
 from functools import partial
@@ -614,12 +614,12 @@ strip(rows);
 # Read it honestly. In a minute the conditional GAN and flow come first, and 1,000 images cannot say which of the two;
 # without labels the VAE with a fitted prior. **Labels are worth more than most changes of family** (and guidance buys
 # precision with recall). Without labels, diffusion needs more than a minute, and the DiT more than that even with
-# them. The GAN draws in one evaluation, flow in 60. And these are single runs, of different sizes, on small digits,
-# some of their settings chosen where the test distance was seen.
+# them. The GAN draws in one evaluation, flow in 60. These are single runs, of different sizes, with some
+# settings chosen where the test distance was seen.
 #
 # *Figure: for six families, the Fréchet distance after a minute and after the longest training that the course ships,
 # on a logarithmic axis; dashed, real training digits. The GANs stay about where they are; diffusion gains most, and
-# flow with labels comes nearest.*
+# flow comes nearest.* (It walks away from the one that had a minute, eq. 4 of lesson 63.)
 
 # %%
 pairs = {"VAE": ("vae_minute", "vae"), "VAE, fitted prior": ("vae_mixture_minute", "vae_mixture"),
@@ -638,7 +638,7 @@ ax.set(xscale="log", yticks=range(len(pairs)), yticklabels=pairs, ylim=(len(pair
 frechet = {name: metadata(name)["metrics"]["frechet"] for names in pairs.values() for name in names}
 claim("without labels: DDPM over GAN", frechet["ddpm_minute"] / frechet["gan_minute"], ">", 2, digits=1)
 claim("with labels: flow over GAN", frechet["flow_minute"] / frechet["conditional_gan_minute"], "<", 2)
-claim("shipped: flow", frechet["flow"], "<", 0.8)
+claim("shipped: flow", frechet["flow"], "<", 0.45)
 
 # %% [markdown]
 # ## Break it: the clock runs backwards
