@@ -47,9 +47,10 @@ def test_the_table_of_targets_takes_each_number_from_its_row(bench, images, caps
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()
             if line.startswith("|")][2:]
     found = {what: (measured, verdict) for what, _, _, measured, verdict in rows}
-    assert len(found) == len(rows) == 16                                      # no row hides another
+    assert len(found) == len(rows) == 17                                      # no row hides another
     names = list(images.OURS)
-    for what, name in [("diffusion, 60 s, no labels: Fréchet", "flow"), ("GAN, 60 s", "GAN"),
+    for what, name in [("diffusion, 60 s, no labels: Fréchet", "flow, autoguidance 2"), ("GAN, 60 s", "GAN"),
+                       ("... without guidance of any kind", "flow"),
                        ("... with clusters for labels", "flow with clusters, guidance 2"),
                        ("... with labels and guidance", "flow with labels, guidance 2"),
                        ("VAE, 60 s, N(0, I) as prior", "VAE"), ("... with labels", "GAN with labels"),
@@ -62,15 +63,31 @@ def test_the_table_of_targets_takes_each_number_from_its_row(bench, images, caps
     assert found["... seeds of 5 with all ten digits"] == ("4", "**missed**")
 
 
-@pytest.mark.parametrize("name", ["flow", "flow with labels, guidance 2", "flow with clusters, guidance 2", "DDPM (v)",
-                                  "GAN", "GAN with labels", "VAE", "VAE, 20 Gaussians as prior", "textbook DCGAN",
-                                  "textbook VAE"])
+@pytest.mark.parametrize("name", ["flow", "flow, autoguidance 2", "flow with labels, guidance 2",
+                                  "flow with clusters, guidance 2", "DDPM (v)", "GAN", "GAN with labels", "VAE",
+                                  "VAE, 20 Gaussians as prior", "textbook DCGAN", "textbook VAE"])
 def test_a_contender_is_trained_and_drawn_from(images, name):
     model = (images.OURS | images.PEERS)[name](10)
     labels = (images.ASKED[:3],) if "with labels" in name else ()
     drawn = model.sample(3, *labels, generator=seeded(0))
     assert drawn.shape == (3, 1, 28, 28) and 0 <= drawn.min() and drawn.max() <= 1
     assert torch.equal(drawn, model.sample(3, *labels, generator=seeded(0))) or "clusters" in name    # draws on
+
+
+def test_the_weak_network_is_the_average_of_a_twelfth_of_the_steps(images, monkeypatch):
+    """After 2 of 24 steps the moving average holds both: its decay at the second is 2 / 11, see `fit`."""
+    states, original = [], images._in_a_minute.__globals__["pipeline_loss"]
+
+    def watched(model, *batch):
+        states.append(model.network.middle.conv1.weight.detach().clone())
+        return original(model, *batch)
+
+    monkeypatch.setitem(images._in_a_minute.__globals__, "pipeline_loss", watched)
+    model = images.flow_away_from_its_beginning(24)
+    weak = model.weak.middle.conv1.weight
+    assert model.config.weak and model.config.guidance == 2.0 and len(states) == 24
+    assert torch.allclose(weak, states[1].lerp(states[2], 1 - 2 / 11), atol=1e-6)
+    assert (model.network.middle.conv1.weight - weak).abs().max() > 1e-3
 
 
 def test_the_digits_that_each_seed_of_the_gan_draws_are_counted(images, capsys):

@@ -307,7 +307,8 @@ def test_a_fitted_vae_travels_in_a_file(small, x, tmp_path):
     model = MixtureVAE.fit(small, x, n_gaussian=4, generator=seeded(0))
     checkpoint.save(tmp_path / "m.safetensors", model, recipe="", seed=0, steps=0, seconds=0.0, metrics={})
     again = checkpoint.load(tmp_path / "m.safetensors")
-    assert again.sample(3, seeded(0)).equal(model.sample(3, seeded(0)))
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
+    torch.testing.assert_close(again.sample(3, seeded(0)), model.sample(3, seeded(0)))    # in another memory layout
 
 
 def test_decode_is_the_mean_image_of_the_decoder(small):
