@@ -830,9 +830,9 @@ REGISTRY = {
         lambda n: a_step_of_two_optimizers(), harmless="the optimisers check what they load",
         cpu_only="fake CUDA tensors know no backward pass"),
     "muon.muon": Entry(lambda n: two_optimizers(), None, lambda: muon.muon(linear()), "no matrix"),
-    "muon.KernelMuon": Entry(
-        lambda n: muon.KernelMuon([a_unet().shrink.weight]), None, lambda: muon.KernelMuon([torch.zeros(3)]), "(3,)"),
-    "muon.KernelMuon.step": Entry(
+    "muon.Muon": Entry(
+        lambda n: muon.Muon([a_unet().shrink.weight]), None, lambda: muon.Muon([torch.zeros(3)]), "(3,)"),
+    "muon.Muon.step": Entry(
         lambda n: a_step_of_muon_unet(), harmless="takes nothing", cpu_only="fake CUDA tensors know no backward pass"),
     "muon.muon_unet": Entry(lambda n: muon.muon_unet(a_unet()), None, lambda: muon.muon_unet(linear()), "film"),
 

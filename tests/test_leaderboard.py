@@ -7,8 +7,11 @@ import torch
 
 from course_lib import checkpoint
 from course_lib.baselines import Noise, NoiseConfig, TrainingDigits, TrainingDigitsConfig
+from course_lib.data import load
+from course_lib.device import seeded
 from course_lib.gaussians import ClassGaussians, ClassGaussiansConfig
 from course_lib.leaderboard import COLUMNS, leaderboard
+from course_lib.metrics import control_accuracy, judge_features, kernel_distance, precision_recall
 
 JUDGE = "f" * 64
 
@@ -96,6 +99,24 @@ def test_shipped_generators_between_floor_and_ceiling():
     assert "earlier judge" not in str(table), "run make checkpoints for the rows named above"
     for row in table.rows:
         assert row["metrics"]["n"] == 1000 and row["metrics"]["frechet_error"] > 0
+
+
+@pytest.fixture(scope="module")
+def real():
+    return judge_features(load("digits").test.x)
+
+
+@pytest.mark.parametrize("name", [row["name"] for row in leaderboard().rows])
+def test_a_small_sample_agrees_with_what_the_file_claims(name, real):
+    """100 images in place of 1,000, from other noise, by the numbers whose mean does not depend on their number."""
+    claimed, model = checkpoint.metadata(name)["metrics"], checkpoint.load(name)
+    labels = [torch.arange(100) % 10] if "control" in claimed else []
+    images = model.sample(100, *labels, generator=seeded(1))
+    seen = judge_features(images)
+    assert kernel_distance(seen, real) == pytest.approx(claimed["kernel"], rel=0.02, abs=0.35)
+    assert precision_recall(real, seen)[0] == pytest.approx(claimed["precision"], abs=0.14)
+    if labels:
+        assert control_accuracy(None, images, *labels) == pytest.approx(claimed["control"], abs=0.12)
 
 
 def test_shipped_gaussians_can_be_asked_for_a_digit():

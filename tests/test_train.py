@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from course_lib.data import Batches
 from course_lib.device import seed, seeded
-from course_lib.muon import muon
+from course_lib.muon import Muon, muon
 from course_lib.train import History, fit, learning_rate
 
 
@@ -178,7 +178,7 @@ def test_a_given_optimiser_takes_the_steps_with_the_rates_of_its_groups_scaled()
     mine, theirs = TwoParts(), TwoParts()
     seed(5)
     fit(mine, squared_error, Batches(x, y, batch_size=16), steps=6, decay=1.0, clip=None, optimizer=two_optimizers)
-    optimizers = [torch.optim.Muon([p for p in theirs.blocks.parameters() if p.ndim == 2], lr=0.02, weight_decay=0.1),
+    optimizers = [Muon([p for p in theirs.blocks.parameters() if p.ndim == 2], lr=0.02, weight_decay=0.1),
                   torch.optim.AdamW([p for n, p in theirs.named_parameters() if p.ndim == 1 or "head" in n], lr=0.01,
                                     betas=(0.9, 0.95), weight_decay=0.0)]
     seed(5)

@@ -224,7 +224,8 @@ from course_lib.gpt import to_gpt2
 
 if importlib.util.find_spec("transformers"):
     from transformers import GPT2Config, GPT2LMHeadModel
-    sizes = GPT2Config(vocab_size=256, n_positions=64, n_layer=2, n_head=4, n_embd=64)
+    sizes = GPT2Config(vocab_size=256, n_positions=64, n_layer=2, n_head=4, n_embd=64, bos_token_id=None,
+                       eos_token_id=None)
     ours, theirs = GPT(config).eval(), GPT2LMHeadModel(sizes).eval()
     theirs.load_state_dict(to_gpt2(ours))
     with torch.no_grad():

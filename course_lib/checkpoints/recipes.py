@@ -27,7 +27,7 @@ from course_lib.gan import fit_gan, r1_penalty
 from course_lib.gaussians import ClassGaussians, GaussianMixture
 from course_lib.gpt import GPT, fast, generate, lm_loss
 from course_lib.metrics import bits_per_byte, measure
-from course_lib.muon import Together, muon, muon_unet
+from course_lib.muon import Muon, Together, muon, muon_unet
 from course_lib.pipeline import Pipeline, PipelineConfig, beside, pipeline_loss
 from course_lib.train import fit
 from course_lib.vae import VAE, MixtureVAE, VAEConfig, annealed
@@ -236,7 +236,7 @@ def _muon(pipeline):
     matrices = {name: p for name, p in pipeline.named_parameters()
                 if ".blocks." in name and p.ndim == 2 and "modulation" not in name}
     others = [p for name, p in pipeline.named_parameters() if name not in matrices]
-    return Together(torch.optim.Muon(list(matrices.values()), lr=0.02, momentum=0.95, weight_decay=0.0),
+    return Together(Muon(matrices.values()),
                     torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0))
 
 
