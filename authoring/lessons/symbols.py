@@ -106,6 +106,7 @@
 # | $v$ | noise and image mixed, as the target of a network | as $x_t$ | [61](61_ddpm.ipynb) |
 # | $\varnothing$ | the empty label (`null`, 10 for digits) | | [63](63_guidance.ipynb) |
 # | $s$ | scale of guidance (`scale`, `guidance`) | 0, 1, 1.5 … | [63](63_guidance.ipynb) |
+# | $v_\text{weak}$, $\hat v$ | what a weaker network answers, and the answer that walks away from it | as $x_t$ | [63](63_guidance.ipynb) |
 # | $v_\theta(x_t, t)$, $v(x_t, t)$ | the network's velocity, and the mean velocity that it should learn | as $x_t$ | [64](64_flow_matching.ipynb) |
 # | $\alpha(t)$, $\sigma(t)$ | how much of the image and of the noise a road has at the time $t$ | 0 … 1, 1 … 0 | [64](64_flow_matching.ipynb) |
 # | $x_1 - x_0$ | from the beginning of a path (noise) to its end (image) | as $x_t$ | [64](64_flow_matching.ipynb) |
