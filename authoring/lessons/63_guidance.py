@@ -557,7 +557,7 @@ strip({"scale 1": drawn[1][:20], "scale 12": drawn[12][:20], "repaired": repaire
 #
 # $$\hat v = v_\text{weak} + s\,\big(v_\theta - v_\text{weak}\big) \tag{4}$$
 #
-# Our `ddpm` of lesson 61 never heard of labels; `ddpm_minute` is the same network after a tenth of the training.
+# Our `ddpm` of lesson 61 never heard of labels; `ddpm_minute` is the same U-Net after a tenth as many batches.
 # **Predict** what happens to precision and recall.
 
 # %%
