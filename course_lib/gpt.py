@@ -85,7 +85,7 @@ class GPT(nn.Module):
     def forward(self, idx: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         T = idx.shape[-1]
         x = self.embed(idx).to(dtype)                                          # (B, T, C)
-        mask = self.mask[:, :T, :T].to(dtype)
+        mask = self.mask[None, :, :T, :T].to(dtype)                            # of four axes, as in `Transformer`
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)

@@ -172,7 +172,7 @@ def measure(images: Tensor, labels: Tensor | None = None, *, judge: nn.Module | 
 
 @torch.inference_mode()
 def bits_per_byte(model: Callable[[Tensor], Tensor], text: Tensor, block_size: int = 128, stride: int | None = None,
-                  n_bytes: int | None = None, batch_size: int = 64) -> float:
+                  n_bytes: int | None = None, batch_size: int = 16) -> float:
     """How many bits a model needs for each byte of a text, if it predicts it from beginning to end.
 
     The loss of two language models compares only if their tokens are the same; bits per byte of text always compare,

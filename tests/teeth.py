@@ -3,8 +3,8 @@
 A bug replaces one piece of code, which must occur exactly once in its file. `python tests/teeth.py` tries them all;
 `python tests/teeth.py frechet` those with this word in their tests. test_teeth.py does it in the suite.
 
-To be quick, one warm process (`--serve`) imports PyTorch and pytest once and forks for every bug. Windows cannot fork,
-and macOS not safely after such imports: there a new Python starts each time.
+To be quick, one warm process (`--serve`) imports what tests need, but no part of course_lib, and forks for every bug.
+Windows cannot fork, and macOS not safely after such imports: there a new Python starts each time.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-WARM = ("pytest", "anyio.pytest_plugin", "torch", "nbval_repairs", "matplotlib.pyplot", "scipy.stats",
-        "sklearn.linear_model", "sklearn.mixture", "sklearn.neighbors")    # what tests need and no part of course_lib
+WARM = ("pytest", "anyio.pytest_plugin", "torch", "torch._dynamo", "torch.distributed.tensor", "nbval_repairs",
+        "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model", "sklearn.mixture", "sklearn.neighbors")
 SECONDS = 120                                      # the longest that the tests of one bug may take
 
 
@@ -184,7 +184,7 @@ BUGS = [
     Bug("checks/__init__.py", "def _render_traceback_(self)", "def _render_trace_(self)",
         "test_checks.py::test_a_notebook_shows_the_sentence_alone"),
     Bug("checks/convnet.py", "_convolve(x, w.flip(1, 2), s)", "_convolve(x, w.flip(1), s)",
-        "test_checks.py::test_a_wrong_answer_is_told_its_own_mistake_and_no_other"),
+        "test_checks.py::test_a_wrong_answer_is_told_its_own_mistake_and_no_other[convolve: upside down]"),
     Bug("checks/start_here.py", "(x[:, None] - y).square().sum(-1).sqrt()", "(x[:, None] - y).abs().sum(-1).sqrt()",
         "test_checks.py::test_a_notebook_shows_the_sentence_alone"),
     Bug("checks/start_here.py", 'gradient=("a",), ', "",
@@ -256,6 +256,8 @@ BUGS = [
         "test_transformer.py::test_the_causal_mask_includes_the_diagonal"),
     Bug("transformer.py", "self.proj(y.transpose(1, 2).flatten(2))", "self.proj(y.reshape(len(y), y.shape[2], -1))",
         "test_transformer.py::test_many_heads_are_pytorchs_with_the_same_weights"),
+    Bug("gpt.py", "self.mask[None, :, :T, :T]", "self.mask[:, :T, :T]",
+        "test_gpt.py::test_its_attention_is_pytorchs_fused_one"),
     Bug("transformer.py", "x = x + self.dropout(self.attn(self.norm1(x), mask))",
         "x = self.norm1(x); x = x + self.dropout(self.attn(x, mask))",
         "test_transformer.py::test_a_block_is_pytorchs_encoder_layer_with_the_same_weights"),

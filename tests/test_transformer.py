@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.testing import assert_close
 
 from course_lib.transformer import (
@@ -243,6 +244,15 @@ def test_only_learned_positions_are_parameters_and_none_travel_in_files():
     n = {p: sum(t.numel() for t in Transformer(TransformerConfig(11, 9, 1, 2, 8, positions=p)).state_dict().values())
          for p in POSITIONS}
     assert n["learned"] - n["none"] == 9 * 8 and n["none"] == n["sinusoidal"] == n["alibi"]
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_its_attention_is_pytorchs_fused_one(positions):
+    """For a mask with three axes PyTorch takes a way twice as slow."""
+    model, idx = small(positions=positions).float(), torch.randint(11, (3, 9))
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):                              # a RuntimeError if that cannot serve
+        logits = model(idx)
+    assert_close(logits, model(idx))
 
 
 @pytest.mark.parametrize("config, words", [

@@ -228,10 +228,10 @@ def train_classifier(model, x, y, steps, lr):
 check.train_classifier(train_classifier)
 ### BEGIN HIDDEN TESTS
 _model = new_model()
-_losses = train_classifier(_model, x_train[:1000], y_train[:1000], 100, 0.1)
+_losses = train_classifier(_model, x_train[:200], y_train[:200], 50, 0.1)
 _loss = torch.as_tensor(_losses[-1]).detach()
-assert _loss < 0.5, "the loss on 1,000 digits is still large after 100 steps"
-assert test_accuracy(_model) > 0.84, "the trained network reads too few test digits"
+assert _loss < 0.5, "the loss on 200 digits is still large after 50 steps"
+assert test_accuracy(_model) > 0.75, "the trained network reads too few test digits"
 ### END HIDDEN TESTS
 
 # %% [markdown]

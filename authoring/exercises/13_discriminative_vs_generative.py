@@ -181,9 +181,9 @@ def em_step(x, weights, mu, var):
 # %% tags=["test:check_em_step:3"]
 check.em_step(em_step)
 ### BEGIN HIDDEN TESTS
-_weights, _mu, _var, _history = run_em(em_step)
-_found = abs(float(_weights[0]) - 0.9) < 0.03 and abs(float(_mu[1, 0]) - 4) < 0.4
-assert _found, "EM does not find the two Gaussians"
+_weights, _mu, _var, _history = run_em(em_step, steps=20)
+_near = float(_weights[0]) > 0.8 and float(_mu[1, 0]) > 3
+assert _near, "after 20 steps EM is not near the two Gaussians"
 _steps = [b - a for a, b in zip(_history, _history[1:])]
 assert min(_steps) > -1e-6, "the log-likelihood falls in a step of EM"
 ### END HIDDEN TESTS

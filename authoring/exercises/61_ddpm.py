@@ -70,13 +70,13 @@ def noisier(x_s, s, t, eps, alphas_cumprod):
 # %% tags=["test:check_noisier:3"]
 check.noisier(noisier)
 ### BEGIN HIDDEN TESTS
-_n = torch.full((40_000,), 1)
-_eps0, _eps1 = (torch.randn(40_000, 1, generator=seeded(_i)) for _i in range(2))
-_x = noisier(torch.full((40_000, 1), 2.0), _n - 2, 30 * _n, _eps0, alphas_cumprod)
+_n = torch.full((4_000,), 1)
+_eps0, _eps1 = (torch.randn(4_000, 1, generator=seeded(_i)) for _i in range(2))
+_x = noisier(torch.full((4_000, 1), 2.0), _n - 2, 30 * _n, _eps0, alphas_cumprod)
 _x = noisier(_x, 30 * _n, 45 * _n, _eps1, alphas_cumprod)         # must be as one jump
 _a = float(alphas_cumprod[45])
-assert abs(float(_x.mean()) - 2 * _a**0.5) < 0.03, "the mean after two jumps is not that of one"
-assert abs(float(_x.var()) - 1 + _a) < 0.03, "the variance after two jumps is not that of one"
+assert abs(float(_x.mean()) - 2 * _a**0.5) < 0.05, "the mean after two jumps is not that of one"
+assert abs(float(_x.var()) - 1 + _a) < 0.05, "the variance after two jumps is not that of one"
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -210,8 +210,11 @@ def noise_loss(model, x0, t, eps, alphas_cumprod):
 # %% tags=["test:check_noise_loss:3"]
 check.noise_loss(noise_loss)
 ### BEGIN HIDDEN TESTS
-_share = share_on_modes(drawn(trained(noise_loss)[0]))
-assert _share > 0.6, "a network trained with it does not find the ring"
+_t = torch.arange(len(alphas_cumprod)).repeat(3)
+_x0, _eps = ring.sample(len(_t), seeded(10)), torch.randn(len(_t), 2, generator=seeded(11))
+_want = (exact_eps(diffusion.q_sample(_x0, _t, _eps, alphas_cumprod), _t) - _eps).square().mean()
+_loss = torch.as_tensor(noise_loss(exact_eps, _x0.clone(), _t.clone(), _eps.clone(), alphas_cumprod))
+torch.testing.assert_close(_loss.detach().float(), _want.float(), rtol=1e-3, atol=1e-4)
 ### END HIDDEN TESTS
 
 # %% [markdown]
