@@ -7,6 +7,7 @@ import math
 import pkgutil
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from wrong_answers import read_all
 
 from course_lib import checks
 from course_lib.checks import Implementation, Measurement, Mistake, Slip, rand, start_here
+from course_lib.transformer import attention
 
 ANSWERS = read_all()
 MODULES = [importlib.import_module(f"course_lib.checks.{m.name}") for m in pkgutil.iter_modules(checks.__path__)]
@@ -228,6 +230,14 @@ def test_words_for_what_comes_back(abuse, words):
     assert words in str(mistake_of(DISTANCES, ABUSE[abuse](DISTANCES.right)))
 
 
+def test_an_error_inside_the_library_is_placed_in_the_line_that_called_it():
+    def answer(x, y):
+        return attention(x, y[:, :1], y)                                              # refuses keys of another length
+
+    words = str(mistake_of(DISTANCES, answer))
+    assert "ValueError" in words and "`return attention(x, y[:, :1], y)" in words
+
+
 def test_a_lost_graph_is_named_where_one_is_needed():
     task = start_here.binary_cross_entropy
     assert "cannot be differentiated: .item()" in str(mistake_of(task, ABUSE["no graph"](task.right)))
@@ -298,6 +308,34 @@ def test_a_function_that_never_ends_is_stopped(impatient, work, thread):
         check()
     assert time.monotonic() - start < 5
     assert "was stopped after 0.2 s, in line" in str(found[0])
+
+
+PROFILED = """
+import sys, threading, time
+from course_lib import checks
+
+def work(stop):
+    try:
+        with checks.time_limit(0.1 if stop else 60):
+            time.sleep(0.3 if stop else 0)
+    except checks.TooSlow:
+        print("stopped")
+
+for stop in (False, True):
+    thread = threading.Thread(target=work, args=(stop,))
+    thread.start()
+    thread.join()
+sys.setprofile(lambda *_: None)
+(lambda: None)()
+sys.setprofile(None)
+print("profiled")
+"""
+
+
+def test_a_profiler_works_after_a_limit_in_a_thread():
+    """In Python 3.11 an exception that is thrown into a thread and taken back makes every profiler hang after it."""
+    answer = subprocess.run([sys.executable, "-c", PROFILED], capture_output=True, text=True, timeout=60)
+    assert answer.stdout.split() == ["stopped", "profiled"], answer
 
 
 @pytest.mark.parametrize("thread", [False, True])

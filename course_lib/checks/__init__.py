@@ -132,16 +132,13 @@ def time_limit(seconds: float):
             signal.signal(signal.SIGALRM, before)
         return
 
-    def throw(what):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(caller), what)
-
     def watch():
         wait = seconds
         while not done.wait(wait):
             if importing(sys._current_frames()[caller]):
                 wait = seconds
             else:
-                throw(ctypes.py_object(TooSlow))
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(caller), ctypes.py_object(TooSlow))
                 wait = 0.1
 
     caller, done = threading.get_ident(), threading.Event()
@@ -150,9 +147,13 @@ def time_limit(seconds: float):
     try:
         yield
     finally:
-        done.set()
-        watcher.join()
-        throw(None)                                # one that has not arrived yet is taken back
+        while True:
+            with contextlib.suppress(TooSlow):
+                done.set()
+                watcher.join()
+                for _ in range(9):                 # one that is on its way arrives here. To take it back would leave
+                    pass                           # a mark in Python 3.11, which then hangs under a profiler
+                break
 
 
 def importing(frame: FrameType | None) -> bool:
@@ -215,7 +216,7 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}" + (f" ({text})" if text else "")
 
 
-OURS = tuple(str(Path(p).resolve()) for p in (Path(__file__).parent, *(
+OURS = tuple(str(Path(p).resolve()) for p in (Path(__file__).parents[1], *(
     sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))))
 
 
