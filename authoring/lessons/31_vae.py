@@ -316,7 +316,7 @@ claim("nats of the quietest", nats.min(), ">", 1);
 
 # %% tags=["nbval-ignore-output"]
 # not compared: a slider keeps its picture in the browser
-from ipywidgets import FloatSlider, interact
+from ipywidgets import FloatSlider, HBox, VBox, interactive_output
 
 def show(**numbers):
     z = torch.tensor([[*numbers.values()]])                       # (1, 8)
@@ -325,7 +325,9 @@ def show(**numbers):
     plt.axis("off")
     plt.show()
 
-interact(show, **{f"z{i}": FloatSlider(v, min=-3, max=3) for i, v in enumerate(centre[0].tolist())});
+sliders = {f"z{i}": FloatSlider(v, min=-3, max=3, description=f"z{i}")
+           for i, v in enumerate(centre[0].tolist())}
+HBox([VBox([*sliders.values()]), interactive_output(show, sliders)])
 
 # %% [markdown]
 # ### Where the codes are, and where we look for them
