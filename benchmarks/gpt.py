@@ -10,12 +10,14 @@ import time
 from functools import partial
 
 import torch
+from tables import table
 from torch import nn
 from torch.nn import functional as F
 
 from course_lib.data.text import Windows, load_text
+from course_lib.decoding import generate
 from course_lib.device import bfloat16_is_fast, seed
-from course_lib.gpt import GPT, fast, generate, lm_loss
+from course_lib.gpt import GPT, fast, lm_loss
 from course_lib.metrics import bits_per_byte
 from course_lib.muon import muon
 from course_lib.train import learning_rate
@@ -148,7 +150,5 @@ def after(seconds: float = 60.0, turn: int = 20) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    from run import table
-
     table(ROWS)
     after()

@@ -12,10 +12,13 @@ import time
 from functools import partial
 
 import torch
+from tables import table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checkpoints.recipes import _game, _in_a_minute, _vae
+from course_lib.checkpoints.part3 import vae_after
+from course_lib.checkpoints.part4 import gan_after
+from course_lib.checkpoints.part6 import in_a_minute
 from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
 from course_lib.gan import class_entropy
@@ -49,14 +52,14 @@ class Drawn(nn.Module):
 
 def flow(steps: int, labels: bool = False):
     config = PipelineConfig(sizes=dict(n_class=10), guidance=2.0) if labels else PipelineConfig()
-    return _in_a_minute(config, steps)[0]
+    return in_a_minute(config, steps)[0]
 
 
 def flow_away_from_its_beginning(steps: int):
     """No label is used: guided with scale 2 away from its own state after a twelfth of the steps (`autoguided`).
 
     Of states after 50, 100 and 200 of 1,270 batches and scales 1.5, 2 and 3, these are the best for training digits."""
-    return _in_a_minute(PipelineConfig(guidance=2.0), steps, early=max(1, steps // 12))[0]
+    return in_a_minute(PipelineConfig(guidance=2.0), steps, early=max(1, steps // 12))[0]
 
 
 def flow_with_clusters(steps: int):
@@ -66,17 +69,17 @@ def flow_with_clusters(steps: int):
     mixture, _ = GaussianMixture.fit(x, generator=seeded(0))
     clusters = mixture.responsibilities(x).argmax(-1)                         # (4000,)
     config = PipelineConfig(sizes=dict(n_class=mixture.config.n_gaussian), guidance=2.0)
-    model, _ = _in_a_minute(config, steps, data=(x, clusters))
+    model, _ = in_a_minute(config, steps, data=(x, clusters))
     wanted = iter(clusters[torch.randint(len(x), (10_000,), generator=seeded(1))].split(100))
     return Drawn(model, lambda n, generator: model.sample(n, next(wanted)[:n], generator))
 
 
 def ddpm(steps: int):
-    return _in_a_minute(PipelineConfig(path="v", steps=30), steps)[0]
+    return in_a_minute(PipelineConfig(path="v", steps=30), steps)[0]
 
 
 def vae(steps: int):
-    return _vae(steps)[0]
+    return vae_after(steps)[0]
 
 
 def vae_mixture(steps: int):
@@ -84,7 +87,7 @@ def vae_mixture(steps: int):
 
 
 def gan(steps: int, labels: bool = False, run: int = 0):
-    return _game(10 if labels else 0, steps, run)[0]
+    return gan_after(10 if labels else 0, steps, run)[0]
 
 
 # -------------------------------------------------------------------------------------------------------------- others
@@ -274,7 +277,5 @@ def seeds_of_the_gan(steps: int, n: int = 5) -> int:
 
 
 if __name__ == "__main__":
-    from run import table
-
     table(rows())
     seeds_of_the_gan(after()["GAN"]["steps"])

@@ -5,7 +5,6 @@ the machine hits both; the table gives the median of the ratios peer / ours with
 faster. Then what a minute of training teaches ours and others; at the end, what the course set out to reach.
 """
 
-import platform
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 import scipy.linalg
 import torch
 from sklearn.mixture import GaussianMixture as SklearnMixture
+from tables import THREADS, table, verdict
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -31,9 +31,7 @@ from course_lib.gaussians import em, kmeans_plus_plus
 from course_lib.metrics import frechet_distance
 from course_lib.train import fit
 
-ROUNDS = 9
 x, y = load("digits").train
-THREADS = torch.get_num_threads()
 
 
 def network() -> nn.Module:
@@ -126,26 +124,6 @@ ROWS = [
 ]
 
 
-def seconds(f) -> float:
-    begin = time.perf_counter()
-    f()
-    return time.perf_counter() - begin
-
-
-def table(rows) -> dict[tuple[str, str], float]:
-    """-> median of peer / ours by (task, peer)"""
-    print(f"{platform.machine()}, {THREADS} threads, torch {torch.__version__}; median of {ROUNDS} rounds\n")
-    print("| task | ours | peer | peer / ours | quartiles |\n|---|---|---|---:|---|")
-    found = {}
-    for task, ours_name, ours, peer_name, peer in rows:
-        ours(), peer()                                                        # warm up
-        ratios = [1 / (seconds(ours) / seconds(peer)) for _ in range(ROUNDS)]
-        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-        print(f"| {task} | {ours_name} | {peer_name} | {middle:.2f} | {low:.2f} – {high:.2f} |", flush=True)
-        found[task, peer_name] = middle
-    return found
-
-
 def import_seconds() -> float:
     """What importing the course costs a process that has torch already."""
     modules = "course_lib, course_lib.device, course_lib.data, course_lib.train, course_lib.claims"
@@ -167,13 +145,6 @@ def grading_seconds(n: int = 8) -> float:
         subprocess.run([course, "grade", name, inbox, "--course", here, "--into", Path(folder, "class"), "--jobs",
                         str(THREADS)], check=True, capture_output=True)
         return (time.perf_counter() - begin) * THREADS / (n + 1)             # the solved notebook goes first
-
-
-def verdict(value: float, sign: str, must: float, aim: float) -> str:
-    if value != value:
-        return "not measured"
-    must_met, aim_met = (value <= limit if sign == "<=" else value >= limit for limit in (must, aim))
-    return "aim" if aim_met else "must" if must_met else "**missed**"
 
 
 def targets(speed: dict, bits: dict, judged: dict, good_seeds: int) -> None:

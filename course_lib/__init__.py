@@ -2,11 +2,11 @@
 
     classify      mlp  convnet  classify  augment  calibration
     draw images   gaussians  autoencoder  vae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
-    write text    ngrams  transformer  gpt
+    write text    ngrams  transformer  gpt  decoding
     train         train  muon
     measure       metrics  leaderboard  claims
     around them   data  checkpoint  checkpoints  device  plots
-    exercises     checks  cli  grading  sandbox
+    exercises     checks  classroom
 
 Import from the file of the idea: `from course_lib.train import fit`. The README's idea index names the function, the
 lesson and the source of each idea.

@@ -34,7 +34,7 @@ def write_course(root: Path) -> Path:
     solution = root / "solutions" / NAME / f"{NAME}.ipynb"
     solution.parent.mkdir(parents=True)
     solution.write_text(nbformat.writes(nb))
-    from course_lib.grading import assignment
+    from course_lib.classroom.grading import assignment
     student = root / "exercises" / NAME / f"{NAME}.ipynb"
     student.parent.mkdir(parents=True)
     student.write_text(nbformat.writes(assignment(solution).released))

@@ -10,6 +10,7 @@ import torch
 from course_lib.device import seeded
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))                # they import `tables`, as when they are run
 
 
 def imported(name: str):
@@ -76,13 +77,13 @@ def test_a_contender_is_trained_and_drawn_from(images, name):
 
 def test_the_weak_network_is_the_average_of_a_twelfth_of_the_steps(images, monkeypatch):
     """After 2 of 24 steps the moving average holds both: its decay at the second is 2 / 11, see `fit`."""
-    states, original = [], images._in_a_minute.__globals__["pipeline_loss"]
+    states, original = [], images.in_a_minute.__globals__["pipeline_loss"]
 
     def watched(model, *batch):
         states.append(model.network.middle.conv1.weight.detach().clone())
         return original(model, *batch)
 
-    monkeypatch.setitem(images._in_a_minute.__globals__, "pipeline_loss", watched)
+    monkeypatch.setitem(images.in_a_minute.__globals__, "pipeline_loss", watched)
     model = images.flow_away_from_its_beginning(24)
     weak = model.weak.middle.conv1.weight
     assert model.config.weak and model.config.guidance == 2.0 and len(states) == 24

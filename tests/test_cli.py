@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from class_of_40 import NAME, RIGHT, answered, write_course
 
-from course_lib import cli, grading
+from course_lib.classroom import cli, grading
 
 
 @pytest.fixture

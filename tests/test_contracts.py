@@ -40,6 +40,7 @@ from course_lib import (
     convnet,
     data,
     dcgan,
+    decoding,
     device,
     diffusion,
     dit,
@@ -70,9 +71,7 @@ N = "n"                                        # stands for the batch size in a 
 ELSEWHERE = {                                  # modules whose every function is put to the proof somewhere else
     "checkpoints.": "recipes train for minutes: their results are tested in the shipped files",
     "checks.": "called by exercise cells: tested against right and wrong answers",
-    "cli.": "a command line without tensors: tested in test_cli.py",
-    "grading.": "files and scores: tested by the class of 40 in test_grading.py",
-    "sandbox.": "processes: tested by the class of 40 in test_grading.py",
+    "classroom.": "a command line, files and processes: tested in test_cli.py and by test_grading.py's class",
 }
 
 
@@ -313,7 +312,7 @@ def a_gpt(**config):
 def read_with_a_cache(n):
     model = a_gpt(positions="alibi")
     with torch.no_grad():
-        return gpt.Cache(model, n, 9).read(letters(n), 2, [2] * n)
+        return decoding.Cache(model, n, 9).read(letters(n), 2, [2] * n)
 
 
 def two_optimizers():
@@ -721,20 +720,20 @@ REGISTRY = {
     "gpt.lm_loss": Entry(
         lambda n: gpt.lm_loss(a_gpt(), letters(n))["loss"], (), lambda: gpt.lm_loss(a_gpt(), letters(3)[:, :1]),
         "0 tokens do not fit"),
-    "gpt.next_token": Entry(
-        lambda n: gpt.next_token(randn(n, 11), top_k=3), (N,), lambda: gpt.next_token(randn(3, 11), -1.0),
+    "decoding.next_token": Entry(
+        lambda n: decoding.next_token(randn(n, 11), top_k=3), (N,), lambda: decoding.next_token(randn(3, 11), -1.0),
         "temperature=-1.0"),
-    "gpt.generate_plainly": Entry(
-        lambda n: gpt.generate_plainly(a_gpt(), letters(1)[0], 4 * n), None,
-        lambda: gpt.generate_plainly(a_gpt(), letters(1)[0][:0], 4), "prompt 0"),
-    "gpt.generate": Entry(
-        lambda n: gpt.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
-        lambda: gpt.generate(a_gpt(), [], 9), "0 prompts"),
-    "gpt.Cache": Entry(
-        lambda n: gpt.Cache(a_gpt(), n, 9).kept[0], (2, N, 2, 9, 4), harmless="`generate` checks the prompts"),
-    "gpt.Cache.read": Entry(read_with_a_cache, (N, 11), harmless="`generate` checks the prompts"),
-    "gpt.Cache.mask": Entry(
-        lambda n: gpt.Cache(a_gpt(), n, 9).mask(2, 8, [2] * n, randn(n)), (N, 1, 6, 6),
+    "decoding.generate_plainly": Entry(
+        lambda n: decoding.generate_plainly(a_gpt(), letters(1)[0], 4 * n), None,
+        lambda: decoding.generate_plainly(a_gpt(), letters(1)[0][:0], 4), "prompt 0"),
+    "decoding.generate": Entry(
+        lambda n: decoding.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
+        lambda: decoding.generate(a_gpt(), [], 9), "0 prompts"),
+    "decoding.Cache": Entry(
+        lambda n: decoding.Cache(a_gpt(), n, 9).kept[0], (2, N, 2, 9, 4), harmless="`generate` checks the prompts"),
+    "decoding.Cache.read": Entry(read_with_a_cache, (N, 11), harmless="`generate` checks the prompts"),
+    "decoding.Cache.mask": Entry(
+        lambda n: decoding.Cache(a_gpt(), n, 9).mask(2, 8, [2] * n, randn(n)), (N, 1, 6, 6),
         harmless="`generate` checks the prompts"),
     "gpt.n_parameters": Entry(lambda n: gpt.n_parameters(gpt.GPTConfig(n_layer=n)), harmless="arithmetic"),
     "gpt.n_flops": Entry(lambda n: gpt.n_flops(gpt.GPTConfig(), n), harmless="arithmetic"),

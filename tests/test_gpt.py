@@ -13,18 +13,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib.checkpoint import load, metadata
 from course_lib.data.text import encode, load_text
+from course_lib.decoding import generate, generate_plainly, next_token
 from course_lib.device import seed, seeded
 from course_lib.gpt import (
     GPT,
     GPTConfig,
     fast,
     from_gpt2,
-    generate,
-    generate_plainly,
     lm_loss,
     n_flops,
     n_parameters,
-    next_token,
     to_gpt2,
 )
 from course_lib.metrics import bits_per_byte

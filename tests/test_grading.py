@@ -22,8 +22,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from nbgrader.api import Gradebook
 
 import course_lib
-from course_lib import grading, sandbox
-from course_lib.cli import app
+from course_lib.classroom import grading, sandbox
+from course_lib.classroom.cli import app
 
 LIMITS = grading.Limits(seconds=14, memory_mb=600, processes=16)
 
@@ -56,7 +56,7 @@ def graded(tmp_path_factory):
 
     command = ["grade", NAME, str(folder), "--course", str(root), "--into", str(into), "--jobs", "2",
                "--seconds", "14", "--memory", "600", "--processes", "16"]
-    first = subprocess.Popen([sys.executable, "-m", "course_lib.cli", *command], stdout=subprocess.DEVNULL)
+    first = subprocess.Popen([sys.executable, "-m", "course_lib.classroom.cli", *command], stdout=subprocess.DEVNULL)
     records = into / "records" / NAME
     end = time.monotonic() + 120
     while len(list(records.glob("*.json"))) < 8 and first.poll() is None and time.monotonic() < end:
@@ -426,9 +426,10 @@ def test_a_kernel_ends_when_its_grader_lets_go():
 def test_a_library_that_the_sandbox_cannot_see_is_said_before_everybody_gets_0(tmp_path):
     """As when another copy of course_lib is found by PYTHONPATH, which does not enter the sandbox."""
     here = Path(course_lib.__file__).parent
-    (tmp_path / "course_lib").mkdir()
-    for name in ("__init__.py", "sandbox.py"):
-        shutil.copy(here / name, tmp_path / "course_lib")
-    found = subprocess.run([sys.executable, "-c", "from course_lib import sandbox; print(sandbox.unavailable())"],
-                           capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    (tmp_path / "course_lib" / "classroom").mkdir(parents=True)
+    for name in ("__init__.py", "classroom/__init__.py", "classroom/sandbox.py"):
+        shutil.copy(here / name, tmp_path / "course_lib" / name)
+    program = "from course_lib.classroom import sandbox; print(sandbox.unavailable())"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path,
+                           env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert "No module named 'course_lib'" in found.stdout and "make setup" in found.stdout, found

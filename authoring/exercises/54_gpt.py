@@ -22,7 +22,8 @@ from course_lib.checks import hint
 from course_lib.claims import claim
 from course_lib.data.text import Windows, decode, encode, load_text
 from course_lib.device import seed
-from course_lib.gpt import GPT, fast, generate_plainly
+from course_lib.decoding import generate_plainly
+from course_lib.gpt import GPT, fast
 from course_lib.plots import curves
 from course_lib.train import fit
 

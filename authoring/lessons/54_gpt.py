@@ -386,7 +386,7 @@ claim("all the rest changes it by", abs(results["+ Muon"] - results["fast()"]), 
 #
 # ## The shipped model, stage by stage
 #
-# Trained by the same functions for longer: `checkpoints/recipes.py`, `gpt`. While it trained, it wrote down what it could
+# Trained by the same functions for longer: `checkpoints/part5.py`, `gpt`. While it trained, it wrote down what it could
 # say, always from the same random numbers.
 
 # %%
@@ -410,7 +410,7 @@ for step, bits, sample in about["stages"]:
 # prompts together with a cache, against each alone without one.
 
 # %%
-from course_lib.gpt import generate, generate_plainly
+from course_lib.decoding import generate, generate_plainly
 
 prompts = [encode(p) for p in ("She ", "It is a truth universally acknowledged, ", "Mr. Darcy ")]
 together = generate(model, prompts, 100, temperature=0)           # (3, 100), past the block of 64
@@ -576,7 +576,7 @@ claim("bits at the start, shifted", lm_loss(fresh, batch)["loss"] / math.log(2),
 # - O. Press, N. Smith & M. Lewis, *Train short, test long: attention with linear biases* (ICLR 2022), section 3.
 # - K. Jordan et al., *Muon: an optimizer for hidden layers in neural networks* (2024).
 # - I. Witten & T. Bell, *The zero-frequency problem* (1991), method C.
-# - In the library: `gpt.py` (`GPT`, `fast`, `generate`, `Cache`), `muon.py`, `ngrams.py`, `metrics.bits_per_byte`.
+# - In the library: `gpt.py` (`GPT`, `fast`), `decoding.py` (`generate`, `Cache`), `muon.py`, `ngrams.py`, `metrics.bits_per_byte`.
 #
 # **Exercises:** [54_gpt](../exercises/54_gpt/54_gpt.ipynb). Two more to think about: train the small model on `code` for
 # the same 150 steps. Is Python easier than English? And: let the plain model with learned positions see windows that

@@ -1,15 +1,26 @@
 """Retrain shipped weights.   python -m course_lib.checkpoints [NAME ...]    (all of them, if none is named)"""
 
+import importlib
 import inspect
+import pkgutil
 import sys
+from collections.abc import Callable
 
+from course_lib import checkpoints
 from course_lib.checkpoint import FOLDER, save
-from course_lib.checkpoints import recipes
+
+
+def recipes() -> dict[str, Callable]:
+    """Every recipe by its name, in the order of the course."""
+    modules = [importlib.import_module(f"{checkpoints.__name__}.{info.name}")
+               for info in pkgutil.iter_modules(checkpoints.__path__) if info.name.startswith("part")]
+    return {name: f for module in modules for name, f in vars(module).items()
+            if inspect.isfunction(f) and f.__module__ == module.__name__ and not name.startswith("_")
+            and not inspect.signature(f).parameters}
 
 
 def main(names: list[str]) -> None:
-    known = {k: f for k, f in vars(recipes).items()
-             if inspect.isfunction(f) and f.__module__ == recipes.__name__ and not k.startswith("_")}
+    known = recipes()
     unknown = [n for n in names if n not in known]
     if unknown:
         sys.exit(f"there is no recipe {unknown[0]!r}: choose from {', '.join(known)}")

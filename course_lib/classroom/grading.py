@@ -36,8 +36,8 @@ from tqdm.auto import tqdm
 from traitlets.config import Config
 
 import course_lib
-from course_lib import sandbox
-from course_lib.sandbox import Limits
+from course_lib.classroom import sandbox
+from course_lib.classroom.sandbox import Limits
 
 try:
     import fcntl

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+import course_lib
+
 commands = typer.Typer(
     name="course", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -64,9 +66,9 @@ def app(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def classroom():
-    """course_lib.grading, whose errors become one line."""
+    """course_lib.classroom.grading, whose errors become one line."""
     try:
-        from course_lib import grading
+        from course_lib.classroom import grading
     except ImportError as e:
         raise Trouble(f"{e.name} is not installed: run `make setup`, or pip install 'course-lib[classroom]'") from None
     try:
@@ -76,7 +78,7 @@ def classroom():
 
 
 def course_folder(given: Path | None) -> Path:
-    here = [given] if given else [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]]
+    here = [given] if given else [Path.cwd(), *Path.cwd().parents, Path(course_lib.__file__).resolve().parents[1]]
     for folder in here:
         if any((folder / "exercises").glob("[0-9][0-9]_*/*.ipynb")):
             return folder.resolve()
@@ -141,7 +143,7 @@ def doctor() -> int:
     row(version, "nbgrader", version or "missing (only `course check` and graders need it)",
         "pip install 'course-lib[classroom]'", needed=False)
     if version:
-        from course_lib import sandbox
+        from course_lib.classroom import sandbox
         reason = sandbox.unavailable()
         row(not reason, "sandbox", "works" if not reason else "missing (only graders need it)", reason, needed=False)
     bad = sum(needed and not good for good, needed in rows)
@@ -263,7 +265,7 @@ def release(assignment: Name, course: CourseFolder = None,
     if not same:
         raise Trouble(f"exercises/{name} is not what solutions/{name} gives (worked in, or stale): run "
                       f"`make exercises NB={name[:2]}`")
-    library = Path(__file__).resolve().parent
+    library = Path(course_lib.__file__).resolve().parent
     contents = {f"{name}.ipynb": data, "START.txt": START.format(name=name).encode(),
                 **{path.name: path.read_bytes() for path in task.files}}
     for pattern in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE*"):
