@@ -136,3 +136,26 @@ def confusion(counts: Tensor, classes: tuple[str, ...], ax=None):
            xlabel="answer", ylabel="true class")
     ax.tick_params(length=0)
     return ax
+
+
+def diagram(boxes: dict[str, tuple[float, float]], arrows: list[tuple[str, str]], colours: dict[str, str] | None = None,
+            size: tuple[float, float] = (9.0, 3.0)):
+    """Draw what a model is made of: boxes with a text at a place, {text: (x, y)}, and arrows from text to text.
+
+    colours: {text: "#RRGGBB"} for boxes that shall stand out; size in inches.  Returns the matplotlib axes.
+    Raises ValueError for an arrow from or to a box that is not there."""
+    if missing := [text for arrow in arrows for text in arrow if text not in boxes]:
+        raise ValueError(f"an arrow needs a box at both ends, and there is none called {missing[0]!r}")
+    _, ax = plt.subplots(figsize=size)
+    patches = {}
+    for text, place in boxes.items():
+        colour = (colours or {}).get(text, COLOURS[9])
+        style = dict(boxstyle="round,pad=0.45", facecolor=colour + "22", edgecolor=colour, linewidth=1.4)
+        patches[text] = ax.text(*place, text, ha="center", va="center", bbox=style).get_bbox_patch()
+    for start, end in arrows:
+        ax.annotate("", boxes[end], boxes[start], arrowprops=dict(
+            arrowstyle="-|>", color="0.25", patchA=patches[start], patchB=patches[end], shrinkA=1, shrinkB=2))
+    across, up = zip(*boxes.values())
+    ax.set(xlim=(min(across) - 0.6, max(across) + 0.6), ylim=(min(up) - 0.5, max(up) + 0.5))
+    ax.set_axis_off()
+    return ax

@@ -76,6 +76,8 @@ BUGS = [
         "test_plots.py::test_tile_places_every_image"),
     Bug("plots.py", ".reshape(n, n).T", ".reshape(n, n)",
         "test_plots.py::test_field_puts_the_first_coordinate_to_the_right"),
+    Bug("plots.py", "patchB=patches[end]", "patchB=patches[start]",
+        "test_plots.py::test_a_diagram_has_its_boxes_and_arrows_from_edge_to_edge"),
     Bug("mlp.py", "p / p.sum(dim=-1, keepdim=True)", "p / p.sum(dim=0, keepdim=True)",
         "test_mlp.py::test_softmax_is_pytorchs_along_the_last_axis_and_ignores_a_shift"),
     Bug("mlp.py", "log_sum - logits.gather(", "log_sum + logits.gather(",

@@ -871,6 +871,9 @@ REGISTRY = {
     "plots.confusion": Entry(
         lambda n: plots.confusion(torch.eye(n), tuple("abc"[:n])), None,
         lambda: plots.confusion(torch.eye(3), ("a", "b")), "2 classes", cpu_only=DRAWS),
+    "plots.diagram": Entry(
+        lambda n: plots.diagram({str(i): (i, 0) for i in range(n)}, [("0", str(n - 1))]), None,
+        lambda: plots.diagram({"a": (0, 0)}, [("a", "c")]), "called 'c'", cpu_only=DRAWS),
 
     "train.History": Entry(
         lambda n: exactly(train.History({"loss": [0.5] * n})["loss"], [0.5] * n), None,

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from course_lib.plots import confusion, curves, field, grid, scatter, strip, tile
+from course_lib.plots import confusion, curves, diagram, field, grid, scatter, strip, tile
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,14 @@ def test_strip_and_confusion_check_their_input():
     assert sorted(t.get_text() for t in ax.texts) == ["1", "5", "6"]
     with pytest.raises(ValueError, match="do not belong to 3 classes"):
         confusion(torch.zeros(2, 2), ("a", "b", "c"))
+
+
+def test_a_diagram_has_its_boxes_and_arrows_from_edge_to_edge():
+    ax = diagram({"a": (0, 0), "b": (2, 1)}, [("a", "b")], {"b": "#0072B2"})
+    ax.figure.canvas.draw()
+    boxes = {t.get_text(): t.get_bbox_patch() for t in ax.texts if t.get_text()}
+    assert set(boxes) == {"a", "b"} and boxes["b"].get_edgecolor()[:3] == pytest.approx((0, 0x72 / 255, 0xb2 / 255))
+    arrow = ax.texts[-1].arrow_patch.get_window_extent()
+    assert boxes["a"].get_window_extent().x1 < arrow.x0 < arrow.x1 < boxes["b"].get_window_extent().x0
+    with pytest.raises(ValueError, match="none called 'c'"):
+        diagram({"a": (0, 0)}, [("a", "c")])
