@@ -37,9 +37,9 @@ lab: setup       ## open the course in JupyterLab
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/authoring/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
 	  $(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
-test: setup      ## run the unit tests and run and compare every notebook
+test: setup      ## run all tests and run and compare every notebook, or all that belongs to one lesson: make test NB=31
 	@$(BIN)/ruff check .
-	@$(BIN)/python tests/run.py $(TEST_FLAGS)
+	@$(BIN)/python tests/run.py $(if $(NB),--lessons "$(NB)") $(TEST_FLAGS)
 
 notebooks: setup ## run lessons and save them: all that are out of date, or make notebooks NB=31
 	@$(BIN)/python authoring/build.py $(NB)

@@ -10,7 +10,7 @@ import pytest
 
 TESTS = Path(__file__).parent / "tests"
 sys.path.append(str(TESTS))
-pytest_plugins = ["nbval_repairs"]
+pytest_plugins = ["nbval_repairs", "lessons"]
 
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TQDM_DISABLE="1")
 if str(TESTS / "offline") not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
