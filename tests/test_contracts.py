@@ -62,7 +62,7 @@ from course_lib import (
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
-from course_lib.data import build_austen, build_digits, downloads, toys
+from course_lib.data import avatars, build_austen, build_digits, downloads, toys
 from course_lib.data import text as texts
 
 matplotlib.use("Agg")
@@ -70,6 +70,7 @@ matplotlib.use("Agg")
 N = "n"                                        # stands for the batch size in a shape
 ELSEWHERE = {                                  # modules whose every function is put to the proof somewhere else
     "checkpoints.": "recipes train for minutes: their results are tested in the shipped files",
+    "data.build_avatars.": "draws with node and resvg: what needs neither is tested in test_avatars.py",
     "checks.": "called by exercise cells: tested against right and wrong answers",
     "classroom.": "a command line, files and processes: tested in test_cli.py and by test_grading.py's class",
 }
@@ -115,6 +116,11 @@ def randn(*shape):
 
 def images(n):
     return rand(n, 1, 28, 28)
+
+
+def faces(n):
+    zeros = torch.zeros(n, 8, dtype=torch.long, device=WHERE)
+    return avatars.Faces(rand(n, 3, 16, 16), zeros, zeros == 0)
 
 
 def labels(n):
@@ -495,6 +501,22 @@ REGISTRY = {
         cpu_only="needs a server: called in test_downloads.py"),
     "data.downloads.fetch": Entry(
         fetch_again, None, lambda: downloads.fetch("http://127.0.0.1:9/x", "x", "abc"), "'abc'", cpu_only=NO_TENSOR),
+
+    "data.avatars.Faces": Entry(lambda n: faces(n).x, (N, 3, 16, 16), harmless="a plain record"),
+    "data.avatars.Faces.shown": Entry(lambda n: faces(n).shown, (N, 8), harmless="a plain record"),
+    "data.avatars.Avatars": Entry(
+        lambda n: avatars.Avatars(*[faces(n)] * 3).train.x, (N, 3, 16, 16), harmless="a plain record"),
+    "data.avatars.load_avatars": Entry(
+        lambda n: avatars.load_avatars().train.shown[:n], (N, 8), harmless="takes nothing", cpu_only="reads a file"),
+    "data.avatars.caption": Entry(
+        lambda n: [avatars.caption(attributes, device.seeded(0)) for attributes in faces(n).shown], None,
+        lambda: avatars.caption([0, 0, 9, 0, 0, 0, 0, 0], device.seeded(0)), "not 9", cpu_only="returns a string"),
+    "data.avatars.encode": Entry(
+        lambda n: avatars.encode(["a red hat"] * n), (N, 24), lambda: avatars.encode(["a red hatt"]), "'hat'",
+        cpu_only="a string has no device"),
+    "data.avatars.said": Entry(
+        lambda n: avatars.said("a red hat " * n), (8,), lambda: avatars.said("tan hair"), "no tan hair",
+        cpu_only="a string has no device"),
 
     "data.text.Text": Entry(lambda n: texts.Text(letters(n)[0], letters(n)[0]).train, (6,), harmless="a plain record"),
     "data.text.encode": Entry(lambda n: texts.encode("ß" * n), None, harmless="every string has bytes",

@@ -1,4 +1,5 @@
-"""Image sets behind one call:  `digits = load("digits")`,  `x, y = digits.train`,  `x_test, y_test = digits.test`."""
+"""Image sets behind one call:  `digits = load("digits")`,  `x, y = digits.train`,  `x_test, y_test = digits.test`;
+`faces = load("avatars")`,  `x, attributes, visible = faces.train`."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from course_lib.data.avatars import Avatars, load_avatars
 
 
 class Split(NamedTuple):
@@ -22,18 +25,21 @@ class Images(NamedTuple):
     classes: tuple[str, ...]                   # classes[k] is the name of label k
 
 
-def load(name: str = "digits", cache: str | Path | None = None) -> Images:
+def load(name: str = "digits", cache: str | Path | None = None) -> Images | Avatars:
     """An image set by name.
 
-    `digits` (5,000 real handwritten digits, 28x28) travels with the package and needs no network. `mnist`,
-    `fashion_mnist` and `cifar10` are downloaded once, checked, and kept in `cache` (default: the environment variable
-    COURSE_DATA, or ~/.cache/course_lib).  Raises ValueError for an unknown name, DownloadError when a download fails.
+    `digits` (5,000 real handwritten digits, 28x28) and `avatars` (10,000 faces of which every attribute is known,
+    16x16, colour: see `avatars.load_avatars`) travel with the package and need no network. `mnist`, `fashion_mnist` and
+    `cifar10` are downloaded once, checked, and kept in `cache` (default: the environment variable COURSE_DATA, or
+    ~/.cache/course_lib).  Raises ValueError for an unknown name, DownloadError when a download fails.
     """
-    names = ("digits", "mnist", "fashion_mnist", "cifar10")
+    names = ("digits", "avatars", "mnist", "fashion_mnist", "cifar10")
     if name not in names:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(names)}")
     if name == "digits":
         return _digits()
+    if name == "avatars":
+        return load_avatars()
     from course_lib.data.downloads import torchvision_set  # torchvision is slow to import, and digits do not need it
 
     return torchvision_set(name, cache)
