@@ -1,5 +1,6 @@
-"""Convolutional generator and discriminator for 28x28 digits (DCGAN: Radford, Metz & Chintala, 2016), with or without
-labels. They do most of their work at 14x14 and 7x7: `PixelShuffle(2)` makes four channels of one pixel a 2x2 square."""
+"""Convolutional generator and discriminator (DCGAN: Radford, Metz & Chintala, 2016), with or without labels. They work
+at half and a quarter of the image's size, 14x14 and 7x7 for digits, whose shapes stand in the comments:
+`PixelShuffle(2)` makes four channels of one pixel a 2x2 square."""
 
 from dataclasses import dataclass
 
@@ -15,20 +16,30 @@ class GANConfig:
     n_latent: int = 16                         # length of z
     n_class: int = 0                           # 0: unconditional, no labels
     n_channel: int = 64                        # width of the generator at 7x7; the discriminator ends as wide
+    shape: tuple[int, int, int] = (1, 28, 28)  # (C, H, W) of an image; H and W are multiples of 4
+
+
+def _quarter(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(C, H, W) -> (C, H/4, W/4).  Raises ValueError where 4 does not divide H and W."""
+    C, H, W = shape
+    if min(C, H, W) < 1 or H % 4 or W % 4:
+        raise ValueError(f"shape={tuple(shape)}: height and width must be multiples of 4")
+    return C, H // 4, W // 4
 
 
 class Generator(nn.Module):
-    """Noise -> digits in [0, 1].  z (B, n_latent), with labels y (B,) if n_class > 0 -> (B, 1, 28, 28)"""
+    """Noise -> images in [0, 1].  z (B, n_latent), with labels y (B,) if n_class > 0 -> (B, *config.shape)"""
 
     def __init__(self, config: GANConfig):
         super().__init__()
         self.config, c = config, config.n_channel
+        C, H, W = _quarter(config.shape)
         self.layers = nn.Sequential(
-            nn.Linear(config.n_latent + config.n_class, c * 49, bias=False), nn.Unflatten(1, (c, 7, 7)),
+            nn.Linear(config.n_latent + config.n_class, c * H * W, bias=False), nn.Unflatten(1, (c, H, W)),
             nn.BatchNorm2d(c), nn.ReLU(),                                         # (B, c, 7, 7)
             conv_block(c, 2 * c), nn.PixelShuffle(2),                             # (B, c/2, 14, 14)
             conv_block(c // 2, c // 2),
-            nn.Conv2d(c // 2, 4, 3, padding=1), nn.PixelShuffle(2),               # (B, 1, 28, 28)
+            nn.Conv2d(c // 2, 4 * C, 3, padding=1), nn.PixelShuffle(2),           # (B, 1, 28, 28)
         )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:                              # (B, n_latent)
@@ -39,7 +50,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """n images in [0, 1] -> (n, 1, 28, 28).  y: the class asked for, one for all or (n,); None draws it evenly.
+        """n images in [0, 1] -> (n, *config.shape).  y: the class asked for, one for all or (n,); None draws it evenly.
 
         The statistics of batch norm are the stored ones, whatever mode the module is in. Raises ValueError for n < 1
         and for a class that does not exist."""
@@ -64,7 +75,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Digits in [0, 1] -> logits, positive for "real".  x (B, 1, 28, 28), with labels y (B,) if n_class > 0 -> (B,)
+    """Images in [0, 1] -> logits, positive for "real".  x (B, *config.shape), with labels y (B,) if n_class > 0 -> (B,)
 
     No batch norm: it would let one image of a batch be judged by the others. A label adds the product of its own vector
     with the features (projection: Miyato & Koyama, 2018, eq. 4)."""
@@ -72,18 +83,20 @@ class Discriminator(nn.Module):
     def __init__(self, config: GANConfig):
         super().__init__()
         self.config, c = config, config.n_channel
+        C, H, W = _quarter(config.shape)
         self.features = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(4, c // 4, 3, padding=1), nn.LeakyReLU(0.2),          # (B, c/4, 14, 14)
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * C, c // 4, 3, padding=1), nn.LeakyReLU(0.2),      # (B, c/4, 14, 14)
             nn.Conv2d(c // 4, c // 2, 3, stride=2, padding=1), nn.LeakyReLU(0.2),                 # (B, c/2, 7, 7)
             nn.Conv2d(c // 2, c, 3, padding=1), nn.LeakyReLU(0.2),                                # (B, c, 7, 7)
-            nn.Flatten(), nn.Linear(c * 49, 2 * c), nn.LeakyReLU(0.2),                            # (B, 2c)
+            nn.Flatten(), nn.Linear(c * H * W, 2 * c), nn.LeakyReLU(0.2),                         # (B, 2c)
         )
         self.head = nn.Linear(2 * c, 1)
         self.embedding = nn.Embedding(config.n_class, 2 * c) if config.n_class else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        if x.shape[1:] != (1, 28, 28):
-            raise ValueError(f"the discriminator needs images of shape (B, 1, 28, 28), got {tuple(x.shape)}")
+        if x.shape[1:] != tuple(self.config.shape):
+            raise ValueError(f"the discriminator needs a batch of images of shape {tuple(self.config.shape)}, got "
+                             f"{tuple(x.shape)}")
         h = self.features(2 * x - 1)                                                              # (B, 2c)
         logits = self.head(h).squeeze(1)                                                          # (B,)
         if self.config.n_class:

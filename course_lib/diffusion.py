@@ -149,7 +149,7 @@ def ddim(model, x: Tensor, alphas_cumprod: Tensor, steps: int, eta: float = 0.0,
 
 def in_steps(model, T: int):
     """Wrap a network that takes a time in [0, 1] as one that takes the steps 0 ... T-1: returns f(x, t, ...)."""
-    return lambda x, t, *y: model(x, (t + 1) / T, *y)
+    return lambda x, t, *y, **context: model(x, (t + 1) / T, *y, **context)
 
 
 def timesteps(T: int, steps: int) -> list[int]:
@@ -159,20 +159,27 @@ def timesteps(T: int, steps: int) -> list[int]:
     return [T - 1 - i * T // steps for i in range(steps)]
 
 
-def guided(model, y: Tensor | int, null: int, scale: float):
+def guided(model, y: Tensor | int, null: Tensor | int, scale: float):
     """Classifier-free guidance as a wrapper: returns f(x, t), so that every sampler accepts it. Scale 1 is
     the conditional model, 0 the unconditional one, more than 1 exaggerates.
 
     model(x, t, y) was trained with some labels replaced by `null`.  y: one label, or one for each of x.
-    Ho & Salimans (2022), eq. 6 with scale = 1 + w.
+    Or y and null are contexts (B or 1, L, n) for model(x, t, context=c); a null that says something is what to avoid,
+    a "negative prompt".  Ho & Salimans (2022), eq. 6 with scale = 1 + w.
     """
     def predict(x: Tensor, t: Tensor) -> Tensor:
-        wanted = torch.as_tensor(y, device=x.device).expand(len(x))            # (B,)
-        labels = torch.cat([wanted, torch.full_like(wanted, null)])            # (2B,)
-        with_label, without = model(torch.cat([x, x]), torch.cat([t, t]), labels).chunk(2)
-        return without + scale * (with_label - without)
+        both = torch.cat([for_each(y, x), for_each(null, x)])                  # (2B,) or (2B, L, n)
+        twice = torch.cat([x, x]), torch.cat([t, t])
+        wanted, without = (model(*twice, context=both) if both.ndim == 3 else model(*twice, both)).chunk(2)
+        return without + scale * (wanted - without)
 
     return predict
+
+
+def for_each(condition: Tensor | int, x: Tensor) -> Tensor:
+    """A label or a context, once for each of a batch x.  () or (B,) -> (B,);  (1 or B, L, n) -> (B, L, n)"""
+    condition = torch.as_tensor(condition, device=x.device)
+    return condition.expand(len(x), *condition.shape[1:])
 
 
 def autoguided(model, weak, scale: float):
@@ -189,11 +196,14 @@ def autoguided(model, weak, scale: float):
     return predict
 
 
-def drop_labels(y: Tensor, null: int, share: float = 0.1) -> Tensor:
-    """Replace a random share of the labels by `null`: one network learns both models.  (B,) -> (B,)"""
+def drop_labels(y: Tensor, null: Tensor | int, share: float = 0.1) -> Tensor:
+    """Replace a random share of the labels by `null`: one network learns both models.  (B,) -> (B,)
+
+    So with the words of captions (B, L), of which `null` (L,) is the empty one."""
     if not 0 <= share <= 1:
         raise ValueError(f"share={share} of the labels must lie between 0 and 1")
-    return y.masked_fill(torch.rand(len(y), device=y.device) < share, null)
+    left_out = (torch.rand(len(y), device=y.device) < share).view(-1, *[1] * (y.ndim - 1))
+    return torch.where(left_out, null, y)
 
 
 def _times(x: Tensor, t: int) -> Tensor:

@@ -44,9 +44,11 @@ class Pipeline(nn.Module):
         self.weak = network(its_config(**config.sizes)) if config.weak else None
 
     def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None, *,
-               guidance: float | None = None, steps: int | None = None, batch_size: int = 100) -> Tensor:
-        """n images -> (n, 1, 28, 28).  y: the labels, one for all or (n,); None for the unconditional model.
+               context: Tensor | None = None, null: Tensor | None = None, guidance: float | None = None,
+               steps: int | None = None, batch_size: int = 100) -> Tensor:
+        """n images -> (n, *network.config.shape).  y: labels, one for all or (n,); None for the unconditional model.
 
+        context (n or 1, L, n_context), and `null`, of such a shape too: what guidance leads away from.
         guidance, steps: those of the configuration, if None. The noise that is added on the way (eta > 0) depends on
         batch_size.  Raises ValueError for n < 1 and for labels that the network does not know."""
         if n < 1:
@@ -58,17 +60,27 @@ class Pipeline(nn.Module):
                 raise ValueError("this network was trained with no labels and cannot be asked for a class: leave y out")
             if y.is_floating_point() or y.is_cpu and (y.min() < 0 or y.max() >= K):
                 raise ValueError(f"y must hold whole numbers from 0 to {K - 1}, got {y}")
-        x = torch.randn(n, 1, 28, 28, generator=generator, device=device)
+        x = torch.randn(n, *self.network.config.shape, generator=generator, device=device)
+        if context is not None:
+            context = diffusion.for_each(context, x)
+        if null is not None:
+            null = diffusion.for_each(null, x)
         guidance, steps = c.guidance if guidance is None else guidance, c.steps if steps is None else steps
-        parts = [self._draw(x[i], None if y is None else y[i], guidance, steps, generator)
+        parts = [self._draw(x[i], *(c if c is None else c[i] for c in (y, context, null)), guidance, steps, generator)
                  for i in torch.arange(n).split(batch_size)]
         return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)
 
-    def _draw(self, x: Tensor, y: Tensor | None, guidance: float, steps: int, generator) -> Tensor:
-        model = self.network if y is None else partial(self.network, y=y)
+    def _draw(self, x: Tensor, y: Tensor | None, context: Tensor | None, null: Tensor | None, guidance: float,
+              steps: int, generator) -> Tensor:
+        bound = {name: c for name, c in (("y", y), ("context", context)) if c is not None}
+        model = partial(self.network, **bound)
         if guidance != 1:                      # scale 1 would give the same, at twice the cost
             if self.weak is not None:
                 model = diffusion.autoguided(model, self.weak, guidance)
+            elif context is not None:
+                if null is None:
+                    raise ValueError(f"guidance={guidance} leads away from something: say from what context, null=...")
+                model = diffusion.guided(partial(self.network, y=y), context, null, guidance)
             elif y is not None:
                 model = diffusion.guided(self.network, y, self.network.config.n_class, guidance)
         if self.config.path == "flow":
@@ -91,7 +103,7 @@ def beside(pipeline: Pipeline, weak: nn.Module, guidance: float) -> Pipeline:
 
 
 def pipeline_loss(model: Pipeline, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    """What a pipeline's network is trained with: the loss of its path.  x (B, 1, 28, 28) images in [0, 1]
+    """What a pipeline's network is trained with: the loss of its path.  x (B, C, H, W) images in [0, 1]
     and, if the network has classes, labels y (B,), of which one in ten is replaced by the empty one."""
     c, network, x = model.config, model.network, 2 * x - 1
     if y is not None:

@@ -139,6 +139,31 @@ class MultiHeadAttention(nn.Module):
         return self.merge(attend(q, k, v, mask))                               # (B, T, C)
 
 
+class CrossAttention(nn.Module):
+    """Attention whose keys and values come from elsewhere: the words of a text, a vector, earlier frames.
+
+    x (B, T, C) asks, context (B, L, n_context) answers -> (B, T, C). What it returns starts as zero: added to x, it is
+    the identity.  Rombach et al. (2022), section 3.3."""
+
+    def __init__(self, n_embd: int, n_context: int, n_head: int):
+        super().__init__()
+        if n_head < 1 or n_embd % n_head:
+            raise ValueError(f"n_head={n_head} must divide n_embd={n_embd}")
+        self.n_head = n_head
+        self.q, self.kv, self.proj = Linear(n_embd, n_embd), Linear(n_context, 2 * n_embd), Linear(n_embd, n_embd)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def heads(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of every head.  -> (B, n_head, T, C / n_head), 2 x (B, n_head, L, C / n_head)"""
+        _check_sequence(x, self.q.in_features)
+        return tuple(h.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
+                     for h in (self.q(x), *self.kv(context).chunk(2, dim=-1)))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        return self.proj(attention(*self.heads(x, context)).transpose(1, 2).flatten(2))       # (B, T, C)
+
+
 class FeedForward(nn.Module):
     """Two linear layers with a GELU between, on each token alone.  (B, T, C) -> (B, T, C)"""
 

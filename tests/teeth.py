@@ -321,6 +321,14 @@ BUGS = [
         "test_text.py::test_every_byte_but_the_first_is_counted_once"),
     Bug("train.py", "learning_rate(done, steps, peak, warmup, decay)", "learning_rate(done, steps, peaks[0], warmup, "
         "decay)", "test_train.py::test_a_given_optimiser_takes_the_steps_with_the_rates_of_its_groups_scaled"),
+    Bug("transformer.py", "*self.kv(context).chunk(2, dim=-1))", "*self.kv(context).chunk(2, dim=-1)[::-1])",
+        "test_transformer.py::test_cross_attention_is_pytorchs_with_keys_of_another_width"),
+    Bug("unet.py", "h1 = self.down1(self.enter(F.pixel_unshuffle(x, p)), emb, context)",
+        "h1 = self.down1(self.enter(F.pixel_unshuffle(x, p)), emb, context if context is None else context.flip(0))",
+        "test_unet.py::test_an_image_sees_its_own_context_in_any_order_and_one_serves_all"),
+    Bug("diffusion.py", "torch.cat([for_each(y, x), for_each(null, x)])",
+        "torch.cat([for_each(null, x), for_each(y, x)])",
+        "test_unet.py::test_guidance_by_a_context_leads_away_from_a_negative_one"),
 ]
 
 

@@ -280,8 +280,8 @@ def times(n):
     return torch.arange(n, device=WHERE)
 
 
-def a_unet(n_class=0):
-    return there(lambda: unet.UNet(unet.UNetConfig(n_class=n_class, n_channel=4, n_embd=8)).eval())
+def a_unet(n_class=0, **config):
+    return there(lambda: unet.UNet(unet.UNetConfig(n_class=n_class, n_channel=4, n_embd=8, **config)).eval())
 
 
 def a_dit(n_class=0, **config):
@@ -618,6 +618,8 @@ REGISTRY = {
     "diffusion.guided": Entry(
         lambda n: diffusion.guided(a_unet(10), labels(n), 10, 2.0)(images(n), rand(n)), (N, 1, 28, 28),
         harmless="the model checks its input"),
+    "diffusion.for_each": Entry(
+        lambda n: diffusion.for_each(rand(1, 5, 6), images(n)), (N, 5, 6), harmless=SHAPES),
     "diffusion.autoguided": Entry(
         lambda n: diffusion.autoguided(a_unet(), a_unet(), 2.0)(images(n), rand(n)), (N, 1, 28, 28),
         harmless="the models check their input"),
@@ -940,7 +942,10 @@ REGISTRY = {
     "unet.Overview": Entry(lambda n: there(lambda: unet.Overview(4, 8)), harmless=INHERITED),
     "unet.Overview.forward": Entry(
         lambda n: there(lambda: unet.Overview(4, 8))(rand(n, 4, 7, 7), rand(n, 8)), (N, 4, 7, 7), harmless=SHAPES),
-    "unet.UNet": Entry(lambda n: a_unet(), harmless=INHERITED),
+    "unet.check_inputs": Entry(
+        lambda n: unet.check_inputs(images(n), rand(1, 5, 6), unet.UNetConfig(n_context=6)), (N, 5, 6),
+        lambda: unet.check_inputs(images(3), torch.rand(3, 6), unet.UNetConfig(n_context=6)), "got (3, 6)"),
+    "unet.UNet": Entry(lambda n: a_unet(), None, lambda: a_unet(shape=(1, 30, 28)), "(1, 30, 28)"),
     "unet.UNet.forward": Entry(
         lambda n: a_unet(10)(images(n), rand(n), labels(n)), (N, 1, 28, 28),
         lambda: a_unet()(torch.rand(3, 784), 0.5), "(3, 784)"),
@@ -1019,6 +1024,15 @@ REGISTRY = {
         lambda n: there(lambda: transformer.MultiHeadAttention(8, 2))(
             randn(n, 5, 8), transformer.causal_mask(5, WHERE)), (N, 5, 8),
         lambda: transformer.MultiHeadAttention(8, 2)(randn(3, 5, 7)), "(3, 5, 7)"),
+    "transformer.CrossAttention": Entry(
+        lambda n: there(lambda: transformer.CrossAttention(8, 6, 2)), None,
+        lambda: transformer.CrossAttention(8, 6, 3), "n_head=3"),
+    "transformer.CrossAttention.heads": Entry(
+        lambda n: there(lambda: transformer.CrossAttention(8, 6, 2)).heads(randn(n, 5, 8), randn(n, 3, 6))[1],
+        (N, 2, 3, 4), lambda: transformer.CrossAttention(8, 6, 2).heads(randn(3, 5, 7), randn(3, 3, 6)), "(3, 5, 7)"),
+    "transformer.CrossAttention.forward": Entry(
+        lambda n: there(lambda: transformer.CrossAttention(8, 6, 2))(randn(n, 5, 8), randn(n, 3, 6)), (N, 5, 8),
+        harmless="`heads` checks"),
     "transformer.FeedForward": Entry(
         lambda n: there(lambda: transformer.FeedForward(8)), harmless="PyTorch's own layers check their sizes"),
     "transformer.FeedForward.forward": Entry(

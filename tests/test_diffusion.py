@@ -160,6 +160,15 @@ def test_one_label_in_ten_is_dropped():
     assert torch.equal(dropped[dropped != 10], y[dropped != 10])
 
 
+def test_a_caption_is_dropped_whole():
+    seed(0)
+    words, empty = torch.randint(1, 30, (2_000, 5)), torch.tensor([0, 0, 7, 0, 0])
+    dropped = diffusion.drop_labels(words, empty, 0.1)
+    gone = (dropped == empty).all(1)
+    assert gone.float().mean().item() == pytest.approx(0.1, abs=0.03)
+    assert torch.equal(dropped[~gone], words[~gone]) and dropped.dtype == words.dtype
+
+
 def test_steps_become_times_between_zero_and_one():
     seen = []
     diffusion.in_steps(lambda x, t, *y: seen.append((t, *y)), 10)(None, torch.tensor([0, 9]), "label")

@@ -316,3 +316,21 @@ def test_the_game_is_played_in_bfloat16_where_that_is_fast(monkeypatch, fast):
     fit_gan(generator, discriminator, Batches(digits()[0], batch_size=4), steps=2, n_latent=5, autocast=True,
             progress=False)
     assert seen == {torch.bfloat16 if fast else torch.float32}
+
+
+# ---- any picture
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 32, 40)])
+def test_the_players_play_with_pictures_of_any_size(shape):
+    seed(0)
+    config = GANConfig(n_latent=5, n_class=3, n_channel=8, shape=shape)
+    images = Generator(config).eval().sample(4, torch.tensor([0, 1, 2, 0]), generator=seeded(0))
+    assert images.shape == (4, *shape) and images.flatten(1).std(1).min() > 0
+    assert Discriminator(config)(images, torch.tensor([0, 1, 2, 0])).shape == (4,)
+    with pytest.raises(ValueError, match=r"of shape \(.*\), got \(4, 1, 28, 28\)"):
+        Discriminator(config)(torch.zeros(4, 1, 28, 28), torch.zeros(4).long())
+
+
+def test_a_size_that_4_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="30, 28.* multiples of 4"):
+        Generator(GANConfig(shape=(1, 30, 28)))

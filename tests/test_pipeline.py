@@ -108,3 +108,20 @@ def test_the_loss_is_that_of_the_path_with_some_labels_left_out(path):
     expected = {"flow": 1 + square, "eps": 1, "x0": square,
                 "v": ((1 - times.mul(torch.pi / 2).sin() ** 2) + times.mul(torch.pi / 2).sin() ** 2 * square).mean()}
     assert loss == pytest.approx(float(expected[path]), rel=0.03)
+
+
+@pytest.mark.parametrize("network", ["unet", "dit"])
+def test_a_pipeline_draws_any_picture_from_a_context(network):
+    sizes = dict(shape=[3, 16, 16], n_context=6, n_embd=8) | ({"n_channel": 4} if network == "unet" else {"n_head": 2})
+    model = Pipeline(PipelineConfig(network=network, sizes=sizes, steps=2, guidance=3.0)).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=seeded(p.numel())))
+    context, null, x = torch.randn(4, 5, 6), torch.randn(1, 5, 6), torch.randn(4, 3, 16, 16, generator=seeded(1))
+    expected = flow.midpoint(diffusion.guided(model.network, context, null, 3.0), x, 2)
+    drawn = model.sample(4, generator=seeded(1), context=context, null=null, batch_size=3)
+    assert_close(drawn, (expected / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=1e-4)
+    plain = flow.midpoint(partial(model.network, context=context), x, 2)
+    assert_close(model.sample(4, generator=seeded(1), context=context, guidance=1.0), (plain / 2 + 0.5).clamp(0, 1))
+    with pytest.raises(ValueError, match="guidance=3.0 .*null"):
+        model.sample(4, context=context)

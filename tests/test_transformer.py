@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from course_lib.transformer import (
     POSITIONS,
     Block,
+    CrossAttention,
     FeedForward,
     MultiHeadAttention,
     Transformer,
@@ -268,3 +269,20 @@ def test_too_long_a_sequence_says_so():
         small()(torch.zeros(1, 10).long())
     with pytest.raises(ValueError, match=r"float32 of \(1, 9\)"):
         small()(torch.zeros(1, 9))
+
+
+def test_cross_attention_is_pytorchs_with_keys_of_another_width():
+    torch.manual_seed(0)
+    ours = CrossAttention(8, 6, 2)
+    theirs = nn.MultiheadAttention(8, 2, kdim=6, vdim=6, batch_first=True)
+    with torch.no_grad():
+        for p in ours.parameters():
+            p.copy_(torch.randn_like(p))
+        k, v = ours.kv.weight.chunk(2)
+        theirs.q_proj_weight.copy_(ours.q.weight)
+        theirs.k_proj_weight.copy_(k)
+        theirs.v_proj_weight.copy_(v)
+        theirs.in_proj_bias.copy_(torch.cat([ours.q.bias, ours.kv.bias]))
+        theirs.out_proj.load_state_dict(ours.proj.state_dict())
+    x, context = torch.randn(3, 7, 8), torch.randn(3, 5, 6)
+    assert_close(ours(x, context), theirs(x, context, context)[0], atol=1e-5, rtol=1e-4)

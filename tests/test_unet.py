@@ -1,9 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from course_lib import dit, unet
+from course_lib import diffusion, dit, unet
 from course_lib.device import seed, seeded
 
 NETWORKS = [lambda n_class=0: unet.UNet(unet.UNetConfig(n_class=n_class, n_channel=8, n_embd=16)),
@@ -103,3 +105,83 @@ def test_a_block_without_modulation_is_pytorchs_layer():
         block.modulation.bias.view(6, 16)[[2, 5]] = 1.0
     x = torch.randn(3, 5, 16)
     assert_close(block(x, torch.randn(3, 16)), layer(x), atol=1e-5, rtol=1e-4)
+
+
+# ---- any picture, and a context
+
+SHAPES = [(3, 16, 16), (1, 32, 40)]
+BUILD = {"unet": lambda **c: unet.UNet(unet.UNetConfig(n_channel=8, n_embd=16, **c)),
+         "dit": lambda **c: dit.DiT(dit.DiTConfig(n_layer=2, n_head=2, n_embd=16, **c))}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", BUILD)
+def test_any_size_is_answered_everywhere_and_by_every_weight(kind, shape):
+    seed(0)
+    model = awake(BUILD[kind](shape=shape, n_context=6))
+    x, context = torch.randn(3, *shape, generator=seeded()), torch.randn(3, 5, 6, generator=seeded(1))
+    answer = model(x, 0.4, context=context)
+    assert answer.shape == x.shape and answer.flatten(1).std(1).min() > 1e-3
+    answer.square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    with pytest.raises(ValueError, match=r"shape .*, got \(3, 1, 28, 28\)"):
+        model(torch.zeros(3, 1, 28, 28), 0.4, context=context)
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_an_image_sees_its_own_context_in_any_order_and_one_serves_all(kind):
+    """Five vectors: their order says nothing (a text encoder must write it into them), each of them counts."""
+    seed(0)
+    model = awake(BUILD[kind](shape=(3, 16, 16), n_context=6))
+    x, context = torch.randn(3, 3, 16, 16, generator=seeded()), torch.randn(3, 5, 6, generator=seeded(1))
+    together = model(x, 0.4, context=context)
+    for i in range(3):
+        assert_close(together[i:i + 1], model(x[i:i + 1], 0.4, context=context[i:i + 1]), atol=1e-5, rtol=1e-4)
+    assert_close(together, model(x, 0.4, context=context[:, [3, 1, 4, 0, 2]]), atol=1e-5, rtol=1e-4)
+    assert_close(model(x, 0.4, context=context[:1]), model(x, 0.4, context=context[:1].expand(3, -1, -1)))
+    for word in range(5):
+        other = context.clone()
+        other[:, word] += 1
+        other[:, (word + 1) % 5] -= 1                                            # the mean stays as it was
+        assert (model(x, 0.4, context=other) - together).abs().amax((1, 2, 3)).min() > 1e-4
+
+
+@pytest.mark.parametrize("kind", BUILD)
+@pytest.mark.parametrize("context", [None, torch.zeros(3, 6), torch.zeros(3, 5, 7), torch.zeros(2, 5, 6)])
+def test_a_context_of_another_shape_is_refused(kind, context):
+    got = "None" if context is None else r"\("
+    with pytest.raises(ValueError, match=r"context of shape \(3, L, 6\), got " + got):
+        BUILD[kind](n_context=6)(torch.zeros(3, 1, 28, 28), 0.5, context=context)
+    with pytest.raises(ValueError, match=r"n_context=0 .* \(1, 2, 3\)"):
+        BUILD[kind]()(torch.zeros(3, 1, 28, 28), 0.5, context=torch.zeros(1, 2, 3))
+
+
+@pytest.mark.parametrize("build, words", [
+    (partial(BUILD["unet"], shape=(1, 30, 28)), "30, 28.* multiples of 2 \\* patch=4"),
+    (partial(BUILD["unet"], shape=(3, 16, 16), n_context=4, n_head=3), "n_head=3 must divide n_embd=8"),
+    (partial(BUILD["dit"], shape=(1, 28, 30)), "patch=4 must divide .*28, 30")])
+def test_sizes_that_do_not_divide_are_refused(build, words):
+    with pytest.raises(ValueError, match=words):
+        build()
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_a_new_network_does_not_hear_its_context_yet(kind):
+    """Cross-attention starts as nothing: so does the answer of the whole network."""
+    model = BUILD[kind](n_context=6)
+    assert not model(torch.randn(2, 1, 28, 28), 0.5, context=torch.randn(2, 3, 6)).any()
+
+
+def test_guidance_by_a_context_leads_away_from_a_negative_one():
+    seed(0)
+    model = awake(BUILD["unet"](shape=(3, 16, 16), n_context=6))
+    x, t = torch.randn(3, 3, 16, 16), torch.full((3,), 0.4)
+    wanted, negative = torch.randn(3, 5, 6), torch.randn(1, 5, 6)
+    a, b = model(x, t, context=wanted), model(x, t, context=negative)
+    assert_close(diffusion.guided(model, wanted, negative, 3.0)(x, t), b + 3 * (a - b), atol=1e-5, rtol=1e-4)
+
+
+def test_a_patch_of_one_keeps_the_full_size():
+    x = torch.randn(2, 4, 8, 8)
+    model = awake(BUILD["unet"](shape=(4, 8, 8), patch=1))
+    assert model(x, 0.5).shape == x.shape and model.enter.weight.shape[1] == 4
