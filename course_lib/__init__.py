@@ -4,12 +4,12 @@
     draw images   gaussians  autoencoder  vae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
     write text    ngrams  transformer  gpt  decoding
     train         train  muon
-    measure       metrics  leaderboard  claims
+    measure       metrics  leaderboard  reader  claims
     around them   data  checkpoint  checkpoints  device  plots
     exercises     checks  classroom
 
-Import from the file of the idea: `from course_lib.train import fit`. The README's idea index names the function, the
-lesson and the source of each idea.
+Import from the file of the idea: `from course_lib.train import fit`. README.md beside this file names the
+function, the lesson and the source of each idea.
 
 What cannot work raises ValueError, in one line that holds the wrong number. A docstring speaks of errors where they are
 others, or where the reason could surprise.

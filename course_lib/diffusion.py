@@ -170,8 +170,8 @@ def guided(model, y: Tensor | int, null: Tensor | int, scale: float):
     def predict(x: Tensor, t: Tensor) -> Tensor:
         both = torch.cat([for_each(y, x), for_each(null, x)])                  # (2B,) or (2B, L, n)
         twice = torch.cat([x, x]), torch.cat([t, t])
-        wanted, without = (model(*twice, context=both) if both.ndim == 3 else model(*twice, both)).chunk(2)
-        return without + scale * (wanted - without)
+        with_label, without = (model(*twice, context=both) if both.ndim == 3 else model(*twice, both)).chunk(2)
+        return without + scale * (with_label - without)
 
     return predict
 

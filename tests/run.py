@@ -4,7 +4,7 @@ lesson has cost.
     python tests/run.py                          everything
     python tests/run.py --lessons "31 63"        everything that belongs to these lessons, and nothing else
     python tests/run.py notebooks -k 12          what is given to pytest, with the same settings
-    python tests/run.py --times README.md        everything, and write the times of the lessons into the file
+    python tests/run.py --times benchmarks/README.md    everything, and write the times of the lessons into the file
 """
 
 import argparse
