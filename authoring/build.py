@@ -12,6 +12,10 @@ Two builds give the same bytes. The metadata hold no times, paths or versions; t
 figures lose the name of the program that drew them; kernels run with one thread and a fixed hash seed. What would
 differ anyway (a memory address, a path of this machine) is refused, and so are warnings: a lesson is silent on stderr.
 
+A code cell may begin with `# Figure: ...` (one or more lines of comment, before or after `# not compared: ...`), which
+describes its picture for readers who cannot see it. That becomes the alt text. If the cell only draws, its code is
+folded. Pictures are stored with 256 colours.
+
 A notebook carries the fingerprint of the text it was built from. That is how the builder notices an edit that is only
 in the notebook (it asks for --adopt, or --force to lose it) and one that is in both (--adopt refuses: merge by hand).
 
@@ -21,23 +25,28 @@ has begun to work is not overwritten without --force.
 """
 
 import argparse
+import ast
 import base64
+import dis
 import hashlib
+import io
 import json
 import os
 import re
-import struct
 import sys
 import tempfile
 import time
 from itertools import zip_longest
 from pathlib import Path
+from types import CodeType
 from typing import NamedTuple
 
 import jupytext
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL_ENV = {                                     # what the builder and the tests set for every kernel
@@ -50,10 +59,16 @@ KERNEL_ENV = {                                     # what the builder and the te
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "MATPLOTLIBRC": str(ROOT / "authoring" / "matplotlibrc"),
 }
-NOTEBOOK_METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                     "language_info": {"name": "python"}}
+NOTEBOOK_METADATA = {                              # as JupyterLab writes them, but for the version of Python
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"codemirror_mode": {"name": "ipython", "version": 3}, "file_extension": ".py", "name": "python",
+                      "mimetype": "text/x-python", "nbconvert_exporter": "python", "pygments_lexer": "ipython3"}}
 EDITOR_METADATA = {                                # how a cell was shown or run, not what it is
-    "ExecuteTime", "collapsed", "execution", "jp-MarkdownHeadingCollapsed", "lines_to_next_cell", "scrolled", "trusted"}
+    "ExecuteTime", "collapsed", "execution", "jp-MarkdownHeadingCollapsed", "jupyter", "lines_to_next_cell", "scrolled",
+    "trusted"}
+FIGURE = re.compile(r"\A(# not compared:.*\n(?:#(?! Figure:).*\n)*)?# Figure:(.*(?:\n#(?! not compared:).*)*)\n?")
+TEACHES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assert)
+CALLS_THAT_TEACH = {"assert_close", "claim", "fit", "print"}
 SECONDS = {"notebooks": 60, "solutions": 20}       # a lesson and an exercise may take this long with one thread
 
 
@@ -200,6 +215,74 @@ def written(nb) -> str:
     return nbformat.writes(nb, version=4) + "\n"
 
 
+# --- figures --------------------------------------------------------------------------------------------------------
+
+def description(source: str) -> str:
+    """What a cell says about its picture, in one line: its comment `# Figure: ...`, or nothing."""
+    found = FIGURE.match(source)
+    return " ".join(found[2].replace("\n#", " ").split()) if found else ""
+
+
+def describe(output, text: str) -> None:
+    """Store the description of a picture where nbconvert looks for its alt text."""
+    for kind in output.get("data", {}):
+        if text and kind.startswith("image/"):
+            output.metadata.setdefault(kind, {})["alt"] = text
+
+
+def fold(cells: list) -> None:
+    """Hide the code of the cells that only draw, in place."""
+    codes = [cell for cell in cells if cell.cell_type == "code"]
+    for i, cell in enumerate(codes):
+        if "nbgrader" not in cell.metadata and only_draws(cell.source, [later.source for later in codes[i + 1:]]):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+
+
+def only_draws(source: str, later: list[str]) -> bool:
+    """Whether a cell describes its figure and does nothing else than draw it: it imports, defines, checks, prints and
+    trains nothing, and no later cell uses a name that it has made."""
+    if not description(source):
+        return False
+    nodes = list(ast.walk(ast.parse(TransformerManager().transform_cell(source))))
+    called = {getattr(n.func, "id", getattr(n.func, "attr", "")) for n in nodes if isinstance(n, ast.Call)}
+    if called & CALLS_THAT_TEACH or any(isinstance(n, TEACHES) for n in nodes):
+        return False
+    _, made = names(source)
+    for needs, gives in map(names, later):
+        if made & needs:
+            return False
+        made -= gives
+    return True
+
+
+def names(code: str | CodeType) -> tuple[set[str], set[str]]:
+    """The names that code takes from outside, and those that it makes."""
+    if isinstance(code, str):
+        code = compile(TransformerManager().transform_cell(code), "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    needs, gives = set(), set()
+    for step in dis.get_instructions(code):
+        if step.opname in ("STORE_NAME", "STORE_GLOBAL"):
+            gives.add(step.argval)
+        elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+            needs |= {step.argval} - gives
+        elif isinstance(step.argval, CodeType):    # of a function (in Python 3.11 of a comprehension, too)
+            needs |= names(step.argval)[0] - gives
+    return needs, gives
+
+
+def pixels(png: bytes) -> Image.Image:
+    """The picture as a page shows it: in three colours, on white."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def small(png: bytes) -> bytes:
+    """The picture in its best 256 colours, without the text that says when and by what it was written."""
+    buffer = io.BytesIO()
+    pixels(png).quantize(256, kmeans=1, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
 # --- execution ------------------------------------------------------------------------------------------------------
 
 def execute(cells: list, folder: Path, timeout: int = 300) -> tuple[nbformat.NotebookNode, list[float]]:
@@ -226,6 +309,7 @@ def execute(cells: list, folder: Path, timeout: int = 300) -> tuple[nbformat.Not
                 seconds.append(time.perf_counter() - start)
                 for output in cell.get("outputs", []):
                     make_reproducible(output, where(nb, i))
+                    describe(output, description(cell.source))
     nbformat.validate(nb)
     return nb, seconds
 
@@ -242,7 +326,7 @@ def where_in(traceback: str) -> str:
 
 
 def make_reproducible(output, where: str) -> None:
-    """Take the version out of a figure and the random ids out of a widget; refuse what differs from run to run."""
+    """Make a figure small and take the random ids out of a widget; refuse what differs from run to run."""
     if output.output_type == "error":
         raise BuildError(f"{where} a lesson catches the exception that it shows, and prints it")
     if output.get("name") == "stderr":
@@ -250,23 +334,12 @@ def make_reproducible(output, where: str) -> None:
     data = output.get("data", {})
     data.pop("application/vnd.jupyter.widget-view+json", None)
     if "image/png" in data:
-        data["image/png"] = base64.b64encode(without_text_chunks(base64.b64decode(data["image/png"]))).decode() + "\n"
+        data["image/png"] = base64.b64encode(small(base64.b64decode(data["image/png"]))).decode() + "\n"
     for text in (output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")):
         if found := re.search(r"\bat 0x[0-9a-f]+|/ipykernel_\d+/", text):
             raise BuildError(f"{where} its output holds {found[0]!r}, which no two runs share (end the cell with ; ?)")
         if str(ROOT) in text:
             raise BuildError(f"{where} its output holds a path of this machine")
-
-
-def without_text_chunks(png: bytes) -> bytes:
-    """A PNG keeps its pixels and size, and loses the chunks that say when and by what it was written."""
-    kept, at = [png[:8]], 8
-    while at < len(png):
-        size = 12 + struct.unpack(">I", png[at:at + 4])[0]                            # length, type, data, checksum
-        if png[at + 4:at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"):
-            kept.append(png[at:at + size])
-        at += size
-    return b"".join(kept)
 
 
 # --- the three verbs ------------------------------------------------------------------------------------------------
@@ -280,6 +353,7 @@ def build(text: Path, notebook: Path, force: bool = False) -> list[float]:
     notebook.parent.mkdir(parents=True, exist_ok=True)
     nb, seconds = execute(cells, folder=notebook.parent)
     expand(nb.cells)
+    fold(nb.cells)
     if any("nbgrader" in cell.metadata for cell in nb.cells):
         nb.metadata.course["released"] = fingerprint(for_students(nb).cells)
     save(notebook, written(nb))

@@ -7,20 +7,19 @@ OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operat
 
 
 def claim(name: str, value, op: str, bound, digits: int = 3) -> None:
-    """Print `name >= bound (measured value)`, and raise AssertionError if that is not true.
+    """Print `name: value  (checked: >= bound)`, and raise AssertionError if that is not true.
 
-    Training ends in slightly different numbers on another processor, so a lesson states what holds everywhere. When the
-    notebooks are tested, the part in brackets is not compared; the claim itself is computed again.
-    `digits` is the number of decimals of the measured value.  Raises ValueError for an unknown `op`.
+    Training ends in slightly different numbers on another processor, so a lesson says what was measured here and then
+    what holds everywhere. When the notebooks are tested, the value is not compared; the check is computed again.
+    `name` is a noun phrase.  `digits`: decimals of the value.  Raises ValueError for an unknown `op`.
     """
     if op not in OPERATORS:
         raise ValueError(f"unknown comparison {op!r}: choose one of {'  '.join(OPERATORS)}")
     value, bound = _plain(value), _plain(bound)
     measured = f"{value:.{digits}f}" if isinstance(value, float) and math.isfinite(value) else str(value)
-    line = f"{name} {op} {bound} (measured {measured})"
     if not OPERATORS[op](value, bound):
-        raise AssertionError(f"this claim does not hold: {line}")
-    print(line)
+        raise AssertionError(f"this claim does not hold: {name}: {measured} is not {op} {bound}")
+    print(f"{name}: {measured}  (checked: {op} {bound})")
 
 
 def _plain(value):

@@ -159,3 +159,54 @@ def diagram(boxes: dict[str, tuple[float, float]], arrows: list[tuple[str, str]]
     ax.set(xlim=(min(across) - 0.6, max(across) + 0.6), ylim=(min(up) - 0.5, max(up) + 0.5))
     ax.set_axis_off()
     return ax
+
+
+def sliders(show, **ranges) -> None:
+    """Let the reader turn numbers: show(**numbers) draws or prints again whenever a slider is moved.
+
+    A range is (start, lowest, highest, step); a text in its place is a field to type into. What `show` gives at the
+    start is part of the output, so that a saved page shows it where no kernel runs.  Raises ValueError for another
+    range, and for a `show` that gives nothing."""
+    from IPython.display import clear_output, display
+    from IPython.utils.capture import capture_output
+    from ipywidgets import HBox, Output, VBox
+
+    controls = {name: _control(name, start) for name, start in ranges.items()}
+
+    def draw():
+        show(**{name: control.value for name, control in controls.items()})
+        plt.show()                                                # what `show` has left open
+
+    with capture_output() as still:
+        draw()
+    pictures = [o.data["image/png"] for o in still.outputs if "image/png" in o.data]
+    if not pictures and not still.stdout:
+        raise ValueError(f"{show.__name__} drew and printed nothing with {ranges}")
+    live = Output()
+    if still.stdout:
+        live.append_stdout(still.stdout)
+    live.outputs += tuple(dict(output_type="display_data", data=o.data, metadata={}) for o in still.outputs)
+
+    def turn(change):
+        with live:
+            clear_output(wait=True)
+            draw()
+
+    for control in controls.values():
+        control.observe(turn, "value")
+    beside = HBox if len(controls) > 3 else VBox                  # many sliders need the height of the picture
+    output = beside([VBox([*controls.values()]), live])._repr_mimebundle_()
+    output["text/plain"] = still.stdout or f"sliders: {', '.join(controls)}"
+    display(output | ({"image/png": pictures[0]} if pictures else {}), raw=True)
+
+
+def _control(name: str, start):
+    from ipywidgets import FloatSlider, IntSlider, Text
+
+    if isinstance(start, str):
+        return Text(start, description=name, continuous_update=False)
+    if not isinstance(start, tuple) or len(start) != 4 or not start[1] <= start[0] <= start[2]:
+        raise ValueError(f"{name}={start!r} is no range: expected (start, lowest, highest, step) or a text")
+    value, low, high, step = start
+    slider = IntSlider if all(isinstance(number, int) for number in start) else FloatSlider
+    return slider(value, min=low, max=high, step=step, description=name, continuous_update=False)

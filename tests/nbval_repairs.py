@@ -10,20 +10,18 @@
 """
 
 import base64
-import io
 import os
 import tempfile
 import time
 from pathlib import Path
 from queue import Empty
 
-import matplotlib.image
 import nbval.plugin
 import numpy as np
 import pytest
 from nbval.kernel import RunningKernel, start_new_kernel
 
-from authoring.build import KERNEL_ENV
+from authoring.build import KERNEL_ENV, pixels
 
 RMS = 5                                            # of 255: lets another version of a font pass, not another curve
 
@@ -109,7 +107,7 @@ class Notebook(nbval.plugin.IPyNbFile):
 
 def figures(outputs) -> list[np.ndarray]:
     pngs = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
-    return [matplotlib.image.imread(io.BytesIO(base64.b64decode(png)), format="png")[..., :3] * 255 for png in pngs]
+    return [np.asarray(pixels(base64.b64decode(png)), dtype=float) for png in pngs]   # stored ones have a palette
 
 
 def compare_figures(stored: list[np.ndarray], computed: list[np.ndarray]) -> str:

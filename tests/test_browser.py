@@ -87,6 +87,7 @@ def test_the_first_lesson_runs_to_its_end_in_a_browser(lab, tmp_path):
         page.wait_for_function(f"({STATE})().n > 20", timeout=60_000)
         page.wait_for_function(f"!({STATE})().busy", timeout=60_000)
         page.locator("mjx-container").first.wait_for(timeout=20_000)                 # equations render, without network
+        untouched = not page.evaluate("jupyterapp.shell.currentWidget.context.model.dirty")
         page.evaluate("jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
         assert page.evaluate(STATE)["run"] == 0
         page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -100,5 +101,6 @@ def test_the_first_lesson_runs_to_its_end_in_a_browser(lab, tmp_path):
         page.screenshot(path=tmp_path / "page.png")
         browser.close()
     assert state["errors"] == [] and state["stderr"] == [] and (not_for_learners, dead) == ([], [])
+    assert untouched, "the lesson opened as unsaved: the metadata lack something that JupyterLab writes"
     assert state["run"] == state["n"] and "zero_grad in place: highest loss" in state["text"]
     assert hashlib.sha256(NOTEBOOK.read_bytes()).hexdigest() == before

@@ -1,4 +1,4 @@
-"""A claim prints one line with a bracket that can be masked, and raises when it is false."""
+"""A claim prints one line, the fact first, whose value can be masked; and it raises when it is false."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from course_lib.claims import claim
 
 
 @pytest.mark.parametrize("value, op, bound, line", [
-    (0.9741, ">=", 0.95, "test accuracy >= 0.95 (measured 0.974)"),
-    (torch.tensor(0.5), "<", 1, "test accuracy < 1 (measured 0.500)"),
-    (np.float32(2.0), "<=", 2, "test accuracy <= 2 (measured 2.000)"),
-    (7, "==", 7, "test accuracy == 7 (measured 7)"),
-    (3, ">", 2.5, "test accuracy > 2.5 (measured 3)"),
-    (0.95, ">=", 0.95, "test accuracy >= 0.95 (measured 0.950)"),
+    (0.9741, ">=", 0.95, "test accuracy: 0.974  (checked: >= 0.95)"),
+    (torch.tensor(0.5), "<", 1, "test accuracy: 0.500  (checked: < 1)"),
+    (np.float32(2.0), "<=", 2, "test accuracy: 2.000  (checked: <= 2)"),
+    (7, "==", 7, "test accuracy: 7  (checked: == 7)"),
+    (3, ">", 2.5, "test accuracy: 3  (checked: > 2.5)"),
+    (0.95, ">=", 0.95, "test accuracy: 0.950  (checked: >= 0.95)"),
 ])
 def test_a_true_claim_prints_one_line(value, op, bound, line, capsys):
     claim("test accuracy", value, op, bound)
@@ -24,7 +24,7 @@ def test_a_true_claim_prints_one_line(value, op, bound, line, capsys):
     (0.94, ">=", 0.95), (1.0, "<", 1), (2.1, "<=", 2), (8, "==", 7), (2, ">", 2), (float("nan"), ">=", 0),
     (float("nan"), "<=", 0)])
 def test_a_false_claim_raises_and_prints_nothing(value, op, bound, capsys):
-    with pytest.raises(AssertionError, match="this claim does not hold: test accuracy"):
+    with pytest.raises(AssertionError, match=f"this claim does not hold: test accuracy: .* is not {op} {bound}"):
         claim("test accuracy", value, op, bound)
     assert capsys.readouterr().out == ""
 
