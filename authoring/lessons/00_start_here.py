@@ -41,11 +41,10 @@ from course_lib.data.toys import Gaussians, spirals
 from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, field, scatter
 
-# %% [markdown]
-# *Figure: two kinds of points, blue and orange, in two arms of a spiral. The background is the probability of orange
-# by the best possible answer, which follows the arms. A network that sees only the points must find it.*
-
 # %%
+# Figure: two kinds of points, blue and orange, in two arms of a spiral. The background is the probability
+# of orange by the best possible answer, which follows the arms. A network that sees only the points must
+# find it.
 data = spirals(std=0.2)
 of_arm = [data.labels == k for k in (0, 1)]
 halves = [Gaussians(data.means[mask], data.std, data.labels[mask]) for mask in of_arm]
@@ -137,10 +136,9 @@ table = (ws[:, None] * x - y).square()
 print(ws[:, None].shape, "with", x.shape, "gives", table.shape)
 curve = table.mean(1)                                             # (200,) the loss at each w
 
-# %% [markdown]
-# *Figure: the loss is a parabola with its lowest point at $w = 2$. The steps get shorter as the slope gets flatter.*
-
 # %%
+# Figure: the loss is a parabola with its lowest point at $w = 2$. The steps get shorter as the slope gets
+# flatter.
 def draw_path(ax, eta, steps=8):
     path = torch.tensor(descend(eta, steps))
     ax.plot(ws, curve, color="0.7")
@@ -154,11 +152,10 @@ draw_path(ax, eta=0.05)
 # %% [markdown]
 # **Predict.** The steps above were cautious. What happens with four times the learning rate, $\eta = 0.2$? And with
 # $\eta = 0.22$? Draw what you expect before you run the next cell.
-#
-# *Figure: the same walk with three learning rates. The middle one jumps from side to side and still arrives; the right
-# one jumps further each time and leaves.*
 
 # %%
+# Figure: the same walk with three learning rates. The middle one jumps from side to side and still
+# arrives; the right one jumps further each time and leaves.
 fig, axes = plt.subplots(1, 3, figsize=(9, 2.9), sharey=True)
 for ax, eta in zip(axes, (0.1, 0.2, 0.22)):
     draw_path(ax, eta)
@@ -239,10 +236,9 @@ claim("accuracy of the straight line on new points", line_accuracy, "<", 0.75)
 # %% [markdown]
 # The formula is right, and the gradient reached the bottom: about two thirds is the best that a straight line can do
 # here.
-#
-# *Figure: the probability of arm 1 that the line gives, from blue (arm 0) to orange (arm 1).*
 
 # %%
+# Figure: the probability of arm 1 that the line gives, from blue (arm 0) to orange (arm 1).
 def draw(ax, logit):
     field(lambda q: torch.sigmoid(logit(q)), ax=ax, vmin=0, vmax=1, alpha=0.45)
     scatter(points, arm, ax=ax, s=5)
@@ -333,12 +329,10 @@ claim("loss before training", losses[0], ">", 0.6)
 claim("loss after 1,200 steps", losses[-1], "<", 0.2)
 claim("accuracy on new points", accuracy(network, test_points, test_arm), ">=", 0.92)
 
-# %% [markdown]
-# *Figure: what the network believes after 0, 100, 300, 600 and 1,200 steps. It starts undecided, finds a nearly
-# straight cut, gets stuck there for a while, and then wraps itself around the arms.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in place; the shapes in the middle of training differ between processors
+# Figure: what the network believes after 0, 100, 300, 600 and 1,200 steps. It starts undecided, finds a
+# nearly straight cut, gets stuck there for a while, and then wraps itself around the arms.
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.6))
 for ax, (step, numbers) in zip(axes, album.items()):
     old = new_network()
@@ -347,12 +341,11 @@ for ax, (step, numbers) in zip(axes, album.items()):
     ax.set(title=f"step {step:,}", xticks=[-2, 0, 2], yticks=[-2, 0, 2])
     ax.label_outer()
 
-# %% [markdown]
-# *Figure: the loss during these 1,200 steps. The straight cut costs about 0.6; then the loss falls in stages, one for
-# each bend. The spikes are moments where the step was too long, as on the right of the parabola, and it recovered.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in place; the steep part comes some steps earlier or later on another processor
+# Figure: the loss during these 1,200 steps. The straight cut costs about 0.6; then the loss falls in
+# stages, one for each bend. The spikes are moments where the step was too long, as on the right of the
+# parabola, and it recovered.
 fig, ax = plt.subplots(figsize=(6, 2.6))
 ax.plot(losses)
 ax.axhline(0.693, color="k", lw=0.8, ls=":", label=r"$\log 2$")
@@ -399,11 +392,10 @@ print("identical parameter tensors:", sum(same), "of", len(same))
 # %% [markdown]
 # Read its source: `course_lib/train.py` is one file, and the loop in it fits on a screen. Now a longer run in small
 # batches of 100 points. `fit` returns a history that draws itself.
-#
-# *Figure: the loss of each step (faint) and its running mean.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in place
+# Figure: the loss of each step (faint) and its running mean.
 seed(0)
 network = new_network()
 history = fit(network, loss_fn, Batches(points, arm, batch_size=100), steps=800, lr=0.01, decay=0.5)
@@ -437,12 +429,11 @@ claim("what the network has over the straight line", mine - line_accuracy.item()
 # %%
 print(f"standard deviation of a measured accuracy: {(0.95 * 0.05 / 2000) ** 0.5:.4f}")
 
-# %% [markdown]
-# *Figure: left, the exact probability of arm 1; right, what the network has learnt from 400 points. Near the points they
-# agree. In the corners no data have ever been, and there the network is just as sure of its guess.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the right half was trained in place
+# Figure: left, the exact probability of arm 1; right, what the network has learnt from 400 points. Near
+# the points they agree. In the corners no data have ever been, and there the network is just as sure of
+# its guess.
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.5), sharey=True)
 for ax, f, title in zip(axes, (exact_logit, lambda q: network(q)[:, 0]), ("exact", "learnt")):
     draw(ax, f)
@@ -466,11 +457,9 @@ for size in sizes:
     seen.append(accuracy(pupil, some_x, some_y))
     unseen.append(accuracy(pupil, test_points, test_arm))
 
-# %% [markdown]
-# *Figure: accuracy on the points that were learnt from, and on new ones.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in place
+# Figure: accuracy on the points that were learnt from, and on new ones.
 fig, ax = plt.subplots(figsize=(5.2, 2.8))
 ax.plot(sizes, seen, "o-", label="points it learnt from")
 ax.plot(sizes, unseen, "o-", label="new points")
@@ -504,11 +493,9 @@ claim("zero_grad forgotten: lowest loss on the way", min(broken), "<", 0.3)
 claim("zero_grad forgotten: highest loss of the last 200 steps", max(broken[-200:]), ">", 1)
 claim("zero_grad in place: highest loss of the last 200 steps", max(repaired[-200:]), "<", 0.6)
 
-# %% [markdown]
-# *Figure: the loss with line 3 forgotten, and with it.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in place, and chaotic without line 3
+# Figure: the loss with line 3 forgotten, and with it.
 fig, ax = plt.subplots(figsize=(6, 2.6))
 ax.plot(broken, label="zero_grad forgotten", color=COLOURS[3])
 ax.plot(repaired, label="zero_grad in place", color=COLOURS[0])

@@ -28,10 +28,9 @@ seed(0)
 # %% [markdown]
 # The course travels with 5,000 digits that people wrote by hand: 4,000 to learn from, 1,000 to be examined on. Each is an
 # image of 28 × 28 grey values from 0, paper, to 1, ink.
-#
-# *Figure: three handwritten examples of each of the ten digits.*
 
 # %%
+# Figure: three handwritten examples of each of the ten digits.
 digits = load("digits")
 (x_train, y_train), (x_test, y_test) = digits.train, digits.test
 print(digits.train, digits.test)
@@ -108,11 +107,10 @@ print("gradient", gradient, sep="\n")
 
 # %% [markdown]
 # Learning moves each logit *against* the gradient, so the last column of the next picture shows minus the gradient.
-#
-# *Figure: each row is one toy image with bars for its logits, its probabilities, and the push on each logit; the true class
-# is blue.*
 
 # %%
+# Figure: each row is one toy image with bars for its logits, its probabilities, and the push on each
+# logit; the true class is blue.
 fig, axes = plt.subplots(3, 4, figsize=(7.2, 4.2), width_ratios=[0.7, 1, 1, 1], sharex="col")
 for row in range(3):
     axes[row, 0].imshow(x[row].view(2, 2), vmin=0, vmax=1)
@@ -165,10 +163,9 @@ print("".join(inspect.getsource(cross_entropy).splitlines(keepends=True)[-4:]))
 # of $P$ probabilities, and of $Y$ one-hot labels.
 #
 # **Predict:** starting from zero, what will the ten templates look like after a single step?
-#
-# *Figure: the ten templates after one step. Orange speaks for the class, blue against it.*
 
 # %%
+# Figure: the ten templates after one step. Orange speaks for the class, blue against it.
 def show_weights(weights, titles, n_col=5):
     n_row = len(weights) // n_col
     fig, axes = plt.subplots(n_row, n_col, figsize=(1.3 * n_col, 1.5 * n_row))
@@ -276,12 +273,10 @@ claim("new points right, no hidden layer", found[0], "<", 0.70)
 claim("new points right, 16 hidden units", found[2], ">", 0.88)
 claim("new points right, 64 hidden units", found[3], ">", 0.96)
 
-# %% [markdown]
-# *Figure: four decision surfaces on the spirals. Colour is the probability of the orange arm; thin lines (with 4 and 16
-# units) are the folds.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: four networks trained in place
+# Figure: four decision surfaces on the spirals. Colour is the probability of the orange arm; thin lines
+# (with 4 and 16 units) are the folds.
 def draw_folds(layer, ax):
     for w, c in zip(layer.weight.detach(), layer.bias.detach()):  # the line where w . x + c = 0
         foot, along = -c * w / w.dot(w), torch.stack([-w[1], w[0]])
@@ -304,11 +299,10 @@ for ax, (name, model), right in zip(axes.flat, models.items(), found):
 #
 # The same class, now with 784 inputs and 128 hidden units: $784 \cdot 128 + 128$ parameters in the first layer, $128
 # \cdot 10 + 10$ in the second.
-#
-# *Figure: loss and accuracy over 600 steps, on the training batches and on the test digits.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: a network trained in place
+# Figure: loss and accuracy over 600 steps, on the training batches and on the test digits.
 mlp = MLP(MLPConfig(n_input=784, n_hidden=128, n_class=10))
 claim("parameters", sum(w.numel() for w in mlp.parameters()), "==", 784 * 128 + 128 + 128 * 10 + 10)
 
@@ -330,12 +324,11 @@ history.plot("accuracy", "test accuracy", ax=axes[1]).set(ylabel="accuracy", yli
 # between the two is **overfitting** (lesson 00); we come back to it.
 #
 # What do the hidden units look for? Each has 784 incoming weights: again a picture.
-#
-# *Figure: the incoming weights of eight important hidden units; below each, the three training digits to which it responds
-# most strongly.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: a network trained in place
+# Figure: the incoming weights of eight important hidden units; below each, the three training digits to
+# which it responds most strongly.
 features, out = predict(mlp.features, x_train), mlp.head.weight.detach()  # (N, 128), (10, 128)
 strongest = (out.std(0) * features.std(0)).topk(8).indices        # (8,) they move the logits most
 fig, axes = plt.subplots(4, 8, figsize=(7.2, 3.8))
@@ -397,11 +390,9 @@ assert_close(P, torch.tensor(logistic.predict_proba(X)).to(P), atol=1e-5, rtol=0
 at_optimum = X.T.to(W) @ (P - Y) / N + W / (C * N)                # cross-entropy plus penalty
 claim("largest entry of our gradient at their optimum", at_optimum.abs().max(), "<", 1e-3, digits=6)
 
-# %% [markdown]
-# *Figure: test accuracy of the four classifiers, with bars of two standard errors on either side.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: two of the four were trained in place
+# Figure: test accuracy of the four classifiers, with bars of two standard errors on either side.
 answers = {"logistic regression\n(scikit-learn)": torch.tensor(logistic.predict(x_test.flatten(1))),
            "softmax regression": predict(linear, x_test).argmax(1),
            "3 nearest neighbours": torch.tensor(neighbours.predict(x_test.flatten(1))),
@@ -439,12 +430,11 @@ claim("MLP over nearest neighbours, standard errors", over_neighbours, "<", 3)
 # ## The digits that go wrong
 #
 # A hesitant mistake is a different thing from a certain one. Here are both kinds.
-#
-# *Figure: eight misread test digits above the probabilities that the MLP gave to the ten classes, green for the truth. The
-# four surest mistakes, then the four most hesitant.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: a network trained in place
+# Figure: eight misread test digits above the probabilities that the MLP gave to the ten classes, green for
+# the truth. The four surest mistakes, then the four most hesitant.
 probs = softmax(predict(mlp, x_test))                             # (1000, 10)
 wrong = (probs.argmax(1) != y_test).nonzero().squeeze(1)
 wrong = wrong[probs[wrong].amax(1).argsort(descending=True)]      # the surest first
@@ -472,8 +462,6 @@ for i, k in enumerate([*wrong[:4], *wrong[-4:]]):
 #
 # **Predict:** the MLP has 25 times as many parameters as there are training digits. Trained on only 50 digits, how
 # many of *those* will it get right, and how many of the test digits?
-#
-# *Figure: training and test accuracy of both models against the number of training digits.*
 
 # %%
 sizes, table = [50, 150, 500, 1500, 4000], {}
@@ -491,6 +479,7 @@ claim("gap with 4,000 digits", gap[-1], "<", 0.09)
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: ten networks trained in place
+# Figure: training and test accuracy of both models against the number of training digits.
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 for i, (name, values) in enumerate(table.items()):
     line = ":" if i % 2 == 0 else "-"
@@ -509,9 +498,6 @@ ax.legend();
 # The **learning rate** decides how far one step goes. Write down your guess: over five powers of ten, where is the best
 # rate, and what happens on either side of it? Every network gets 150 steps on 3,000 digits and is judged on the 1,000
 # held-out training digits, because a knob must not be turned while looking at the test.
-#
-# *Figure: held-out accuracy against the learning rate, and the share of hidden units that are 0 for every one of the
-# training digits.*
 
 # %%
 rates = [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0]
@@ -526,6 +512,8 @@ scores = [accuracy(model, *held_out) for model in swept.values()]
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: nine networks trained in place
+# Figure: held-out accuracy against the learning rate, and the share of hidden units that are 0 for every
+# one of the training digits.
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3), sharex=True)
 axes[0].semilogx(rates, scores, marker="o", ms=4)
 axes[0].set(xlabel="learning rate", ylabel="held-out accuracy", ylim=(0, 1))
@@ -582,12 +570,10 @@ claim("dead units re-drawn: held-out accuracy", accuracy(revived, *held_out), ">
 claim("dead units re-drawn: share still dead", silent(revived).float().mean(), "<", 0.3)
 claim("a fresh start: held-out accuracy", accuracy(fresh, *held_out), ">", 0.88)
 
-# %% [markdown]
-# *Figure: which of the 128 hidden units (columns) respond to which of 40 digits (rows), in the broken network and after
-# each of the three treatments; black is a response.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: four networks trained in place
+# Figure: which of the 128 hidden units (columns) respond to which of 40 digits (rows), in the broken
+# network and after each of the three treatments; black is a response.
 treated = {"rate 1": broken, "then rate 0.003": lowered,
            "re-drawn, then 0.003": revived, "fresh, 0.003": fresh}
 fig, axes = plt.subplots(2, 2, figsize=(7.2, 3.8), sharex=True, sharey=True)
@@ -606,10 +592,9 @@ fig.supylabel("digit", fontsize=10.5);
 # Does our model know that it looks at *images*? We train another one on digits whose 784 pixels were shuffled, by the
 # same permutation for every image. And we show the original network test digits shifted by a few pixels. **Predict:**
 # which of the two is harder for you, and which for the MLP?
-#
-# *Figure: eight test digits as they are, with shuffled pixels, and shifted to the right by three pixels.*
 
 # %%
+# Figure: eight test digits as they are, with shuffled pixels, and shifted to the right by three pixels.
 order = torch.randperm(784, generator=seeded(6))
 
 def shuffle(images):
@@ -621,11 +606,9 @@ def shift(images, k):
 some = x_test[:8]
 strip({"as written": some, "shuffled": shuffle(some), "shifted by 3": shift(some, 3)});
 
-# %% [markdown]
-# *Figure: test accuracy against the number of pixels by which the test digits are shifted.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: networks trained in place
+# Figure: test accuracy against the number of pixels by which the test digits are shifted.
 puzzled = MLP(MLPConfig())
 fit(puzzled, classifier_loss, Batches(shuffle(x_train), y_train, batch_size=64),
     steps=600, lr=5e-3, decay=0.6)

@@ -33,12 +33,10 @@ from course_lib.device import seed, seeded
 
 digits = load("digits")
 
-# %% [markdown]
-# *Figure: two maps of the 1,000 test digits, coloured by class. From pixels the classes overlap in one cloud; from
-# the judge's 64 numbers for each image, its features, they lie in separate groups. Each map shows the two directions
-# in which its numbers vary most (the first two principal components, lesson 13).*
-
 # %%
+# Figure: two maps of the 1,000 test digits, coloured by class. From pixels the classes overlap in one
+# cloud; from the judge's 64 numbers for each image, its features, they lie in separate groups. Each map
+# shows the two directions in which its numbers vary most (the first two principal components, lesson 13).
 from course_lib.metrics import judge_features
 
 def flat_map(f):                                                  # (n, d) -> (n, 2)
@@ -77,11 +75,11 @@ claim("response at the first place", response[0, 0], "==", 3.0, digits=1)
 
 # %% [markdown]
 # Check two more with a pencil before you look: the last column and the last row.
-#
-# *Figure: the image, the filter and the response, with their numbers. The response is 3 where the window covers the
-# vertical edge, 2 in the row that touches the empty bottom, and 0 where the window sees no edge.*
 
 # %%
+# Figure: the image, the filter and the response, with their numbers. The response is 3 where the window
+# covers the vertical edge, 2 in the row that touches the empty bottom, and 0 where the window sees no
+# edge.
 fig, axes = plt.subplots(1, 3, figsize=(6.4, 2.5), width_ratios=[5, 3, 3])
 for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w$", "response $h$"]):
     ax.pcolormesh(table, cmap=plots.DIVERGING, vmin=-3, vmax=3, ec="0.6", lw=0.5, clip_on=False)
@@ -125,12 +123,10 @@ def conv2d(x, w, b, stride=1, padding=0):
     windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(3)  # (B, H', W', C k k)  one row for each place
     return (windows @ w.flatten(1).T + b).permute(0, 3, 1, 2)     # (B, O, H', W')
 
-# %% [markdown]
-# *Figure: a handwritten 3 and its response to four filters, orange positive, blue negative. The first draws the left
-# side of each stroke orange and the right side blue, the second the upper and lower sides; the mean blurs; the last
-# answers to pixels that hold more ink than what surrounds them.*
-
 # %%
+# Figure: a handwritten 3 and its response to four filters, orange positive, blue negative. The first draws
+# the left side of each stroke orange and the right side blue, the second the upper and lower sides; the
+# mean blurs; the last answers to pixels that hold more ink than what surrounds them.
 filters = {"left to right": edge, "top to bottom": edge.T, "mean": torch.full((3, 3), 1 / 3),
            "spot": torch.tensor([[-1., -1, -1], [-1, 8, -1], [-1, -1, -1]]) / 2}
 bank = torch.stack(list(filters.values())).unsqueeze(1)           # (4, 1, 3, 3)
@@ -175,11 +171,10 @@ for mine in (conv2d_loops, conv2d):
 # the responses are the columns of the matrix by which the convolution multiplies the flattened image. A fully
 # connected layer from 25 to 9 numbers would have 225 free weights; here 9 are shared by all rows. Below, the same for
 # 12 filters of 5 × 5 on a digit, which with stride 2 make 12 maps of 14 × 14.
-#
-# *Figure: the 9 × 25 matrix of the toy convolution. Each row holds the same six non-zero numbers, moved to the right;
-# everything else is zero.*
 
 # %%
+# Figure: the 9 × 25 matrix of the toy convolution. Each row holds the same six non-zero numbers, moved to
+# the right; everything else is zero.
 pixels = torch.eye(25).view(25, 1, 5, 5)                          # 25 images with one inked pixel each
 matrix = conv2d(pixels, edge.view(1, 1, 3, 3), torch.zeros(1)).view(25, 9).T  # (9, 25)
 torch.testing.assert_close(matrix @ toy.flatten(), response.flatten())
@@ -242,11 +237,10 @@ def receptive_field(*layers):
 # %% [markdown]
 # The width follows a rule: a layer of size $k$ adds $k - 1$ steps, and one step is as many pixels wide as all strides
 # before it multiplied. Depth alone widens the view slowly; strides and pooling widen it fast.
-#
-# *Figure: what one unit sees after one, two and three 3 × 3 convolutions (3, 5 and 7 pixels wide), and after three
-# with two halvings in between: 18 pixels, most of a digit.*
 
 # %%
+# Figure: what one unit sees after one, two and three 3 × 3 convolutions (3, 5 and 7 pixels wide), and
+# after three with two halvings in between: 18 pixels, most of a digit.
 stacks = {f"{n} layer" + "s" * (n > 1): [averaging(3)] * n for n in (1, 2, 3)}
 stacks["3 layers, 2 halvings"] = [averaging(3), nn.AvgPool2d(2)] * 2 + [averaging(3)]
 fields = {name: receptive_field(*layers) for name, layers in stacks.items()}
@@ -329,10 +323,9 @@ claim("the CNN is better by", accuracy(cnn, test, test_y) - accuracy(mlp, test, 
 # distort the training images at random at each step. This **augmentation** tells the network *which changes do not
 # matter*. Ours slants, turns, stretches, moves and smoothly bends each image at random. Only the loss function
 # changes.
-#
-# *Figure: six training digits, one per row, each with nine random distortions of it; all stay readable.*
 
 # %%
+# Figure: six training digits, one per row, each with nine random distortions of it; all stay readable.
 from course_lib.augment import augment
 
 versions = augment(few[:6].repeat_interleave(9, 0), seeded(0)).view(6, 9, 1, 28, 28)  # nine of each
@@ -356,12 +349,11 @@ claim("late loss, augmented / plain", late(history_augmented) / late(history_cnn
 # %% [markdown]
 # The network with the *highest* training loss is the best on new digits. A low one only tells you what has been
 # memorised.
-#
-# *Figure: training loss of the three networks on a logarithmic axis. The MLP and the plain CNN fall below 0.01; the
-# augmented CNN stays near 0.1, because it never sees the same image twice.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses of networks that were trained here
+# Figure: training loss of the three networks on a logarithmic axis. The MLP and the plain CNN fall below
+# 0.01; the augmented CNN stays near 0.1, because it never sees the same image twice.
 _, ax = plt.subplots(figsize=(6.4, 3))
 plots.curves({name: (range(400), h["loss"]) for name, h in {"MLP": history_mlp, "CNN": history_cnn,
               "CNN, augmented": history_augmented}.items()}, ax=ax)
@@ -386,9 +378,6 @@ claim("errors on 1,000 test digits", errors, "<", 10)
 # is binomial: a thousand tosses of a coin that shows "error" with probability $p$. An honest interval holds all $p$
 # under which neither so many errors nor so few would be rarer than 2.5 % (Clopper & Pearson, 1934). Its upper end is
 # several times its lower end: three errors more or less in 1,000 tell nothing.
-#
-# *Figure: test accuracy of the four networks with their 95 % intervals, rising from the MLP to the judge, whose
-# interval is the narrowest.*
 
 # %%
 from scipy.stats import binom, binomtest
@@ -406,6 +395,8 @@ claim("highest plausible error rate / lowest", high / low, ">", 2, digits=1)
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: three of the four networks were trained here
+# Figure: test accuracy of the four networks with their 95 % intervals, rising from the MLP to the judge,
+# whose interval is the narrowest.
 models = {"MLP, 200 digits": mlp, "CNN, 200 digits": cnn,
           "CNN, 200, augmented": cnn_augmented, "judge, 4,000": judge}
 _, ax = plt.subplots(figsize=(6.4, 2.2))
@@ -419,12 +410,11 @@ ax.set_yticks(range(4), models);
 
 # %% [markdown]
 # What does it confuse, and which digits does it find hardest?
-#
-# *Figure: a table of the answers, rows the true class and columns the judge's answer, with nearly all counts on the
-# diagonal; and the eight test digits to whose true label it gives the lowest probability, each above its ten
-# probabilities (green: the true class).*
 
 # %%
+# Figure: a table of the answers, rows the true class and columns the judge's answer, with nearly all
+# counts on the diagonal; and the eight test digits to whose true label it gives the lowest probability,
+# each above its ten probabilities (green: the true class).
 counts = torch.zeros(10, 10, dtype=torch.long)
 counts.index_put_((test_y, logits.argmax(1)), torch.tensor(1), accumulate=True)
 plots.confusion(counts, digits.classes)
@@ -444,11 +434,11 @@ for n, i in enumerate(hardest):
 # %% [markdown]
 # **What has it learned?** Nobody drew the filters of the first layer, yet quite a few have become edge detectors at
 # some angle.
-#
-# *Figure: above, the judge's filters of 5 × 5, some of them orange on one side and blue on the other. Below, the
-# response of each to the 3, after batch norm and ReLU: each map draws other parts of the stroke.*
 
 # %%
+# Figure: above, the judge's filters of 5 × 5, some of them orange on one side and blue on the other.
+# Below, the response of each to the 3, after batch norm and ReLU: each map draws other parts of the
+# stroke.
 def framed(x):  # (n, h, w) -> one picture, each scaled to its maximum
     x = x / x.abs().amax((1, 2), keepdim=True).clamp(min=1e-6)
     return plots.tile(F.pad(x, [1] * 4)[:, None] / 2 + 0.5, n_col=16, pad=0)
@@ -498,12 +488,11 @@ claim("ECE of the judge", ece(probs, test_y), "<", 0.015)
 # The repair is one number. Divide all logits by a **temperature** $\tau$ (tau) before the softmax. Every answer
 # stays, but $\tau > 1$ makes all probabilities more modest. Choose the $\tau$ with the lowest cross-entropy on digits
 # that the network was *not* trained on, and not on the test digits either: this is the job of the held-out digits.
-#
-# *Figure: two reliability diagrams of the MLP. Before, most bars stay below the diagonal: fewer answers are right
-# than promised. With temperature they follow the diagonal.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the MLP was trained here
+# Figure: two reliability diagrams of the MLP. Before, most bars stay below the diagonal: fewer answers are
+# right than promised. With temperature they follow the diagonal.
 held_out_logits = predict(mlp, held_out)                          # (2000, 10)
 candidates = torch.arange(0.5, 10, 0.01)
 losses = torch.stack([F.cross_entropy(held_out_logits / tau, held_out_y) for tau in candidates])
@@ -540,12 +529,10 @@ claim("MLP, moved by 4 pixels", curves["MLP, 200 digits"][4], "<", 0.35)
 claim("CNN, moved by 4 pixels", curves["CNN, 200 digits"][4], ">", 0.45)
 claim("CNN with augmentation, moved by 4 pixels", curves["CNN, 200, augmented"][4], ">", 0.8)
 
-# %% [markdown]
-# *Figure: accuracy against shift. The MLP falls first, then the plain CNN, then the augmented CNN; the judge lasts
-# longest.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: three of the four networks were trained here
+# Figure: accuracy against shift. The MLP falls first, then the plain CNN, then the augmented CNN; the
+# judge lasts longest.
 _, ax = plt.subplots(figsize=(6.4, 3.2))
 for name, values in curves.items():
     ax.plot(shifts, values, marker="o", ms=4, label=name)
@@ -586,11 +573,10 @@ claim("CNN minus MLP on shuffled pixels", a_shuffled - a_twin, "<", -0.01)
 # a table of distances between towns one can draw the map. `Isomap` (Tenenbaum et al., 2000) adds up short distances
 # along chains of the five nearest neighbours and looks for points in the plane with these distances. It gets no
 # labels, only the pixels that vary.
-#
-# *Figure: the recovered places, coloured by the true row and by the true column of each pixel, which the method did
-# not know. Both change smoothly: the grid has come back, turned by some angle.*
 
 # %%
+# Figure: the recovered places, coloured by the true row and by the true column of each pixel, which the
+# method did not know. Both change smoothly: the grid has come back, turned by some angle.
 from sklearn.manifold import Isomap
 
 scrambled = shuffled(digits.train.x).flatten(1)                   # (4000, 784)
@@ -610,10 +596,9 @@ for ax, truth, name in zip(axes, [order[inked] // 28, order[inked] % 28], ["row"
 # %% [markdown]
 # Last step: scale the map to an image and give each pixel a cell of the raster, so that all together move as little
 # as possible.
-#
-# *Figure: ten digits as they are; shuffled, like noise; and restored: readable, though tilted and ragged.*
 
 # %%
+# Figure: ten digits as they are; shuffled, like noise; and restored: readable, though tilted and ragged.
 from scipy.optimize import linear_sum_assignment
 
 low, high = town.min(0).values, town.max(0).values
@@ -660,20 +645,17 @@ claim("nearest class mean, features", nearest_mean(features_train, features), ">
 # training digit; real test digits give the yardstick. Before the court: digits moved by two pixels (still good),
 # blurred digits, *ghosts* (each the average of two digits), and noise. **Predict:** in which order will pixels rank
 # them, and in which order the features?
-#
-# *Figure: ten pictures of each cloud, in rows: real, moved, blurred, ghosts, noise.*
 
 # %%
+# Figure: ten pictures of each cloud, in rows: real, moved, blurred, ghosts, noise.
 clouds = {"real": test, "moved": moved(test, 2), "blurred": F.avg_pool2d(test, 3, stride=1, padding=1),
           "ghosts": (test + test.roll(1, 0)) / 2, "noise": torch.rand(test.shape, generator=seeded(0))}
 plots.strip({name: x[:10] for name, x in clouds.items()});
 
-# %% [markdown]
-# *Figure: the mean distance to the nearest real digit, as a multiple of that of real test digits. By pixels, moved
-# digits are worse than ghosts, and blurred ones better than real ones. By features the order is moved, blurred,
-# ghosts, noise.*
-
 # %%
+# Figure: the mean distance to the nearest real digit, as a multiple of that of real test digits. By
+# pixels, moved digits are worse than ghosts, and blurred ones better than real ones. By features the order
+# is moved, blurred, ghosts, noise.
 def distances(view, reference):
     """The mean distance of each cloud to the nearest training digit, in units of that of real digits."""
     d = {name: torch.cdist(view(x), reference).min(1).values.mean().item() for name, x in clouds.items()}

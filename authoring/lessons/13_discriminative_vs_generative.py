@@ -32,11 +32,10 @@ from course_lib.device import seeded
 from course_lib.plots import COLOURS, DIVERGING, curves, strip
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
-# %% [markdown]
-# *Figure: four rows of the digits 0 to 9. The first is handwriting; the other three are drawn by the model of this
-# lesson. They can be read, but grey clouds surround the strokes and some strokes are broken or doubled.*
-
 # %%
+# Figure: four rows of the digits 0 to 9. The first is handwriting; the other three are drawn by the model
+# of this lesson. They can be read, but grey clouds surround the strokes and some strokes are broken or
+# doubled.
 model, ten = load_checkpoint("class_gaussians"), torch.arange(10)
 rows = {"real": torch.stack([x_test[y_test == c][0] for c in range(10)])}
 rows |= {f"drawn {i + 1}": model.sample(10, ten, seeded(i)) for i in range(3)}
@@ -81,11 +80,11 @@ posterior
 
 # %% [markdown]
 # **Predict:** where would you ask for minus three drops, if that were possible? It is far to the left of all the ones.
-#
-# *Figure: above, two bell curves over the amount of ink, a narrow one for ones at 2 and a wide, low one for zeros at
-# 8. Below, the probability of a zero: 1 on the right, 0 around 2, and 1 again to the left of minus four.*
 
 # %%
+# Figure: above, two bell curves over the amount of ink, a narrow one for ones at 2 and a wide, low one for
+# zeros at 8. Below, the probability of a zero: 1 on the right, 0 around 2, and 1 again to the left of
+# minus four.
 drops = torch.linspace(-5, 15, 400)
 p = joint(drops)                                                  # (400, 2)
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(6.4, 4), sharex=True)
@@ -144,12 +143,10 @@ mean, axes, variance = principal_axes(x, 50)
 kept = variance[:50].sum() / variance.sum()
 claim("share of the variance that 50 axes keep", kept, ">=", 0.82)
 
-# %% [markdown]
-# *Figure: left, the mean of all digits, a grey blob; to its right, the first five principal axes as images, blue and
-# orange regions that trade ink against each other: round against straight, then tilt. Far right, the share of variance
-# kept, which climbs to 0.83 at 50 axes.*
-
 # %%
+# Figure: left, the mean of all digits, a grey blob; to its right, the first five principal axes as images,
+# blue and orange regions that trade ink against each other: round against straight, then tilt. Far right,
+# the share of variance kept, which climbs to 0.83 at 50 axes.
 fig, panels = plt.subplots(1, 7, figsize=(9, 1.9), width_ratios=[1] * 6 + [2.2])
 panels[0].imshow(mean.view(28, 28))
 for ax, axis in zip(panels[1:6], axes):
@@ -212,11 +209,10 @@ claim("accuracy of ten Gaussians on the test digits", accuracy, ">=", 0.95)
 #
 # To draw, follow the recipe: $z = \mu + \tau L \varepsilon$, then back to pixels. The *temperature* $\tau$ is 1 in
 # the model; we add it to see what is going on.
-#
-# *Figure: the digits 0 to 9 in four rows, all from the same noise. With $\tau = 0$ they are the smooth, blurred class
-# means; at 0.5 they are crisper; at 1 they have strokes and grey smears; at 2 they are torn.*
 
 # %%
+# Figure: the digits 0 to 9 in four rows, all from the same noise. With $\tau = 0$ they are the smooth,
+# blurred class means; at 0.5 they are crisper; at 1 they have strokes and grey smears; at 2 they are torn.
 def draw(tau, seed=4):
     eps = torch.randn(10, 50, 1, generator=seeded(seed)).double()
     samples = mu + tau * (torch.linalg.cholesky(cov) @ eps).squeeze(-1)  # (10, 50)
@@ -280,10 +276,6 @@ for pool, bound in {0: 0.95, 10: 0.96, 1000: 0.91}.items():
 # classes), how unusual an image is. One repair is needed: noise lies mostly *off* the 50 axes, where our model does
 # not look. We let the part of an image that the axes leave over be noise too, of the variance that digits have there;
 # this adds one term to $\log p(x)$ (and a constant, which we drop).
-#
-# *Figure: two histograms for test digits, upside-down digits and noise. Left, the judge's confidence: nearly always
-# close to 1, for noise as well. Right, log p(x): test digits lie highest, upside-down digits overlap with them and
-# reach lower, noise lies far to the left of both.*
 
 # %%
 model, judge = load_checkpoint("class_gaussians"), load_checkpoint("judge")
@@ -300,6 +292,9 @@ with torch.no_grad():
     sure = {name: judge(images).softmax(1).amax(1) for name, images in strange.items()}
 
 # %%
+# Figure: two histograms for test digits, upside-down digits and noise. Left, the judge's confidence:
+# nearly always close to 1, for noise as well. Right, log p(x): test digits lie highest, upside-down digits
+# overlap with them and reach lower, noise lies far to the left of both.
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 for i, name in enumerate(strange):
     left.hist(sure[name], bins=25, range=(0, 1), color=COLOURS[i], histtype="step", lw=1.8, label=name)
@@ -357,12 +352,10 @@ for _ in range(41):
     log_likelihood, shares, means, covs = em_step(points, shares, means, covs)
     history.append(log_likelihood)
 
-# %% [markdown]
-# *Figure: four pictures of the same 600 points after 0, 4, 8 and 12 steps. Three large, round, overlapping ellipses
-# drift apart; at step 8 two have found their clouds, at step 12 all three have, and follow their slant. Points have
-# the colour of the Gaussian they most belong to.*
-
 # %%
+# Figure: four pictures of the same 600 points after 0, 4, 8 and 12 steps. Three large, round, overlapping
+# ellipses drift apart; at step 8 two have found their clouds, at step 12 all three have, and follow their
+# slant. Points have the colour of the Gaussian they most belong to.
 fig, panels = plt.subplots(1, 4, figsize=(9, 2.6), sharex=True, sharey=True)
 angle = torch.linspace(0, 2 * torch.pi, 80).double()
 circle = torch.stack([angle.cos(), angle.sin()])
@@ -377,11 +370,10 @@ panels[0].set_ylabel("$z_2$");
 # %% [markdown]
 # **The theorem** says that no step of EM can lower the likelihood. That is a sharp test of any implementation: most
 # bugs break it. And from the same start, every step must equal scikit-learn's.
-#
-# *Figure: the mean log-likelihood over 40 steps. It rises steeply, then slowly, then steeply again as the clouds are
-# found, and is flat from step 12 on. The dots of scikit-learn lie on our line.*
 
 # %%
+# Figure: the mean log-likelihood over 40 steps. It rises steeply, then slowly, then steeply again as the
+# clouds are found, and is flat from step 12 on. The dots of scikit-learn lie on our line.
 import warnings
 
 from sklearn.mixture import GaussianMixture as SklearnMixture
@@ -420,12 +412,11 @@ claim("log-likelihood after 25 steps", history[-1], ">", -29, digits=1)
 # %% [markdown]
 # What has it found? We look at the 20 means, and name each Gaussian after the majority of the images that belong to
 # it. The labels enter only now.
-#
-# *Figure: twenty mean images in two rows, each with the digit most of its images show and their share. Most are
-# clear digits; some digits appear two or three times in different hands, and a few means are blends, such as 4 with
-# 9.*
 
 # %%
+# Figure: twenty mean images in two rows, each with the digit most of its images show and their share. Most
+# are clear digits; some digits appear two or three times in different hands, and a few means are blends,
+# such as 4 with 9.
 owner = mixture.responsibilities(x).argmax(1)                     # (4000,)
 table = torch.stack([y[owner == k].bincount(minlength=10) for k in range(20)])  # (20, 10)
 purity = table.amax(1) / table.sum(1)
@@ -444,12 +435,11 @@ claim("images that belong to a Gaussian named after their digit", table.amax(1).
 # First in the models' own currency, the **log-likelihood** of test images: what probability does a model give to
 # digits it has not seen? It is a fair contest as long as all use the same axes. The shipped mixture has 80 Gaussians,
 # fitted by the same function in 40 steps.
-#
-# *Figure: for one Gaussian, ten by class and a mixture of 80, the log-likelihood on training digits (hollow) and test
-# digits (full). One Gaussian is far behind at −56; the others reach −38 and −36 on test digits. The mixture's value on
-# training digits is 10 higher.*
 
 # %%
+# Figure: for one Gaussian, ten by class and a mixture of 80, the log-likelihood on training digits
+# (hollow) and test digits (full). One Gaussian is far behind at −56; the others reach −38 and −36 on test
+# digits. The mixture's value on training digits is 10 higher.
 one, _ = GaussianMixture.fit(x, n_axis=50, n_gaussian=1, steps=1)
 big = load_checkpoint("gaussian_mixture")
 models = {"one Gaussian": one.log_prob, "ten, by class": lambda x: model.log_joint(x).logsumexp(1),
@@ -547,12 +537,11 @@ sizes = [5, 10, 20, 50, 100, 200, 400]
 splits = [split(seed) for seed in range(5)]
 results = torch.tensor([[contest(*s, n_label) for s in splits] for n_label in sizes])  # (7, 5 splits, 5)
 
-# %% [markdown]
-# *Figure: left, accuracy against labels per class on a logarithmic axis, for both pairs of twins and for softmax with
-# weight decay. Right, the difference between twins with error bars: above zero, generative ahead, for few labels in
-# both pairs; the linear pair crosses to −4 points at 400 labels, the quadratic pair reaches zero there.*
-
 # %%
+# Figure: left, accuracy against labels per class on a logarithmic axis, for both pairs of twins and for
+# softmax with weight decay. Right, the difference between twins with error bars: above zero, generative
+# ahead, for few labels in both pairs; the linear pair crosses to −4 points at 400 labels, the quadratic
+# pair reaches zero there.
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
 names = ["shared covariance", "its twin: softmax", "own covariances", "its twin: quadratic softmax",
          "softmax, weight decay"]
@@ -607,12 +596,10 @@ numbers = [1, 5, 10, 20, 40]
 broken = torch.tensor([held_out(K, pool=0) for K in numbers])  # (5, 3) training, test, smallest variance
 repaired = torch.tensor([held_out(K, pool=20) for K in numbers])
 
-# %% [markdown]
-# *Figure: log-likelihood against the number of Gaussians. Without pooling, training digits rise without end while test
-# digits rise up to twenty Gaussians and then fall back steeply. With pooling the two lines stay together and both
-# rise.*
-
 # %%
+# Figure: log-likelihood against the number of Gaussians. Without pooling, training digits rise without end
+# while test digits rise up to twenty Gaussians and then fall back steeply. With pooling the two lines stay
+# together and both rise.
 fig, ax = plt.subplots(figsize=(6.4, 3))
 for i, (name, curve) in enumerate({"nothing held back": broken, "covariances pooled": repaired}.items()):
     ax.plot(numbers, curve[:, 0], "o--", c=COLOURS[3 - 3 * i], label=f"{name}: training", mfc="white")

@@ -33,12 +33,11 @@ from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, DIVERGING, scatter, strip
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
-# %% [markdown]
-# *Figure: four rows of ten images. Handwriting, 0 to 9; the same rebuilt from 16 numbers by principal axes, grey
-# and smeared; rebuilt from 16 numbers by the autoencoder of this lesson, crisp, and right but for a five that
-# became an eight; and ten random codes through its decoder, blots and crooked strokes that are no digits.*
-
 # %%
+# Figure: four rows of ten images. Handwriting, 0 to 9; the same rebuilt from 16 numbers by principal axes,
+# grey and smeared; rebuilt from 16 numbers by the autoencoder of this lesson, crisp, and right but for a
+# five that became an eight; and ten random codes through its decoder, blots and crooked strokes that are
+# no digits.
 pca, model = load_checkpoint("pca"), load_checkpoint("autoencoder").requires_grad_(False)
 ten = torch.stack([x_test[y_test == c][2] for c in range(10)])    # (10, 1, 28, 28)
 random_codes = torch.randn(10, 16, generator=seeded(0))
@@ -77,12 +76,11 @@ for w, v, loss in runs:
 # Always the error 2, and always $v \parallel (1, 1)$: the *line* is found. But the length of $v$ differs each time:
 # only the product of $w$ and $v$ matters, and if codes are twice as large while $v$ is half as long, nobody
 # notices. Keep this in mind.
-#
-# *Figure: left, the four points, the line that was found, and short grey segments to the rebuilt points on it.
-# Right, the error of a line against its direction in degrees: a wave between 2, at 45 degrees, and 8, at 135. The
-# three runs lie in the valley.*
 
 # %%
+# Figure: left, the four points, the line that was found, and short grey segments to the rebuilt points on
+# it. Right, the error of a line against its direction in degrees: a wave between 2, at 45 degrees, and 8,
+# at 135. The three runs lie in the valley.
 w, v, _ = runs[0]
 rebuilt = (points @ w)[:, None] * v                               # (4, 2)
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
@@ -122,12 +120,10 @@ def error(flat, k):
 for k in (1, 4, 16, 64):
     assert_close(error(flat, k), eigenvalues[k:].sum().item(), atol=1e-3, rtol=1e-4)
 
-# %% [markdown]
-# *Figure: left, five test digits rebuilt from 1, 4, 16, 64 and 200 numbers, under the originals: grey blobs at
-# first, legible from 16 on, nearly clean with 200. Right, squared error against the number of axes, falling from
-# 53; test digits follow training digits closely.*
-
 # %%
+# Figure: left, five test digits rebuilt from 1, 4, 16, 64 and 200 numbers, under the originals: grey blobs
+# at first, legible from 16 on, nearly clean with 200. Right, squared error against the number of axes,
+# falling from 53; test digits follow training digits closely.
 kept = (1, 4, 16, 64, 200)
 five = ten[:5].flatten(1) - mean
 rows = [ten[:5]] + [(mean + five @ axes[:k].T @ axes[:k]).view(5, 1, 28, 28) for k in kept]
@@ -177,13 +173,12 @@ print("random subspace:         ", by_chance.round().int().tolist())
 
 # %% [markdown]
 # **The same subspace, to within a fraction of a degree in 784 dimensions.** But the same *axes*?
-#
-# *Figure: two rows of eight images in blue and orange. Above, the first eight principal axes, orderly: round
-# against straight, then tilts and finer patterns. Below, eight columns of the trained decoder, each a disorderly
-# mixture.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: which mixture training ends in depends on rounding
+# Figure: two rows of eight images in blue and orange. Above, the first eight principal axes, orderly:
+# round against straight, then tilts and finer patterns. Below, eight columns of the trained decoder, each
+# a disorderly mixture.
 fig, panels = plt.subplots(2, 8, figsize=(9, 2.5))
 for row, images, name in zip(panels, (axes[:8], found.T[:8]), ("principal axes", "decoder")):
     for ax, image in zip(row, images):
@@ -284,12 +279,10 @@ def test_error(m):
 history = fit(live, reconstruction_loss, Batches(x, batch_size=64), steps=250, lr=4e-3, betas=(0.9, 0.99),
               warmup=20, decay=0.7, evaluate=test_error, eval_every=50)
 
-# %% [markdown]
-# *Figure: squared error by step. It falls below the dashed line of PCA, at 21, and goes on to about 13; test
-# digits, measured every 50 steps, are as good as training digits.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: a curve of what was trained here
+# Figure: squared error by step. It falls below the dashed line of PCA, at 21, and goes on to about 13;
+# test digits, measured every 50 steps, are as good as training digits.
 ax = history.plot()
 ax.axhline(error(flat_test, 16), color="0.4", ls="--", lw=1)
 ax.text(250, error(flat_test, 16) + 1, "PCA, 16 axes", ha="right")
@@ -306,11 +299,10 @@ claim("error of the live autoencoder on test digits", of_live, "<", 17, digits=1
 # an average of the weights (`ema`, lesson 00).
 #
 # ## Results: what sixteen numbers keep
-#
-# *Figure: three rows of ten difficult test digits: handwriting; PCA, with smears and ghosts; the autoencoder, whose
-# strokes are crisp and nearly the writer's own.*
 
 # %%
+# Figure: three rows of ten difficult test digits: handwriting; PCA, with smears and ghosts; the
+# autoencoder, whose strokes are crisp and nearly the writer's own.
 per_image = (model(x_test) - x_test).square().sum((1, 2, 3))      # (1000,)
 hard = torch.stack([(per_image * (y_test == c)).topk(15).indices[-1] for c in range(10)])
 strip({"handwriting": x_test[hard], "PCA": pca(x_test[hard]), "autoencoder": model(x_test[hard])});
@@ -346,12 +338,11 @@ claim("of digits rebuilt by the autoencoder", rebuilt["autoencoder"][0], "<", 2.
 #
 # With a code of **two** numbers, each digit is a point in the plane, and nothing needs to be projected. A second
 # shipped checkpoint was trained so; labels enter only as colours.
-#
-# *Figure: left, the training digits on their first two principal axes, a single cloud in which most colours lie
-# upon each other. Right, the two numbers of the autoencoder: arms of one colour each, for 0, 1, 2 and 6 above all,
-# reach out from a crowded middle.*
 
 # %%
+# Figure: left, the training digits on their first two principal axes, a single cloud in which most colours
+# lie upon each other. Right, the two numbers of the autoencoder: arms of one colour each, for 0, 1, 2 and
+# 6 above all, reach out from a crowded middle.
 flat_model = load_checkpoint("autoencoder_2d").requires_grad_(False)
 plane, plane_test = flat_model.encode(x), flat_model.encode(x_test)           # (4000, 2), (1000, 2)
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2))
@@ -379,13 +370,12 @@ claim("accuracy from a code of sixteen", voted(model.encode(x), model.encode(x_t
 # %% [markdown]
 # The decoder answers for the *whole* plane, also where no digit lies. **Predict** what it draws between two arms,
 # and what far outside.
-#
-# *Figure: left, 16 × 16 images decoded from a regular grid over the plane. Digits change smoothly into each other;
-# on the borders between two kinds lie blurred mixtures, and towards the corners the drawing freezes into blots.
-# Right, the same plane with the codes of the training digits as grey points, and large empty regions between and
-# around them.*
 
 # %%
+# Figure: left, 16 × 16 images decoded from a regular grid over the plane. Digits change smoothly into each
+# other; on the borders between two kinds lie blurred mixtures, and towards the corners the drawing freezes
+# into blots. Right, the same plane with the codes of the training digits as grey points, and large empty
+# regions between and around them.
 low, high = plane.quantile(0.01, dim=0), plane.quantile(0.99, dim=0)
 side = torch.linspace(0, 1, 16)
 corner = torch.cartesian_prod(1 - side, side).flip(1)             # rows from above, columns from the left
@@ -404,12 +394,11 @@ right.scatter(*plane.T, s=4, color="0.5", lw=0);
 # Take two images and walk from one to the other in a straight line. In pixels that is a cross-fade: halfway, two
 # faint digits lie on top of each other, the ghost of lesson 13. In the code, halfway is a *code*, and the decoder
 # draws one image of it.
-#
-# *Figure: three pairs of rows with nine images each. In pixels the first digit fades out while the second fades in.
-# In codes (16 numbers) strokes bend and move: one 3 changes into another, a 4 into a 9, and a 7 into a 2 by way of
-# something like an 8.*
 
 # %%
+# Figure: three pairs of rows with nine images each. In pixels the first digit fades out while the second
+# fades in. In codes (16 numbers) strokes bend and move: one 3 changes into another, a 4 into a 9, and a 7
+# into a 2 by way of something like an 8.
 from course_lib.autoencoder import interpolate
 
 def pick(digit, i):
@@ -448,11 +437,10 @@ claim("halfway in codes, one digit in two hands", same_digit["codes"][0], "<", 3
 #
 # A decoder that turns any 16 numbers into an image: is it a generator? Draw the numbers from the standard normal
 # distribution, as in lesson 13, and decode.
-#
-# *Figure: two rows of ten images from random codes. PCA: grey fog around the mean digit. The autoencoder: dark,
-# crisp blots and hooks, few of them digits.*
 
 # %%
+# Figure: two rows of ten images from random codes. PCA: grey fog around the mean digit. The autoencoder:
+# dark, crisp blots and hooks, few of them digits.
 noise = torch.randn(1000, 16, generator=seeded(0))
 garbage = {"PCA": pca.decode(noise), "autoencoder": model.decode(noise)}      # (1000, 1, 28, 28)
 strip({name: images[:10] for name, images in garbage.items()})
@@ -489,11 +477,10 @@ claim("the same ten times larger: smallest", scaled.encode(x).std(0).min(), ">",
 #
 # If nothing says where codes lie, *look*: encode the training digits, compute the mean and the covariance of their
 # codes, and draw from that Gaussian. `model.codes.fit(z)` does it, and `sample` draws.
-#
-# *Figure: three rows of ten. Real digits; Gaussian codes through PCA, smeared; Gaussian codes through the
-# autoencoder, crisp strokes, about half of which can be read as digits.*
 
 # %%
+# Figure: three rows of ten. Real digits; Gaussian codes through PCA, smeared; Gaussian codes through the
+# autoencoder, crisp strokes, about half of which can be read as digits.
 model.codes.fit(z)
 fitted = {"PCA": pca.sample(1000, seeded(1)), "autoencoder": model.sample(1000, seeded(1))}
 strip({"real": x_test[:10], **{name: images[:10] for name, images in fitted.items()}})
@@ -503,12 +490,10 @@ claim("autoencoder, codes from their Gaussian", fitted_distance["autoencoder"][0
 ratio = fitted_distance["autoencoder"][0] / rebuilt["autoencoder"][0]
 claim("and still so many times that of its rebuilt digits", ratio, ">", 5, digits=1)
 
-# %% [markdown]
-# *Figure: Fréchet distances with 95 % intervals, for PCA and the autoencoder. With random codes both are far away;
-# with Gaussian codes PCA stays far and the autoencoder comes down by more than half; rebuilt test digits are at 30
-# for PCA and near 1 for the autoencoder. A dashed line marks real training digits.*
-
 # %%
+# Figure: Fréchet distances with 95 % intervals, for PCA and the autoencoder. With random codes both are
+# far away; with Gaussian codes PCA stays far and the autoencoder comes down by more than half; rebuilt
+# test digits are at 30 for PCA and near 1 for the autoencoder. A dashed line marks real training digits.
 fig, ax = plt.subplots(figsize=(7, 2.6))
 kinds = {"codes from $N(0, I)$": random_distance, "codes from their Gaussian": fitted_distance,
          "codes of test digits": rebuilt}
@@ -527,11 +512,10 @@ ax.legend();
 # The Gaussian has the right mean and the right covariance, and is still wrong. Codes of digits do not fill a bell:
 # they lie on a few bent sheets, and a bell curve has no holes (we said the same of pixels in lesson 13). Count it:
 # how far is a drawn code from the nearest code of a training digit, compared with the code of a *test* digit?
-#
-# *Figure: two histograms of the distance from a code to the nearest training code, in 16 dimensions. Codes of test
-# digits lie around 4 to 5, codes drawn from the Gaussian around 7.*
 
 # %%
+# Figure: two histograms of the distance from a code to the nearest training code, in 16 dimensions. Codes
+# of test digits lie around 4 to 5, codes drawn from the Gaussian around 7.
 drawn_codes = model.codes.sample(1000, seeded(1))
 of_test, of_drawn = (nearest_neighbours(c, z)[0][:, 0] for c in (model.encode(x_test), drawn_codes))
 fig, ax = plt.subplots(figsize=(6.4, 2.6))
@@ -544,11 +528,10 @@ claim("drawn codes farther out than 95 % of test digits", lost, ">", 0.35)
 
 # %% [markdown]
 # Does it matter where a code falls? Sort the 1,000 drawn codes by that distance.
-#
-# *Figure: two rows of ten. From the drawn codes that lie nearest to training codes: complete strokes, most of them
-# digits. From the ones that lie farthest: torn, faint and doubled strokes.*
 
 # %%
+# Figure: two rows of ten. From the drawn codes that lie nearest to training codes: complete strokes, most
+# of them digits. From the ones that lie farthest: torn, faint and doubled strokes.
 judge, order = load_checkpoint("judge"), of_drawn.argsort()
 images = model.decode(drawn_codes[order])                         # from crowded places to empty ones
 strip({"near": images[:10], "far": images[-10:]})
@@ -565,11 +548,11 @@ claim("less for the 300 farthest, by", sure[1] - sure[2], ">", 0.08)
 # the decoder so that there are no holes.**
 #
 # ## Results
-#
-# *Figure: three rows of ten. Real test digits; images drawn from Gaussian codes, about half of them legible; and
-# under each of these the most similar training digit as the judge sees it, clearly another image.*
 
 # %%
+# Figure: three rows of ten. Real test digits; images drawn from Gaussian codes, about half of them
+# legible; and under each of these the most similar training digit as the judge sees it, clearly another
+# image.
 train_features = judge_features(x)                                # (4000, 64)
 drawn = model.sample(10, seeded(5))
 neighbours = nearest_neighbours(judge_features(drawn), train_features)[1][:, 0]
@@ -617,13 +600,12 @@ def small(n_latent):
 few = (8, 128)
 with_network = torch.tensor([both(small(k)) for k in few])        # (2, 2)
 
-# %% [markdown]
-# *Figure: Fréchet distance against the length of the code, from 2 to 128, for PCA and for small autoencoders.
-# Rebuilt digits, dashed, fall towards 0. Drawn digits, solid, fall at first and then hardly or not at all: PCA's
-# are best at 32 numbers and get worse after that. The gap between dashed and solid opens.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: two of the points were trained here
+# Figure: Fréchet distance against the length of the code, from 2 to 128, for PCA and for small
+# autoencoders. Rebuilt digits, dashed, fall towards 0. Drawn digits, solid, fall at first and then hardly
+# or not at all: PCA's are best at 32 numbers and get worse after that. The gap between dashed and solid
+# opens.
 fig, ax = plt.subplots(figsize=(6.4, 3.2))
 for c, (name, ks, d) in enumerate((("PCA", lengths, with_pca), ("small autoencoder", few, with_network))):
     ax.plot(ks, d[:, 1], "o-", color=COLOURS[c], label=f"{name}: drawn")

@@ -37,12 +37,10 @@ from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, curves, field, grid, strip
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
-# %% [markdown]
-# *Figure: four rows of the digits 0 to 9. The first is handwriting, the other three are drawn by a generator that was
-# told which digit to draw. Their strokes are dark and sharp, and the rows differ in slant and width. Nearly all can be
-# read; a few, like one of the eights, are torn.*
-
 # %%
+# Figure: four rows of the digits 0 to 9. The first is handwriting, the other three are drawn by a
+# generator that was told which digit to draw. Their strokes are dark and sharp, and the rows differ in
+# slant and width. Nearly all can be read; a few, like one of the eights, are torn.
 artist, ten = load_checkpoint("conditional_gan"), torch.arange(10)
 rows = {"real": torch.stack([x_test[y_test == c][0] for c in range(10)])}
 rows |= {f"drawn {i + 1}": artist.sample(10, ten, seeded(i)) for i in range(3)}
@@ -137,13 +135,12 @@ for _ in range(steps):
 # %% [markdown]
 # **Prove it.** The formula $p / (p + q)$ against the network, on 601 points, each weighted by how often samples fall
 # there.
-#
-# *Figure: above, two densities on a line, real data with bumps at −1.5 and 1.5, fakes with one wide bump at 0.5. Below,
-# the best discriminator, which is above one half where the real bumps are higher, and on it, hardly to be told apart,
-# the trained one.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the network was trained in this notebook
+# Figure: above, two densities on a line, real data with bumps at −1.5 and 1.5, fakes with one wide bump at
+# 0.5. Below, the best discriminator, which is above one half where the real bumps are higher, and on it,
+# hardly to be told apart, the trained one.
 line = torch.linspace(-4, 4, 601)[:, None]                        # (601, 1)
 best = gan.optimal_discriminator(p_real(line), q_fake(line))
 with torch.no_grad():
@@ -185,12 +182,10 @@ saturating, non_saturating = push(saturating_loss, said), push(generator_loss, s
 assert_close(saturating, -said, atol=1e-5, rtol=0)
 assert_close(non_saturating, said - 1, atol=1e-5, rtol=0)
 
-# %% [markdown]
-# *Figure: the size of the push on the logit against D(G(z)). The saturating loss is the rising diagonal, nearly zero
-# where fakes are recognised; the non-saturating loss is the falling diagonal, nearly one there. On the right, the same
-# with a logarithmic axis.*
-
 # %%
+# Figure: the size of the push on the logit against D(G(z)). The saturating loss is the rising diagonal,
+# nearly zero where fakes are recognised; the non-saturating loss is the falling diagonal, nearly one
+# there. On the right, the same with a logarithmic axis.
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 for ax in (left, right):
     ax.plot(said, -saturating, label=r"saturating: $\log(1 - D)$")
@@ -289,13 +284,12 @@ seed(0)
 batches = Batches(points, batch_size=128)
 history = fit_gan(G, D, batches, 1500, n_latent=8, evaluate=film(frames), eval_every=300)
 
-# %% [markdown]
-# *Figure: five frames of the game. The modes of the data are grey rings, fakes blue dots. The cloud of fakes unfolds, reaches all
-# eight modes, and gathers there, with a thin trail of dots along the bridges between neighbours. The colour of the
-# last frame is the discriminator's opinion: blue, fake, nearly everywhere; white, undecided, on the modes.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the players were trained in this notebook
+# Figure: five frames of the game. The modes of the data are grey rings, fakes blue dots. The cloud of
+# fakes unfolds, reaches all eight modes, and gathers there, with a thin trail of dots along the bridges
+# between neighbours. The colour of the last frame is the discriminator's opinion: blue, fake, nearly
+# everywhere; white, undecided, on the modes.
 def show(frames, titles):
     _, panels = plt.subplots(1, len(frames), figsize=(9, 9 / len(frames) + 0.5), sharex=True, sharey=True)
     for ax, fakes, title in zip(panels, frames, titles):
@@ -319,12 +313,11 @@ claim("share of fakes on a mode", on_mode, ">=", 0.6)
 # The bridges are no accident: a continuous function of a connected cloud is connected, so a network can make them thin,
 # but not cut them. And the losses show why GANs are hard to steer: they say little about quality. The discriminator's
 # begins near $2 \log 2$, since it knows nothing; it would end there, too, if the fakes were perfect.
-#
-# *Figure: the two losses over 1,500 rounds. Both swing at first, then run level, the discriminator's below the dotted
-# line at 1.386. No trend tells that the fakes are getting better.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the players were trained in this notebook
+# Figure: the two losses over 1,500 rounds. Both swing at first, then run level, the discriminator's below
+# the dotted line at 1.386. No trend tells that the fakes are getting better.
 ax = history.plot("discriminator", "generator")
 ax.axhline(2 * torch.tensor(2.0).log(), color="0.5", ls=":")
 ax.set(xlabel="round", ylabel="loss (nats)");
@@ -352,12 +345,10 @@ for n in range(200):
     if (n + 1) % 20 == 0:
         look(G)
 
-# %% [markdown]
-# *Figure: five frames, 20 rounds apart. In each, all thousand fakes lie in one small clump; from frame to frame the
-# clump is somewhere else on the ring.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the players were trained in this notebook
+# Figure: five frames, 20 rounds apart. In each, all thousand fakes lie in one small clump; from frame to
+# frame the clump is somewhere else on the ring.
 show(frames[-5:], [f"round {n}" for n in range(120, 201, 20)]);
 
 # %%
@@ -441,12 +432,10 @@ def play_digits(betas, frames):
 frames = {}
 live, D, history = play_digits((0.0, 0.99), frames)
 
-# %% [markdown]
-# *Figure: ten digits, each from its own noise, every 50 rounds. Blobs at first, then strokes, then shapes of which many
-# can be read.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the generator was trained in this notebook
+# Figure: ten digits, each from its own noise, every 50 rounds. Blobs at first, then strokes, then shapes
+# of which many can be read.
 strip(frames);
 
 # %% [markdown]
@@ -477,13 +466,11 @@ spread = [G.sample(300, generator=seeded(0)).std(0).mean() for G in (live, alone
 claim("spread of the fakes after 200 moves alone, relative", spread[1] / spread[0], "<=", 0.7)
 claim("loss of the forger (nats)", g_loss, "<", 0.5)
 
-# %% [markdown]
-# *Figure: thirty fakes each. Without momentum rough digits of many kinds; with it blank paper and grey patches, no
-# digit; by the forger alone, nearly the same dark scribble thirty times. Right, the classes in use over the rounds:
-# they rise towards ten without momentum, and stay low with it.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the generators were trained in this notebook
+# Figure: thirty fakes each. Without momentum rough digits of many kinds; with it blank paper and grey
+# patches, no digit; by the forger alone, nearly the same dark scribble thirty times. Right, the classes in
+# use over the rounds: they rise towards ten without momentum, and stay low with it.
 forgers = {r"$\beta_1 = 0$": live, r"$\beta_1 = 0.9$": heavy, "alone": alone}
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.3))
 for ax, (title, G) in zip(panels, forgers.items()):
@@ -503,12 +490,11 @@ panels[3].set(ylabel="classes in use", ylim=(0, 10.5));
 # The same code, trained for longer (`make checkpoints NAME=gan`). One draws whatever it likes; the other is
 # **conditional**: its generator gets the label beside the noise, and its discriminator asks "is this a real *seven*?"
 # by adding the product of a vector for each class with its features (Miyato & Koyama, 2018).
-#
-# *Figure: three blocks of 50 digits at the same size: real ones, those of the unconditional GAN, and those of the
-# conditional one, sorted by class. Most drawn digits could pass for real at this size; some are malformed, more of them
-# in the second block.*
 
 # %%
+# Figure: three blocks of 50 digits at the same size: real ones, those of the unconditional GAN, and those
+# of the conditional one, sorted by class. Most drawn digits could pass for real at this size; some are
+# malformed, more of them in the second block.
 free, artist = load_checkpoint("gan"), load_checkpoint("conditional_gan")
 labels = torch.arange(50) // 5
 blocks = {"real": x_test[:50], "unconditional": free.sample(50, generator=seeded(5)),
@@ -537,11 +523,10 @@ leaderboard("training_digits", "conditional_gan", "gan", "class_gaussians", "gau
 
 # %% [markdown]
 # Why is the conditional one so much better? Count what the free one draws.
-#
-# *Figure: bars for the digits 0 to 9, the share of 1,000 samples in which the judge sees them. The conditional
-# generator's are all near 0.1, as they were asked for; the free one's are uneven.*
 
 # %%
+# Figure: bars for the digits 0 to 9, the share of 1,000 samples in which the judge sees them. The
+# conditional generator's are all near 0.1, as they were asked for; the free one's are uneven.
 with torch.no_grad():
     probs = {name: the_judge()(images).softmax(1) for name, images in thousand.items()}
 share = {name: pr.argmax(1).bincount(minlength=10) / 1000 for name, pr in probs.items()}
@@ -568,11 +553,10 @@ claim("the judge sees the digit that was asked for", seen, ">=", 0.98)
 #
 # A generator that stores the training set would score well. So we look at the nearest training digit of each sample, in
 # the judge's features.
-#
-# *Figure: ten samples of the conditional generator above, below each its nearest training digit: the same class and a
-# similar hand, but different strokes.*
 
 # %%
+# Figure: ten samples of the conditional generator above, below each its nearest training digit: the same
+# class and a similar hand, but different strokes.
 from course_lib.metrics import memorisation, nearest_neighbours
 
 train_features = judge_features(x)
@@ -588,11 +572,10 @@ claim("copying score of the conditional generator",
 #
 # A generator is trained on $z \sim \mathcal N(0, I)$. What if we hand it $\tau z$, as we did in lesson 13? **Write
 # down** what happens to the images for $\tau = 0.3$, and to precision and recall.
-#
-# *Figure: the digits 0 to 9 for four values of the knob. At 0 each is a clean standard digit; up to 1 the hands become
-# more varied, and some strokes smudge; at 1.5 several are torn.*
 
 # %%
+# Figure: the digits 0 to 9 for four values of the knob. At 0 each is a clean standard digit; up to 1 the
+# hands become more varied, and some strokes smudge; at 1.5 several are torn.
 def at_temperature(tau, n=10):
     z = tau * torch.randn(n, artist.config.n_latent, generator=seeded(1))
     with torch.no_grad():
@@ -600,11 +583,9 @@ def at_temperature(tau, n=10):
 
 strip({rf"$\tau$ = {tau}": at_temperature(tau) for tau in (0, 0.5, 1, 1.5)});
 
-# %% [markdown]
-# *Figure: precision falls from 0.97 to 0.79 and recall rises from 0.03 to 0.85 as tau grows from 0.25 to 1.5. The
-# Fréchet distance, which counts both, is lowest at 1, where the generator was trained.*
-
 # %%
+# Figure: precision falls from 0.97 to 0.79 and recall rises from 0.03 to 0.85 as tau grows from 0.25 to
+# 1.5. The Fréchet distance, which counts both, is lowest at 1, where the generator was trained.
 from course_lib.metrics import precision_recall
 
 taus = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5]

@@ -51,11 +51,10 @@ def show(ax, weights, rows, columns, title="", **imshow):
 # Here is the picture of the end, as it *should* be: not learned, but computed from the answer. Whoever copies
 # `computer` letter by letter must look at its first letter, then at the second; whoever reverses it, at the last one
 # first; whoever sorts it, at the `c`, then at the `e` in seventh place.
-#
-# *Figure: three maps of 8 by 8 with one dark square in each row. For copy they form the falling diagonal, for reverse
-# the rising one, for sort a scattered pattern with one square in every row and every column.*
 
 # %%
+# Figure: three maps of 8 by 8 with one dark square in each row. For copy they form the falling diagonal,
+# for reverse the rising one, for sort a scattered pattern with one square in every row and every column.
 WORD = "computer"
 SOURCE = {"copy": lambda x: torch.arange(8).expand_as(x),         # which letter of x is needed at t
           "reverse": lambda x: torch.arange(7, -1, -1).expand_as(x),
@@ -179,12 +178,11 @@ q2, k2, v2 = X @ Wq2.T, X @ Wk2.T, X @ Wv2.T                      # 3 x (6, 2)
 two = torch.cat([attend(q, k, v, past), attend(q2, k2, v2, past)], dim=-1)                     # (6, 4)
 two
 
-# %% [markdown]
-# *Figure: four maps of six words. Head 1 without mask: sat looks at cat, both the and on share between cat and mat, the
-# rest is even. Head 2 without mask: cat and mat look at sat. With the causal mask the upper right triangle is empty;
-# on and the second the now look mostly at cat, and cat, which cannot see sat, shares between the and itself.*
-
 # %%
+# Figure: four maps of six words. Head 1 without mask: sat looks at cat, both the and on share between cat
+# and mat, the rest is even. Head 2 without mask: cat and mat look at sat. With the causal mask the upper
+# right triangle is empty; on and the second the now look mostly at cat, and cat, which cannot see sat,
+# shares between the and itself.
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.9))
 maps = {"head 1": weights(q, k), "head 2": weights(q2, k2),
         "head 1, causal": weights(q, k, past), "head 2, causal": weights(q2, k2, past)}
@@ -268,11 +266,10 @@ def stack(mask, n_layer):
         return x
     return f
 
-# %% [markdown]
-# *Figure: four squares of 12 by 12, dark where an output depends on an input. No mask: full. Causal: exactly the lower
-# triangle with the diagonal. A window of three: a band of three. Three layers of it: a band of seven.*
-
 # %%
+# Figure: four squares of 12 by 12, dark where an output depends on an input. No mask: full. Causal:
+# exactly the lower triangle with the diagonal. A window of three: a band of three. Three layers of it: a
+# band of seven.
 everyone = torch.ones(12, 12, dtype=torch.bool)
 settings = {"no mask": (everyone, 1), "causal": (everyone.tril(), 1), "window of 3": (near(12, 3), 1),
             "window of 3, three layers": (near(12, 3), 3)}
@@ -337,13 +334,12 @@ print(inspect.getsource(Transformer.forward))
 # - **sinusoidal** (Vaswani et al., 2017): add sines and cosines of $t$ at many speeds, like the hands of many clocks;
 # - **ALiBi** (Press, Smith & Lewis, 2022): add nothing to the embedding, but subtract from the score of each pair
 #   their distance, times a slope that differs from head to head.
-#
-# *Figure: left, sinusoids for 64 positions as a picture, fast stripes on the left, slow ones on the right. Middle, dot
-# product of the encodings of two positions: stripes parallel to the diagonal, darkest on it. Right, what ALiBi
-# multiplies the weight of a token at distance 0 to 60 by, for four heads: from a steep fall within ten tokens to nearly
-# flat.*
 
 # %%
+# Figure: left, sinusoids for 64 positions as a picture, fast stripes on the left, slow ones on the right.
+# Middle, dot product of the encodings of two positions: stripes parallel to the diagonal, darkest on it.
+# Right, what ALiBi multiplies the weight of a token at distance 0 to 60 by, for four heads: from a steep
+# fall within ten tokens to nearly flat.
 P = sinusoidal_positions(64, 32)                                  # (64, 32): T, C
 fig, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.9))
 left.imshow(P, cmap=DIVERGING, aspect="auto")
@@ -396,12 +392,10 @@ def train(task, positions="learned", steps=150):
 
 trained = {task: train(task) for task in SOURCE}
 
-# %% [markdown]
-# *Figure: the loss of the three tasks over 150 steps. All begin at log 27 = 3.3. Copy and reverse wait for ten steps,
-# then drop to nearly zero by step 30; sort falls at once, but more slowly.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses of models that were trained in this place
+# Figure: the loss of the three tasks over 150 steps. All begin at log 27 = 3.3. Copy and reverse wait for
+# ten steps, then drop to nearly zero by step 30; sort falls at once, but more slowly.
 ax = curves({task: (range(1, 151), history["loss"]) for task, (_, history) in trained.items()}, smooth=999)
 ax.axhline(math.log(27), color="0.6", lw=1)
 ax.set(ylabel="loss (nats per letter)", ylim=(0, None));
@@ -425,13 +419,12 @@ for task, (model, _) in trained.items():
     claim(f"{task}: letters right", accuracy, ">=", 0.97)
     claim(f"{task}: attention on the right place", mass, ">=", {"sort": 0.5}.get(task, 0.95))
 
-# %% [markdown]
-# *Figure: three learned maps for the word computer. Rows are the letters of the answer, columns the 16 inputs: the word,
-# the start sign, and the answer so far. Copy shows the falling diagonal in the left half, reverse the rising one, sort
-# the scattered pattern of the first figure, with a fainter shade on the letters that come next in the alphabet.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: maps of models that were trained in this place
+# Figure: three learned maps for the word computer. Rows are the letters of the answer, columns the 16
+# inputs: the word, the start sign, and the answer so far. Copy shows the falling diagonal in the left
+# half, reverse the rising one, sort the scattered pattern of the first figure, with a fainter shade on the
+# letters that come next in the alphabet.
 fig, panels = plt.subplots(1, 3, figsize=(10.5, 2.5))
 for ax, (task, (model, _)) in zip(panels, trained.items()):
     where = SOURCE[task](code)
@@ -515,13 +508,12 @@ scores = {positions: [score(model, T) for T in lengths] for positions, model in 
 
 # %% [markdown]
 # ## Results
-#
-# *Figure: share of right answers against the length of the sequence, 32 to 256. ALiBi stays above 0.95 everywhere.
-# Learned and sinusoidal start equally high at 32, the length of the training, and fall below 0.3 at 256. Without
-# positions the line starts near 0.6 and falls as well. Guessing would give 0.125.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: scores of models that were trained in this place
+# Figure: share of right answers against the length of the sequence, 32 to 256. ALiBi stays above 0.95
+# everywhere. Learned and sinusoidal start equally high at 32, the length of the training, and fall below
+# 0.3 at 256. Without positions the line starts near 0.6 and falls as well. Guessing would give 0.125.
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 for (positions, values), marker in zip(scores.items(), "osD^"):
     ax.plot(lengths, values, marker=marker, label=positions)
@@ -579,12 +571,10 @@ widths = [4, 16, 64, 256, 1024, 4096]
 forgotten = torch.tensor([saturation(D, 1) for D in widths])      # (6, 2)
 divided = torch.tensor([saturation(D, D**-0.5) for D in widths])
 
-# %% [markdown]
-# *Figure: left, entropy against D. Without the square root it falls from 2.8 to nearly zero; with it, it stays at
-# 3.7. Right, the gradient: without the square root it is larger up to D = 64, then falls towards zero; with it, it is
-# the same everywhere.*
-
 # %%
+# Figure: left, entropy against D. Without the square root it falls from 2.8 to nearly zero; with it, it
+# stays at 3.7. Right, the gradient: without the square root it is larger up to D = 64, then falls towards
+# zero; with it, it is the same everywhere.
 fig, panels = plt.subplots(1, 2, figsize=(8, 2.8))
 for i, (ax, label) in enumerate(zip(panels, ("entropy (nats)", "size of the gradient"))):
     ax.plot(widths, forgotten[:, i], "o-", color=COLOURS[3], label="forgotten")
@@ -619,13 +609,11 @@ def train_on_noise(leak):
 
 leaking, honest = train_on_noise(leak=True), train_on_noise(leak=False)
 
-# %% [markdown]
-# *Figure: left, the loss on random letters; the honest model stays on the line at log 26, the leaking one falls to
-# nearly zero. Right, two squares of 16 by 16 that show on which inputs an output depends: the honest one is a lower
-# triangle, the leaking one has a diagonal more.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses and models that were trained in this place
+# Figure: left, the loss on random letters; the honest model stays on the line at log 26, the leaking one
+# falls to nearly zero. Right, two squares of 16 by 16 that show on which inputs an output depends: the
+# honest one is a lower triangle, the leaking one has a diagonal more.
 fig, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.8), width_ratios=[1.6, 1, 1])
 losses = {"leaking": leaking[1]["loss"], "honest": honest[1]["loss"]}
 curves({name: (range(1, 121), loss) for name, loss in losses.items()}, left, smooth=999)

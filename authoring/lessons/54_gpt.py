@@ -36,12 +36,10 @@ from course_lib.data.text import Windows, decode, encode, load_text
 from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, curves
 
-# %% [markdown]
-# *Figure: a sentence in two rows, each letter on a tile, dark where it was a surprise. The first letter of a word is
-# coloured, what follows is white, as far as "pleased with the". In "new bicycle pump" most letters are
-# coloured, and some are nearly black.*
-
 # %%
+# Figure: a sentence in two rows, each letter on a tile, dark where it was a surprise. The first letter of
+# a word is coloured, what follows is white, as far as "pleased with the". In "new bicycle pump" most
+# letters are coloured, and some are nearly black.
 def surprise(model, sentence):
     """Bits of every byte after the first.  -> (n - 1,)"""
     idx = encode(sentence)[None]                                  # (1, n)
@@ -257,11 +255,9 @@ print(f"{sum(p.numel() for p in model.parameters()):,} parameters, "
 assert counter.get_total_flops() == gpt_module.n_flops(large)
 assert sum(p.numel() for p in model.parameters()) == gpt_module.n_parameters(large)
 
-# %% [markdown]
-# *Figure: operations per byte, in thousands, for our model and contexts of 16 to 4,096 bytes: a constant part for the
-# matrices and a rising part for attention, equal at about 1,200 bytes.*
-
 # %%
+# Figure: operations per byte, in thousands, for our model and contexts of 16 to 4,096 bytes: a constant
+# part for the matrices and a rising part for attention, equal at about 1,200 bytes.
 contexts = 2 ** torch.arange(4, 13)
 all_in = torch.tensor([gpt_module.n_flops(large, int(T)) / int(T) for T in contexts]) / 1e3
 attention = 4 * contexts * large.n_embd * large.n_layer / 1e3
@@ -306,11 +302,11 @@ claim("plain GPT-2 after 150 steps (bits per byte)", results["GPT-2, AdamW"], ">
 # place 7, at place 8, at place 9. **ALiBi** (Press, Smith & Lewis, 2022) drops these vectors and subtracts
 # $m \cdot \text{distance}$ from the attention scores, with another slope $m$ in each head. Nearness is built in, and
 # nothing has to be learned.
-#
-# *Figure: four triangles, the penalty of each head for looking from one byte (row) at an earlier one (column). The
-# first head sees hardly anything beyond a few bytes; the last sees the whole window nearly evenly.*
 
 # %%
+# Figure: four triangles, the penalty of each head for looking from one byte (row) at an earlier one
+# (column). The first head sees hardly anything beyond a few bytes; the last sees the whole window nearly
+# evenly.
 penalty = GPT(fast(block_size=64)).mask                           # (4, 64, 64), -inf above the diagonal
 fig, panels = plt.subplots(1, 4, figsize=(9, 2.5), sharey=True)
 for h, (ax, head) in enumerate(zip(panels, penalty)):
@@ -332,13 +328,11 @@ from course_lib.muon import muon, orthogonalise
 
 print(inspect.getsource(orthogonalise))
 
-# %% [markdown]
-# *Figure: singular values of a gradient of our model, largest first, on a logarithmic axis. They fall over two powers of
-# ten; after Newton–Schulz all lie between 0.7 and 1.2 (but for the last, which is zero: the outputs of a layer norm sum
-# to zero).*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: a gradient of a model trained in this lesson
+# Figure: singular values of a gradient of our model, largest first, on a logarithmic axis. They fall over
+# two powers of ten; after Newton–Schulz all lie between 0.7 and 1.2 (but for the last, which is zero: the
+# outputs of a layer norm sum to zero).
 lm_loss(library, batch)["loss"].backward()
 G = library.blocks[0].mlp.fc.weight.grad                          # (256, 64)
 before, after = torch.linalg.svdvals(G), torch.linalg.svdvals(orthogonalise(G))
@@ -365,12 +359,10 @@ for name, (c, optimizer) in steps.items():
     model, losses[name] = train(c, optimizer)
     results[name] = bits_per_byte(model, test, block_size=64)
 
-# %% [markdown]
-# *Figure: training loss in bits per byte over 150 steps for the four versions. The plain one ends near 3.7,
-# the one with ALiBi near 3.4; the two with Muon pass both within 40 steps and end near 2.9.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses of models trained in this lesson
+# Figure: training loss in bits per byte over 150 steps for the four versions. The plain one ends near 3.7,
+# the one with ALiBi near 3.4; the two with Muon pass both within 40 steps and end near 2.9.
 lines = {name: (range(1, STEPS + 1), loss) for name, loss in losses.items()}
 ax = curves(lines, ylabel="bits per byte (training)")
 ax.set_ylim(2, 6)
@@ -480,11 +472,9 @@ python = {"7-gram": NGram(code.train, 7).bits_per_byte(part),
           "xz": 8 * (packed(last + new) - packed(last)) / len(new),
           "GPT": bits_per_byte(coder, part, block_size=256, stride=192)}
 
-# %% [markdown]
-# *Figure: bits per byte of 7-gram, xz (after the training text) and GPT, for English and Python.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the source of Python differs a little between its versions
+# Figure: bits per byte of 7-gram, xz (after the training text) and GPT, for English and Python.
 fig, ax = plt.subplots(figsize=(6.4, 2.8))
 for i, (method, colour) in enumerate(zip(english, COLOURS)):
     x, heights = [0.25 * (i - 1), 0.25 * (i - 1) + 1], [english[method], python[method]]
@@ -506,11 +496,10 @@ claim("better than xz by", python["xz"] - python["GPT"], ">", 0.2)
 # without such neighbours.
 #
 # What does it use its context for? The same bits, by how many bytes it had seen before.
-#
-# *Figure: bits per byte against the number of bytes that the shipped model had seen before, in groups of doubling size
-# (1, 2, 3–4, 5–8, ...). It falls steeply as far as 9–16 bytes and is flat from there.*
 
 # %%
+# Figure: bits per byte against the number of bytes that the shipped model had seen before, in groups of
+# doubling size (1, 2, 3–4, 5–8, ...). It falls steeply as far as 9–16 bytes and is flat from there.
 windows = test[:116 * 257].view(116, 257).long()
 with torch.no_grad():
     logits = torch.cat([gpt(w[:, :-1]) for w in windows.split(16)])           # (116, 256, 256)

@@ -38,12 +38,10 @@ from course_lib.plots import COLOURS, curves, strip
 from course_lib.train import fit
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
-# %% [markdown]
-# *Figure: ten columns, six rows. The first row is pure noise; below it shapes appear, first as shadows, then as strokes
-# under ever finer grain; the last row is handwriting without a trace of noise, of which two, the sixth and the seventh,
-# are no clear digits.*
-
 # %%
+# Figure: ten columns, six rows. The first row is pure noise; below it shapes appear, first as shadows,
+# then as strokes under ever finer grain; the last row is handwriting without a trace of noise, of which
+# two, the sixth and the seventh, are no clear digits.
 painter, seen, cosine = load_checkpoint("ddpm"), [], diffusion.cosine_alphas_cumprod()
 guess = diffusion.predicts_eps(diffusion.in_steps(painter.network, 1000), cosine, "v")
 
@@ -113,11 +111,11 @@ def q_sample(x0, t, eps, a):
 
 # %% [markdown]
 # From here on grey values run from −1 (white) to 1 (ink), so that an image has about the size of the noise.
-#
-# *Figure: a seven and a nine at seven times, with both schedules. With the linear one they are shadows at t = 300 and
-# gone at 450; with the cosine they can be read until 450, and a shadow is left at 600. At t = 999 all are only noise.*
 
 # %%
+# Figure: a seven and a nine at seven times, with both schedules. With the linear one they are shadows at t
+# = 300 and gone at 450; with the cosine they can be read until 450, and a shadow is left at 600. At t =
+# 999 all are only noise.
 times, eps = torch.tensor([0, 50, 150, 300, 450, 600, 999]), torch.randn(7, 1, 28, 28, generator=seeded(1))
 rows = {}
 for name, a in {"linear": linear, "cosine": cosine}.items():
@@ -242,12 +240,11 @@ history = train(toy, noise_loss)
 # %% [markdown]
 # The loss does not go to zero: several noises lead to the same $x_t$, and their spread is left. The exact mean has a
 # loss too, and no network can have less.
-#
-# *Figure: the loss over the steps of training. It falls from 1 at once and then runs along the dotted line, the loss of
-# the exact mean.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in this lesson
+# Figure: the loss over the steps of training. It falls from 1 at once and then runs along the dotted line,
+# the loss of the exact mean.
 def loss_of(model, n=1_000):
     t = torch.arange(100).repeat_interleave(n)                    # each time equally often
     x0, eps = ring.sample(100 * n, seeded(4)), torch.randn(100 * n, 2, generator=seeded(5))
@@ -275,13 +272,11 @@ def miss(model, t):
 for t, bound in ((10, 0.3), (40, 0.1), (80, 0.1)):
     claim(f"t = {t}: distance of the guessed noise from the exact mean", miss(toy, t), "<", bound)
 
-# %% [markdown]
-# *Figure: two fields of arrows over the noisy ring at t = 15, exact and learned. Each arrow takes away the guessed
-# noise, and leads towards one of eight places. Among the data, in blue, both fields look alike; in the empty middle and
-# the corners the learned one had nothing to learn from.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the right half was trained in this lesson
+# Figure: two fields of arrows over the noisy ring at t = 15, exact and learned. Each arrow takes away the
+# guessed noise, and leads towards one of eight places. Among the data, in blue, both fields look alike; in
+# the empty middle and the corners the learned one had nothing to learn from.
 fig, axes = plt.subplots(1, 2, figsize=(8, 4.2), sharey=True)
 points, times = torch.cartesian_prod(*[torch.linspace(-2.8, 2.8, 17)] * 2), torch.full((289,), 15)
 for ax, name, model in zip(axes, ("exact", "learned"), (exact_eps, toy)):
@@ -354,12 +349,11 @@ def walk(model, sampler=diffusion.ddpm, n=2_000):
 
 learned, exact = walk(toy), walk(exact_eps)
 
-# %% [markdown]
-# *Figure: two rows of six frames, the learned network above, the exact answer below. A round cloud of noise becomes a
-# ring, which breaks into eight dots. The rows look alike, but for a few points between the dots of the learned one.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the upper row is drawn by the network that was trained in this lesson
+# Figure: two rows of six frames, the learned network above, the exact answer below. A round cloud of noise
+# becomes a ring, which breaks into eight dots. The rows look alike, but for a few points between the dots
+# of the learned one.
 fig, axes = plt.subplots(2, 6, figsize=(10, 3.6), sharex=True, sharey=True)
 for row, name, states in zip(axes, ("learned", "exact"), (learned, exact)):
     for ax, i in zip(row, (0, 40, 60, 75, 90, 100)):
@@ -415,12 +409,11 @@ ts = torch.tensor([0, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 99])
 noise_error = {name: torch.tensor([miss(m, t) for t in ts.tolist()]) for name, m in answers.items()}
 image_error = {name: error * ((1 - a_toy[ts]) / a_toy[ts]).sqrt() for name, error in noise_error.items()}
 
-# %% [markdown]
-# *Figure: the error of the noise (left) and of the image (right) over time, on logarithmic axes. Guessing the image is
-# worst near t = 0, guessing the noise is worst near t = 99, and v follows the better of the two at both ends.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained in this lesson
+# Figure: the error of the noise (left) and of the image (right) over time, on logarithmic axes. Guessing
+# the image is worst near t = 0, guessing the noise is worst near t = 99, and v follows the better of the
+# two at both ends.
 fig, axes = plt.subplots(1, 2, figsize=(8, 3))
 for ax, name, errors in zip(axes, ("noise", "image"), (noise_error, image_error)):
     curves({f"guesses {k}": (ts.tolist(), e) for k, e in errors.items()}, ax=ax, xlabel="time $t$")
@@ -463,11 +456,9 @@ seed(0)
 drawn = diffusion.ddim(perfect_eps, torch.randn(10, 1, 28, 28), cosine, steps=100) / 2 + 0.5
 distance, i = torch.cdist(drawn.flatten(1), x.flatten(1)).min(1)
 
-# %% [markdown]
-# *Figure: above, ten clean digits from the perfect denoiser; below, the training digit nearest to each. They are the
-# same images.*
-
 # %%
+# Figure: above, ten clean digits from the perfect denoiser; below, the training digit nearest to each.
+# They are the same images.
 strip({"drawn": drawn.clamp(0, 1), "nearest": x[i]});
 claim("largest distance to a training digit", distance.max(), "<", 0.1, digits=4)
 
@@ -525,13 +516,12 @@ x_T = torch.randn(50, 1, 28, 28, device=device())
 young = diffusion.predicts_eps(told(net, ten.repeat(5)), cosine, "v")
 young = diffusion.ddim(young, x_T, cosine, steps=30, eta=1.0, clip=1.0) / 2 + 0.5
 
-# %% [markdown]
-# *Figure: five rows of ten. The first are real digits 0 to 9. The second and third, from the network that was trained
-# for half a minute and told what to draw, have rougher strokes; most of them can be read, and some are broken. The last
-# two, from the shipped checkpoint, which chooses by itself, are smoother, with an odd shape here and there.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the second and third row are drawn by the network that was trained in this lesson
+# Figure: five rows of ten. The first are real digits 0 to 9. The second and third, from the network that
+# was trained for half a minute and told what to draw, have rougher strokes; most of them can be read, and
+# some are broken. The last two, from the shipped checkpoint, which chooses by itself, are smoother, with
+# an odd shape here and there.
 rows = {"real": torch.stack([x_test[y_test == c][0] for c in range(10)])}
 rows |= {"half a minute": young[:10], "again": young[10:20]}
 rows |= {name: painter.sample(10, generator=seeded(i)) for i, name in ((1, "checkpoint"), (2, "again "))}
@@ -553,11 +543,10 @@ claim("copying (0.5 for fresh digits, 1 for copies)", row["memorisation"], "<", 
 # %% [markdown]
 # The checkpoint is the same network without labels, trained by the same lines for twenty times as long. And it is no
 # copier like the perfect denoiser: for each sample we look up the training digit that is nearest in pixels.
-#
-# *Figure: ten samples above, the nearest training digit below each. Nearly all show the same digit, but with other
-# slants, widths and curls.*
 
 # %%
+# Figure: ten samples above, the nearest training digit below each. Nearly all show the same digit, but
+# with other slants, widths and curls.
 drawn = torch.cat([rows["checkpoint"], rows["again "]])
 distance, i = torch.cdist(drawn.flatten(1), x.flatten(1)).min(1)
 fresh, _ = torch.cdist(x_test.flatten(1), x.flatten(1)).min(1)
@@ -570,11 +559,10 @@ claim("their mean distance, relative to that of fresh digits", distance.mean() /
 #
 # A thousand evaluations for one image are many; above we took 30. **Predict** what happens with 50, 20, 10, 5, or 2
 # steps from the same noise. Where does it break, and are the images then noisy or blurred?
-#
-# *Figure: five rows of the same ten images. With 50, 20 and 10 steps nearly the same strokes, but for the seventh; with
-# 5 some gaps; with 2 grey, blurred ghosts.*
 
 # %%
+# Figure: five rows of the same ten images. With 50, 20 and 10 steps nearly the same strokes, but for the
+# seventh; with 5 some gaps; with 2 grey, blurred ghosts.
 start = torch.randn(10, 1, 28, 28, generator=seeded(2))
 rows = {f"{n} steps": diffusion.ddim(guess, start, cosine, n, clip=1.0) / 2 + 0.5
         for n in (50, 20, 10, 5, 2)}
@@ -602,11 +590,9 @@ def without_noise(model, x, a):
 forgot = walk(exact_eps, sampler=without_noise)
 repaired = walk(exact_eps, sampler=lambda model, x, a: diffusion.ddim(model, x, a, steps=100))
 
-# %% [markdown]
-# *Figure: three panels around the ring. With the noise of eq. 3, eight round dots; without it, eight thin arcs, pulled
-# inwards; with DDIM, which adds no noise but takes other steps, eight round dots again.*
-
 # %%
+# Figure: three panels around the ring. With the noise of eq. 3, eight round dots; without it, eight thin
+# arcs, pulled inwards; with DDIM, which adds no noise but takes other steps, eight round dots again.
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
 for ax, (name, states) in zip(axes, {"DDPM": exact, "noise forgotten": forgot, "DDIM": repaired}.items()):
     ax.scatter(*states[-1].T, s=2, color=COLOURS[0])
@@ -622,9 +608,6 @@ claim("width with DDIM", describe(repaired[-1])[2], ">", 0.15)
 # %% [markdown]
 # Without the noise every point goes to the *mean* of what it could become, at each step again; all variety inside a dot
 # is averaged away. The noise is the part of the answer that the mean leaves out. And on digits?
-#
-# *Figure: two rows of ten images from the same checkpoint and the same start. With the noise, different digits; without
-# it, ten times the same thin, upright stroke.*
 
 # %%
 def back(add_noise, n=10, steps=30):
@@ -639,6 +622,8 @@ def back(add_noise, n=10, steps=30):
     return (x_t / 2 + 0.5).clamp(0, 1)
 
 # %%
+# Figure: two rows of ten images from the same checkpoint and the same start. With the noise, different
+# digits; without it, ten times the same thin, upright stroke.
 rows = {"with noise": back(True), "noise forgotten": back(False)}
 strip(rows)
 variety = {name: drawn.std(0).mean() for name, drawn in rows.items()}

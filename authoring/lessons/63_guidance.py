@@ -38,12 +38,10 @@ from course_lib.plots import COLOURS, curves, field, strip
 from course_lib.train import fit
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
-# %% [markdown]
-# *Figure: four rows of ten images from one network and the same noise, asked for the digits 0 to 9. At scale 0 it
-# draws what it likes; at 1 the digits asked for, though some are faint; at 3 they are firmer; at 12 heavy and
-# black, and one has fallen apart.*
-
 # %%
+# Figure: four rows of ten images from one network and the same noise, asked for the digits 0 to 9. At
+# scale 0 it draws what it likes; at 1 the digits asked for, though some are faint; at 3 they are firmer;
+# at 12 heavy and black, and one has fallen apart.
 painter, digits = load_checkpoint("conditional_ddpm"), torch.arange(10)
 strip({f"scale {s}": painter.sample(10, digits, seeded(0), guidance=s, steps=20) for s in (0, 1, 3, 12)});
 
@@ -126,12 +124,10 @@ times, blue, no_label = torch.full((500,), t), torch.full((500,), 0), torch.full
 difference = exact_eps(points, times, blue) - exact_eps(points, times, no_label)
 assert_close(-difference / (1 - a_toy[t]).sqrt(), of_classifier, atol=1e-3, rtol=1e-3)
 
-# %% [markdown]
-# *Figure: left, the three classes, blue with two modes of which the right one runs into orange. Right, the darker a
-# place, the more probable blue is there; arrows along the difference of the two guesses lead away from the other
-# classes, to the upper left, and vanish where blue is certain.*
-
 # %%
+# Figure: left, the three classes, blue with two modes of which the right one runs into orange. Right, the
+# darker a place, the more probable blue is there; arrows along the difference of the two guesses lead away
+# from the other classes, to the upper left, and vanish where blue is certain.
 fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.9), sharey=True)
 some, its_class = everything.sample_labelled(900, seeded(1))
 for c in range(3):
@@ -187,12 +183,12 @@ assert_close(guided(exact_eps, wanted, null, 2.5)(x_t, times),
 
 # %% [markdown]
 # Now walk from noise, with `ddim` as in lesson 61, asking for blue.
-#
-# *Figure: five panels, the same noise taken to blue points at scales 0, 1, 2, 4 and 8, over all data in grey. At 0
-# they fill all classes, at 1 both blue modes. At 2 the mode beside orange has thinned; at 4 it is almost gone; at 8
-# all points crowd on the far side of the lonely mode, where there are hardly any data.*
 
 # %%
+# Figure: five panels, the same noise taken to blue points at scales 0, 1, 2, 4 and 8, over all data in
+# grey. At 0 they fill all classes, at 1 both blue modes. At 2 the mode beside orange has thinned; at 4 it
+# is almost gone; at 8 all points crowd on the far side of the lonely mode, where there are hardly any
+# data.
 start, scales = torch.randn(1_000, 2, generator=seeded(4)), (0, 1, 2, 4, 8)
 
 def walk(model, scale):
@@ -247,11 +243,9 @@ def tilted_sample(s, n=1_000):
 tilted = {s: tilted_sample(s) for s in scales if s > 0}
 tilted = {0: everything.sample(1_000, seeded(7))} | tilted       # scale 0: all of the data
 
-# %% [markdown]
-# *Figure: the panels above, and below them the tilted densities. There the mode beside orange loses only its right
-# edge, and keeps a third of the points even at scale 8; nothing moves to the upper left.*
-
 # %%
+# Figure: the panels above, and below them the tilted densities. There the mode beside orange loses only
+# its right edge, and keeps a third of the points even at scale 8; nothing moves to the upper left.
 panels({"guided": exact, "tilted": tilted});
 claim("scale 8: share in the mode beside orange, tilted", in_orange(tilted[8]), ">", 0.28)
 claim("the same, guided", in_orange(exact[8]), "<", 0.01)
@@ -338,14 +332,12 @@ for name, model, bound in (("drop-out", toy, ("<", 0.02)), ("no drop-out", deaf,
     claim(f"{name}: missed with the label", missed(model, 40, 0), "<", 0.02)
     claim(f"{name}: missed without it", missed(model, 40, null), *bound)
 
-# %% [markdown]
-# *Figure: three rows of panels for scales 0 to 8. With the network that was trained with drop-out they look like the
-# exact ones, somewhat smeared, but for thin lines at scales 4 and 8, where the network's errors are multiplied, too.
-# Without drop-out only the panel of scale 1 does: at 0 there is one thin line, and from 2 on the points fly off, most of
-# them out of the picture.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: two rows are drawn by networks that were trained in this lesson
+# Figure: three rows of panels for scales 0 to 8. With the network that was trained with drop-out they look
+# like the exact ones, somewhat smeared, but for thin lines at scales 4 and 8, where the network's errors
+# are multiplied, too. Without drop-out only the panel of scale 1 does: at 0 there is one thin line, and
+# from 2 on the points fly off, most of them out of the picture.
 networks = {"drop-out 0.1": toy, "no drop-out": deaf}
 learned = {name: {s: walk(model, s) for s in scales} for name, model in networks.items()}
 panels({"exact": exact, **learned})
@@ -398,12 +390,11 @@ assert_close(two, zero + 2 * (one - zero), atol=1e-4, rtol=1e-3)
 #
 # We add noise to test digits and let the network guess the clean image, told the right label, none, or a wrong one.
 # **Predict:** with how much noise is the label worth most?
-#
-# *Figure: the error of the guessed image over the share of its variance that is left. On the left, where little is
-# left, the error is largest, smallest with the right label and largest with a wrong one. The curves approach each
-# other and meet on the right: whoever sees the digit needs no label.*
 
 # %%
+# Figure: the error of the guessed image over the share of its variance that is left. On the left, where
+# little is left, the error is largest, smallest with the right label and largest with a wrong one. The
+# curves approach each other and meet on the right: whoever sees the digit needs no label.
 left, told = [0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9], {}
 no_label, wrong = torch.full((100,), none), (its_label + 1) % 10
 answers = {"right label": its_label, "no label": no_label, "wrong label": wrong}
@@ -428,11 +419,11 @@ claim("saved by the label, 70 % left", 1 - right[7] / without[7], "<", 0.05)
 # ## Predict, then turn one knob: the scale
 #
 # Ten times the digit 5, from ten noises. **Predict** what grows with the scale and what shrinks, before you look.
-#
-# *Figure: seven rows of ten fives, scales from 0 to 16. At 0 any digit, at 1 fives in many hands, one or two of them
-# broken; from 2 on all can be read. Then they become alike: at 16 broad, black, and nearly the same.*
 
 # %%
+# Figure: seven rows of ten fives, scales from 0 to 16. At 0 any digit, at 1 fives in many hands, one or
+# two of them broken; from 2 on all can be read. Then they become alike: at 16 broad, black, and nearly the
+# same.
 def fives(scale):
     return painter.sample(10, 5, seeded(3), guidance=scale, steps=20)
 
@@ -471,12 +462,11 @@ drawn = {s: painter.sample(200, wanted, seeded(0), guidance=s, steps=10) for s i
 at = {s: measured(images) for s, images in drawn.items()}
 floor = frechet_distance(judge_features(x[torch.randperm(4000, generator=seeded(0))[:200]]), facts)
 
-# %% [markdown]
-# *Figure: three panels over the scale. Left, control accuracy rises from 0.94 to 1, precision rises and falls again
-# beyond 2, recall falls all the way from 0.8 to 0.3. Middle, the Fréchet distance is lowest at 1.5 and then climbs.
-# Right, the ink on the paper: as in real digits between 1 and 1.5, a third more at 12.*
-
 # %%
+# Figure: three panels over the scale. Left, control accuracy rises from 0.94 to 1, precision rises and
+# falls again beyond 2, recall falls all the way from 0.8 to 0.3. Middle, the Fréchet distance is lowest at
+# 1.5 and then climbs. Right, the ink on the paper: as in real digits between 1 and 1.5, a third more at
+# 12.
 fig, axes = plt.subplots(1, 3, figsize=(10, 2.9))
 rows = {name: (scales, [m[name] for m in at.values()]) for name in at[1]}
 curves({name: rows[name] for name in ("control", "precision", "recall")}, ax=axes[0])
@@ -541,11 +531,10 @@ claim("ink", after["ink"], "<", 0.16)
 
 # %% [markdown]
 # Two steps of ten! The range was chosen among seven by distances from training digits, with other noise.
-#
-# *Figure: three rows of twenty digits, asked for 0 to 9 twice. At scale 1 varied and partly hard to read; at 12 all
-# heavy; with the repair, thin and thick, slanted and upright, and every one the digit asked for.*
 
 # %%
+# Figure: three rows of twenty digits, asked for 0 to 9 twice. At scale 1 varied and partly hard to read;
+# at 12 all heavy; with the repair, thin and thick, slanted and upright, and every one the digit asked for.
 strip({"scale 1": drawn[1][:20], "scale 12": drawn[12][:20], "repaired": repaired[:20]});
 
 # %% [markdown]
@@ -580,11 +569,9 @@ claim("scale 2.5: distance by that at 1", after["distance"] / before["distance"]
 claim("precision, more than at 1", after["precision"] - before["precision"], ">", 0.0)
 claim("recall, more than at 1", after["recall"] - before["recall"], ">", -0.05)
 
-# %% [markdown]
-# *Figure: three rows of twenty digits from the same noise, in 30 steps. At scale 0, the weak network's, many are broken,
-# at 1 fewer, at 2.5 two.*
-
 # %%
+# Figure: three rows of twenty digits from the same noise, in 30 steps. At scale 0, the weak network's,
+# many are broken, at 1 fewer, at 2.5 two.
 strip({f"scale {s}": unlabelled(s, n=20, steps=30) for s in (0, 1, 2.5)});
 
 # %% [markdown]
@@ -640,11 +627,10 @@ print(f"real digits: {seam(halves):.3f}")
 claim("drawn without looking", seam(blind), ">", 0.16)
 claim("one round", seam(complete(halves, free, rounds=1)), "<", 0.15)
 
-# %% [markdown]
-# *Figure: twelve columns: the real digit, the half that is left, and its completion without a label. All completions
-# are joined without a seam. Many are the digit that was erased; others are another digit that begins like it.*
-
 # %%
+# Figure: twelve columns: the real digit, the half that is left, and its completion without a label. All
+# completions are joined without a seam. Many are the digit that was erased; others are another digit that
+# begins like it.
 def erased(images):
     return torch.where(known_half, images, 0.3)
 
@@ -654,13 +640,11 @@ claim("four rounds", seam(completed), "<", 0.12)
 
 # %% [markdown]
 # With the label, we can say what the half is to become: the guided model goes in where the free one was.
-#
-# *Figure: four rows. On the left the upper half of a digit, then ten completions of that same half, asked for 0 to 9.
-# Most are what was asked for, with a lower half that suits the given pen. Some wishes cannot
-# be fulfilled.* Forty answers, and no one of them *the* right one: least squares in one stroke would give their mean, a
-# blur.
 
 # %%
+# Figure: four rows. On the left the upper half of a digit, then ten completions of that same half, asked
+# for 0 to 9. Most are what was asked for, with a lower half that suits the given pen. Some wishes cannot
+# be fulfilled.
 given = torch.stack([x_test[y_test == c][i] for c, i in ((7, 5), (9, 1), (5, 0), (8, 1))])
 rows = {}
 for image, run in zip(given, range(4)):
@@ -674,6 +658,9 @@ claim("mean distance between two free completions of half 1", torch.pdist(lower)
 claim("difference in the known half", (ten - given[:1])[:, :, :14].abs().max(), "==", 0.0)
 
 # %% [markdown]
+# Forty answers, and no one of them *the* right one: least squares in one stroke would give their mean, a
+# blur.
+#
 # ## What we left out
 #
 # - **Clusters for labels.** The mixture of lesson 13 sorts unlabelled images into clusters, and these can serve as

@@ -42,11 +42,9 @@ from course_lib.plots import COLOURS, strip
 from course_lib.train import fit
 (x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
 
-# %% [markdown]
-# *Figure: six rows of ten. At t = 0 pure noise, from row to row more of a digit in it; at t = 1 the digits 0 to 9,
-# clean.*
-
 # %%
+# Figure: six rows of ten. At t = 0 pure noise, from row to row more of a digit in it; at t = 1 the digits
+# 0 to 9, clean.
 painter, ten, seen = load_checkpoint("flow"), torch.arange(10), []
 
 def watched(x_t, t):                                              # a model that also keeps its input
@@ -85,11 +83,10 @@ print(f"from 2.00 in a thousand steps to {place:.2f}, in one step to {2.0 + v(2.
 # %% [markdown]
 # Keep that zero in mind. At $t = 0$ the place says nothing about the image, so $v = \mathbb E[x] - \varepsilon$, and
 # one step of length 1 takes *everything* to the mean of the data.
-#
-# *Figure: left, forty straight roads between two normal distributions, which cross. Right, what following the mean
-# velocity does: forty curves that draw together, part again, and never cross.*
 
 # %%
+# Figure: left, forty straight roads between two normal distributions, which cross. Right, what following
+# the mean velocity does: forty curves that draw together, part again, and never cross.
 eps, data = torch.randn(2, 40, generator=seeded(0))
 times = torch.linspace(0, 1, 101)
 scale = ((1 - times) ** 2 + times**2).sqrt()                      # standard deviation of x_t
@@ -161,12 +158,10 @@ for i in range(200):
         gap = torch.searchsorted(crowd.norm(dim=1).sort().values, roads) - torch.arange(20_000)
         claim(f"t = {(i + 1) / 200}: gap between the crowds", gap.abs().max() / 20_000, "<", 0.03)
 
-# %% [markdown]
-# *Figure: left, 150 straight roads from the noise in the centre to the eight modes of the data, a thicket of crossings.
-# Right, the paths of the mean velocity from the same starting points: they move together to the centre and bend
-# outwards to the nearest mode, without crossing.*
-
 # %%
+# Figure: left, 150 straight roads from the noise in the centre to the eight modes of the data, a thicket
+# of crossings. Right, the paths of the mean velocity from the same starting points: they move together to
+# the centre and bend outwards to the nearest mode, without crossing.
 @torch.no_grad()
 def paths(model, start, steps=100):
     """Where points are after 0 ... steps steps of Euler's.  (B, 2) -> (steps + 1, B, 2)"""
@@ -297,11 +292,9 @@ errors = {"Euler": [error(flow.euler, exact, n, truth) for n in evaluations],
 claim("Euler: factor from 64 to 128", errors["Euler"][-2] / errors["Euler"][-1], ">", 1.9)
 claim("midpoint: factor from 64 to 128", errors["midpoint"][-2] / errors["midpoint"][-1], ">", 3)
 
-# %% [markdown]
-# *Figure: error against evaluations of the network, both axes logarithmic. Euler's line falls with slope −1, that of the
-# midpoint method with about −2, and lies below it from 8 evaluations on.*
-
 # %%
+# Figure: error against evaluations of the network, both axes logarithmic. Euler's line falls with slope
+# −1, that of the midpoint method with about −2, and lies below it from 8 evaluations on.
 fig, ax = plt.subplots(figsize=(5.4, 3))
 for name, values in errors.items():
     ax.loglog(evaluations, values, "o-", label=name)
@@ -372,12 +365,11 @@ reflow, _ = train_toy(pair_loss, noise, ends, start=toy)
 claim("S of the learned flow", flow.straightness(toy, start.float(), 100), ">", 0.5)
 claim("S after reflow", flow.straightness(reflow, start.float(), 100), "<", 0.01)
 
-# %% [markdown]
-# *Figure: three panels, one coordinate of forty points over time. Diffusion: all stay where they are for half the time,
-# then fan out in bends. Flow: in to the middle, then out. Reflow: straight lines from beginning to end.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the last panel is drawn by a network that was trained in this lesson
+# Figure: three panels, one coordinate of forty points over time. Diffusion: all stay where they are for
+# half the time, then fan out in bends. Flow: in to the middle, then out. Reflow: straight lines from
+# beginning to end.
 fig, panels = plt.subplots(1, 3, figsize=(10, 3), sharey=True)
 for ax, (name, model) in zip(panels, {"diffusion": diffusion, "flow": exact, "reflow": reflow}.items()):
     states = paths(model, eps[:40])                               # (101, 40, 2)
@@ -406,13 +398,11 @@ when = [0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98]
 both = {"uniform": toy, "logit-normal": toy_middle}
 missed = {name: [miss(model, t) for t in when] for name, model in both.items()}
 
-# %% [markdown]
-# *Figure: left, the density of both choices of times; logit-normal is a hill that falls to zero at both ends. Right,
-# how far each network is from the exact velocity: about the same in the middle, and logit-normal much further off at
-# the ends.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the right half belongs to networks that were trained in this lesson
+# Figure: left, the density of both choices of times; logit-normal is a hill that falls to zero at both
+# ends. Right, how far each network is from the exact velocity: about the same in the middle, and
+# logit-normal much further off at the ends.
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 grid = torch.linspace(0.002, 0.998, 300)
 left.plot([0, 1], [1, 1], label="uniform")
@@ -455,12 +445,10 @@ history = fit(net, digit_loss, Batches(x.to(device()), y.to(device()), batch_siz
               steps=budget(cpu=360, gpu=5_000), warmup=50, decay=0.6, ema=0.98, optimizer=muon_unet,
               autocast=True)
 
-# %% [markdown]
-# *Figure: three rows of the digits 0 to 9. Real ones; those of the network trained just now, most of which can be read,
-# with ragged strokes; and those of the shipped checkpoint, clean.*
-
 # %% tags=["nbval-ignore-figure"]
 # not compared: the second row is drawn by the network that was trained in this lesson
+# Figure: three rows of the digits 0 to 9. Real ones; those of the network trained just now, most of which
+# can be read, with ragged strokes; and those of the shipped checkpoint, clean.
 def draw(network, labels, solve=flow.midpoint, steps=15, n_seed=1):
     noise = torch.randn(len(labels), 1, 28, 28, generator=seeded(n_seed)).to(device())
     return (solve(guided(network, labels.to(device()), 10, 2.0), noise, steps) / 2 + 0.5).clamp(0, 1).cpu()
@@ -478,11 +466,11 @@ for name, network, bound in (("trained here", net, 0.6), ("shipped", painter.net
 # ### Predict, then turn one knob: how few steps?
 #
 # What does the checkpoint draw with one Euler step? You know the answer from the example by hand.
-#
-# *Figure: six rows of the same ten digits by Euler's method with 1, 2, 4, 8, 16 and 32 steps. One step: grey blurs, the
-# mean of each class, sharpened by guidance. From four or eight on the digits are crisp and hardly change.*
 
 # %%
+# Figure: six rows of the same ten digits by Euler's method with 1, 2, 4, 8, 16 and 32 steps. One step:
+# grey blurs, the mean of each class, sharpened by guidance. From four or eight on the digits are crisp and
+# hardly change.
 counts = [1, 2, 4, 8, 16, 32]
 by_euler = {f"steps: {n}": draw(painter.network, ten, flow.euler, n) for n in counts}
 strip(by_euler);
@@ -508,10 +496,10 @@ for name, values in rms.items():
 #
 # Nothing in the loss knows a network. Peebles & Xie (2023) put a plain transformer there, the **DiT**. Its tokens are
 # patches of the image.
-#
-# *Figure: a digit; beside it the same digit, cut into 7 × 7 patches of 4 × 4 pixels, with gaps between them.*
 
 # %%
+# Figure: a digit; beside it the same digit, cut into 7 × 7 patches of 4 × 4 pixels, with gaps between
+# them.
 def patchify(x, p):
     """(B, 1, 28, 28) -> (B, 28/p * 28/p, p * p)"""
     B, n = len(x), 28 // p
@@ -598,11 +586,9 @@ minute = ("class_gaussians", "gaussian_mixture", "autoencoder", "vae_minute", "v
           "gan_minute", "conditional_gan_minute", "ddpm_minute", "flow_minute", "dit_minute")
 leaderboard("training_digits", *minute, "noise")
 
-# %% [markdown]
-# *Figure: ten rows of ten samples, best distance first. The upper rows are clean digits, the DiT's fall apart into
-# patches, and the Gaussians' in the last two rows are smeared.*
-
 # %%
+# Figure: ten rows of ten samples, best distance first. The upper rows are clean digits, the DiT's fall
+# apart into patches, and the Gaussians' in the last two rows are smeared.
 ranked = [row["name"] for row in leaderboard(*minute).rows]
 rows = {}
 for name in ranked:
@@ -616,12 +602,11 @@ strip(rows);
 # precision with recall). Without labels, diffusion needs more than a minute, and the DiT more than that even with
 # them. The GAN draws in one evaluation, flow in 60. These are single runs, of different sizes, with some
 # settings chosen where the test distance was seen.
-#
-# *Figure: for six families, the Fréchet distance after a minute and after the longest training that the course ships,
-# on a logarithmic axis; dashed, real training digits. The GANs stay about where they are; diffusion gains most, and
-# flow comes nearest.* (It walks away from the one that had a minute, eq. 4 of lesson 63.)
 
 # %%
+# Figure: for six families, the Fréchet distance after a minute and after the longest training that the
+# course ships, on a logarithmic axis; dashed, real training digits. The GANs stay about where they are;
+# diffusion gains most, and flow comes nearest.
 pairs = {"VAE": ("vae_minute", "vae"), "VAE, fitted prior": ("vae_mixture_minute", "vae_mixture"),
          "GAN": ("gan_minute", "gan"), "GAN, labels": ("conditional_gan_minute", "conditional_gan"),
          "DDPM": ("ddpm_minute", "ddpm"), "flow, labels": ("flow_minute", "flow")}
@@ -641,6 +626,8 @@ claim("with labels: flow over GAN", frechet["flow_minute"] / frechet["conditiona
 claim("shipped: flow", frechet["flow"], "<", 0.45)
 
 # %% [markdown]
+# (It walks away from the one that had a minute, eq. 4 of lesson 63.)
+#
 # ## Break it: the clock runs backwards
 #
 # Half of the papers put the noise at $t = 0$, as we do; half at $t = 1$, as diffusion does (and Stable Diffusion 3).
@@ -657,11 +644,9 @@ def their_euler(model, x, steps):
         x = x - model(x, torch.full((len(x),), 1 - i / steps, device=x.device)) / steps
     return x
 
-# %% [markdown]
-# *Figure: four rows of ten. With both changes made, ten digits. With the wrong clock, dark ghosts of digits on a
-# dirty ground. With the wrong sign, or both wrong, black and white noise.*
-
 # %%
+# Figure: four rows of ten. With both changes made, ten digits. With the wrong clock, dark ghosts of digits
+# on a dirty ground. With the wrong sign, or both wrong, black and white noise.
 wrong = {"right": theirs, "wrong clock": lambda m: lambda x_t, t: -m(x_t, t),
          "wrong sign": lambda m: lambda x_t, t: m(x_t, 1 - t), "both wrong": lambda m: m}
 
