@@ -14,12 +14,13 @@ import threading
 import time
 import warnings
 
+import mutants
 import numpy as np
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from torch import Tensor
-from wrong_answers import read_all
+from wrong_answers import EQUIVALENT, read_all
 
 from course_lib import checks
 from course_lib.checks import Implementation, Measurement, Mistake, rand, start_here, tensors_in
@@ -76,6 +77,13 @@ def test_each_slip_is_told_from_all_others(task):
     for slip in task.slips:
         for wrong in slip.formulas:
             assert str(mistake_of(task, wrong)) == " ".join(slip.sentence.split())
+
+
+@pytest.mark.parametrize("module, task", [(m, t) for m in MODULES for t in vars(m).values()
+                                          if isinstance(t, Implementation)], ids=lambda x: getattr(x, "name", ""))
+def test_the_reference_with_one_operation_changed_is_rejected(module, task):
+    alive, number = mutants.survivors(module, task)
+    assert set(alive) == {change for check, change in EQUIVALENT if check == id(task)} and number > 0
 
 
 @pytest.mark.parametrize("task", MEASURED, ids=lambda t: t.name)
@@ -583,6 +591,7 @@ def test_a_row_turns_knobs_or_is_a_formula():
     (lambda x: x.sum(1) * len(x), "multiplied by the size of axis 0 of x: a sum in place of a mean?"),
     (lambda x: x.sum(), "the sum of the numbers that are asked for"), (lambda x: x.sum(1).mean(), "the mean of the"),
     (lambda x: -x.sum(1), "-1 times"), (lambda x: x.sum(1) + 3, "(all of it is 3 too large)"),
+    (lambda x: x.sum(1) / math.log(2), "times what it should be: in bits, and not in nats?)"),
     (lambda x: x.sum(1).sqrt(), "the root of"), (lambda x: x.sum(1) ** 2, "the square of"),
     (lambda x: x.sum(1).exp(), "it is exp of"), (lambda x: x.sum(1).log(), "the logarithm of"),
     (lambda x: 1 / x.sum(1), "1 divided by"), (lambda x: 1 - x.sum(1), "1 minus"),

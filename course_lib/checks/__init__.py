@@ -43,6 +43,7 @@ import inspect
 import io
 import itertools
 import linecache
+import math
 import random
 import re
 import signal
@@ -612,7 +613,9 @@ class Implementation:
             return ""
         factor = torch.stack(factors)
         if alike(factor, factor[:1].expand_as(factor)):
-            return f" (all of it is {factor[0].item():.4g} times what it should be)"
+            unit = {1 / math.log(2): ": in bits, and not in nats?", math.log(2): ": in nats, and not in bits?"}
+            return (f" (all of it is {factor[0].item():.4g} times what it should be"
+                    f"{next((words for f, words in unit.items() if abs(factor[0] / f - 1) < 1e-3), '')})")
         for i, name in enumerate(self.arguments):
             sizes = [case[i].shape if i < len(case) and isinstance(case[i], Tensor) else () for case, _, _ in found]
             for axis in range(min(map(len, sizes))):

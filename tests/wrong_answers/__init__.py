@@ -8,7 +8,11 @@ A file NN_name.py here holds those of one exercise, each written as a learner wo
     @right(check.squared_distances)
     def _(x, y): ...
 
-test_checks.py runs them all. Two answers with the same words are the same mistake; others must be told apart.
+test_checks.py runs them all, two right ones a task, and wrong ones only where no formula can state them: the slips of
+the checks, and the reference with one operation changed (mutants.py), run there without being written here. If such a
+mutant computes the same, it stands here, with the reason:
+
+    equivalent(check.losses, "f(a, b) -> f(b, a)", "a sum")
 """
 
 import functools
@@ -29,6 +33,7 @@ class Answer(NamedTuple):
 
 
 ANSWERS: list[Answer] = []
+EQUIVALENT: dict[tuple[int, str], str] = {}        # by the task's id, as two may have one name
 
 
 def wrong(check: Callable, words: str, *given) -> Callable:
@@ -37,6 +42,10 @@ def wrong(check: Callable, words: str, *given) -> Callable:
 
 def right(check: Callable, *given) -> Callable:
     return lambda answer: ANSWERS.append(Answer(check, answer, None, given))
+
+
+def equivalent(check: Callable, change: str, why: str) -> None:
+    EQUIVALENT[id(check), change] = why
 
 
 @functools.cache
