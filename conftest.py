@@ -1,5 +1,6 @@
 """For everything that pytest runs here: no network, one thread, and notebooks under a strict nbval."""
 
+import functools
 import os
 import runpy
 import sys
@@ -19,6 +20,23 @@ if str(TESTS / "offline") not in os.environ.get("PYTHONPATH", "").split(os.paths
         [str(TESTS / "offline"), *filter(None, [os.environ.get("PYTHONPATH")])])
 if "COURSE_OFFLINE_LOG" not in os.environ:
     os.environ["COURSE_OFFLINE_LOG"] = os.path.join(tempfile.mkdtemp(), "attempts")
+
+
+@pytest.fixture(scope="session")
+def quick_gradebooks():
+    """For each new gradebook nbgrader starts a Python that tells the version of its tables, always the same one, and
+    after every change SQLite waits for the disk."""
+    import nbgrader.api
+    import sqlalchemy
+
+    def hurry(db, _):
+        db.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", hurry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nbgrader.api, "get_alembic_version", functools.cache(nbgrader.api.get_alembic_version))
+        yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", hurry)
 
 
 def attempts() -> str:

@@ -7,7 +7,7 @@ import zipfile
 
 import nbformat
 import pytest
-from class_of_40 import NAME, RIGHT, answered, write_course
+from a_class import NAME, RIGHT, answered, write_course
 
 from course_lib.classroom import cli, grading
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
@@ -153,8 +155,8 @@ def test_a_right_answer_passes_the_hidden_tests_too(job, answer, name, hidden, k
 # --- in nbgrader's hands
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    """A course of nbgrader with all exercises, the solution handed in by `solved` and the blank file by `blank`."""
+def course(tmp_path_factory, quick_gradebooks):
+    """A course of nbgrader with all exercises, and the solution of each handed in by `solved`."""
     root = tmp_path_factory.mktemp("course")
     config = Config()
     config.CourseDirectory.root = str(root)
@@ -170,34 +172,51 @@ def course(tmp_path_factory):
         api = NbGraderAPI(config=config)
         api.root = root
         for job in EXERCISES:
-            name = job.text.stem
-            for step, path in (("source/.", job.notebook), ("submitted/solved", job.notebook)):
-                (root / step / name).mkdir(parents=True)
-                (root / step / name / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+            for step in ("source/.", "submitted/solved"):
+                copied = root / step / job.text.stem / job.notebook.name
+                copied.parent.mkdir(parents=True)
+                copied.write_text(job.notebook.read_text(encoding="utf-8"), encoding="utf-8")
         yield api
         api.gradebook.close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A function that executes a notebook. One kernel serves all: what one has defined is gone before the next."""
+    client = NotebookClient(new_notebook(), timeout=300, allow_errors=True, kernel_name="python3",
+                            extra_arguments=["--IPKernelApp.log_level=ERROR"])
+
+    def execute(nb):
+        for client.nb in (new_notebook(cells=[new_code_cell("%reset -f")]), nb):
+            client.reset_execution_trackers()
+            for i, cell in enumerate(client.nb.cells):
+                client.execute_cell(cell, i)
+
+    profile = tmp_path_factory.mktemp("profile")
+    with client.setup_kernel(env=os.environ | build.KERNEL_ENV | {"IPYTHONDIR": str(profile)}):
+        yield execute
 
 
 @pytest.mark.filterwarnings("ignore")              # nbgrader and what it stands on warn of their own past
 @pytest.mark.parametrize("job", EXERCISES, ids=IDS)
 class TestInNbgrader:
+    """Nbgrader itself executes two: the solution of the first and the blank file of the last. The others are given to
+    it executed, and it scores what they store: a solution is compared with what it gives when `solutions/` is tested,
+    and the blank files are run here in one kernel."""
+
     def released(self, job, course) -> Path:
-        """The student's file by nbgrader's own hand, made once and handed in unchanged by `blank`."""
-        name = job.text.stem
-        released = course.root / "release" / name / f"{name}.ipynb"
+        """The student's file by nbgrader's own hand, made once."""
+        released = course.root / "release" / job.text.stem / job.notebook.name
         if not released.exists():
             course.config.ClearOutput.enabled = True              # another test may have switched it off
-            assert course.generate_assignment(name, force=True)["success"]
-            submitted = course.root / "submitted" / "blank" / name / released.name
-            submitted.parent.mkdir(parents=True)
-            submitted.write_text(released.read_text(encoding="utf-8"), encoding="utf-8")
+            assert course.generate_assignment(job.text.stem, force=True)["success"]
         return released
 
     def test_the_students_file_is_what_nbgrader_would_make(self, job, course):
         released = nbformat.read(self.released(job, course), as_version=4)
         assert released == build.for_students(nbformat.read(job.notebook, as_version=4))
 
-    def graded(self, job, course, student, execute=True) -> tuple[dict, list]:
+    def graded(self, job, course, student, execute) -> tuple[dict, list]:
         """{grade_id: (automatic score, points, needs a person)} and the cells of the autograded notebook."""
         name = self.released(job, course).stem
         course.config.Execute.enabled = course.config.ClearOutput.enabled = execute
@@ -209,15 +228,19 @@ class TestInNbgrader:
         return scores, cells(course.root / "autograded" / student / name / f"{name}.ipynb")
 
     def test_the_solution_earns_full_marks(self, job, course):
-        """nbgrader runs the first. Of the others it scores what the file stores, which is compared with what it gives
-        when `solutions/` is tested."""
         scores, _ = self.graded(job, course, "solved", execute=job is EXERCISES[0])
         automatic = {k for c in cells(job.notebook) if kind(c) == "test" for k in [c.metadata.nbgrader.grade_id]}
         assert {k for k, (score, points, _) in scores.items() if score == points} == automatic
         assert {k for k, (*_, person) in scores.items() if person} == set(scores) - automatic
 
-    def test_the_blank_file_earns_nothing_and_hears_friendly_words(self, job, course):
-        scores, found = self.graded(job, course, "blank")
+    def test_the_blank_file_earns_nothing_and_hears_friendly_words(self, job, course, run):
+        nb = nbformat.read(self.released(job, course), as_version=4)
+        if job is not EXERCISES[-1]:
+            run(nb)
+        submitted = course.root / "submitted" / "blank" / job.text.stem / job.notebook.name
+        submitted.parent.mkdir(parents=True)
+        nbformat.write(nb, submitted)
+        scores, found = self.graded(job, course, "blank", execute=job is EXERCISES[-1])
         assert scores and all(score == 0 for score, *_ in scores.values())
         for cell in found:
             errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]

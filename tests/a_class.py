@@ -1,4 +1,4 @@
-"""A small assignment without torch, and a class of 40 that hands it in: right, half right, blank, hostile, broken."""
+"""A small assignment without torch, and a class of 25 that hands it in: right, half right, blank, hostile, broken."""
 
 import copy
 import json
@@ -63,7 +63,7 @@ NAUGHTY = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
 def write_class(root: Path, folder: Path, gradebook: Path, port: int) -> dict[str, tuple[float, str]]:
-    """Write 40 submissions.  -> student: (the score to be expected, words that the remarks must hold)"""
+    """Write 25 submissions.  -> student: (the score to be expected, words that the remarks must hold)"""
     folder.mkdir()
     wrong = "def sq(x):\n    return x + x"
     expected = {}
@@ -73,13 +73,11 @@ def write_class(root: Path, folder: Path, gradebook: Path, port: int) -> dict[st
         (folder / f"{student}.ipynb").write_text(text)
         expected[student] = (score, words)
 
-    for i in range(8):
+    for i in range(2):
         hand_in(f"right {i}", 5, **RIGHT, why=f"Since {i}.")
-    for i in range(4):
-        hand_in(f"half {i}", 2, sq=RIGHT["sq"], add="def add(a, b):\n    return a")
-        hand_in(f"hidden {i}", 3, sq="def sq(x):\n    return 9 if x == 3 else 0", add=RIGHT["add"])
-    for i in range(4):
-        hand_in(f"blank {i}", 0)
+    hand_in("half", 2, sq=RIGHT["sq"], add="def add(a, b):\n    return a")
+    hand_in("hidden", 3, sq="def sq(x):\n    return 9 if x == 3 else 0", add=RIGHT["add"])
+    hand_in("blank", 0)
 
     hand_in("infinite loop", 2, "took too long", sq=RIGHT["sq"], add="while True:\n    pass")
     hand_in("ignores interrupts", 2, "later cells were not run", sq=RIGHT["sq"],
@@ -122,7 +120,7 @@ def write_class(root: Path, folder: Path, gradebook: Path, port: int) -> dict[st
     hand_in("not json", 0, "not readable as JSON", raw="PK\x03\x04 this is no notebook")
     hand_in("large", 0, "larger than", raw="{")
     os.truncate(folder / "large.ipynb", 100_000_000)
-    assert len(expected) == 40, len(expected)
+    assert len(expected) == 25, len(expected)
     return expected
 
 
