@@ -56,9 +56,9 @@
 # | $f$, $g$ | encoder and decoder; elsewhere $f$ is any function | image ↔ code | [21](21_autoencoder.ipynb) |
 # | $\mathbb E$ | expectation: the mean over everything random in what follows, or over what stands below it | a number | [21](21_autoencoder.ipynb) |
 # | $\lambda_{k+1}$ | an eigenvalue: the variance along a principal axis | ≥ 0, falling | [21](21_autoencoder.ipynb) |
-# | $\sim$ | is drawn from | | [31](31_vae.ipynb) |
+# | $\sim$ | is sampled from | | [31](31_vae.ipynb) |
 # | $\prod$ | product, as $\sum$ is the sum | | [31](31_vae.ipynb) |
-# | $p(z)$ | the prior: where codes are drawn from | ≥ 0 | [31](31_vae.ipynb) |
+# | $p(z)$ | the prior: where codes are sampled from | ≥ 0 | [31](31_vae.ipynb) |
 # | $p(x \mid z)$ | what the decoder says about an image | ≥ 0 | [31](31_vae.ipynb) |
 # | $q(z \mid x)$ | the encoder's guess at the code, a density | ≥ 0 | [31](31_vae.ipynb) |
 # | $q(z)$ | the aggregated posterior, the mean of $q(z \mid x)$ over all images | ≥ 0 | [31](31_vae.ipynb) |

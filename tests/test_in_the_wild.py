@@ -1,0 +1,64 @@
+"""The section "In the wild" of a lesson names parts of other libraries: they exist, where the library is installed.
+
+A lesson with such a section has a line in NAMES: every name that its code and text use, as library:name (a part of a
+class after a dot). What its code imports must be among them, so that a line cannot be forgotten.
+"""
+
+import ast
+import importlib
+import re
+from operator import attrgetter
+
+import pytest
+
+from authoring import build
+
+GAUSSIAN = "diffusers.models.autoencoders.vae:DiagonalGaussianDistribution"            # what AutoencoderKL.encode gives
+NAMES = {                                                          # lesson -> names
+    "31_vae": "torch.distributions:Normal.rsample diffusers:AutoencoderKL.from_pretrained "
+              f"diffusers:AutoencoderKL.encode diffusers:AutoencoderKL.decode {GAUSSIAN}.sample {GAUSSIAN}.kl",
+}
+PAIRS = [(lesson, name) for lesson, names in NAMES.items() for name in names.split()]
+
+
+def sections() -> dict[str, str]:
+    """Lesson -> its section "In the wild", for lessons that have one."""
+    found = {}
+    for job in build.jobs(build.ROOT, "lessons", []):
+        cells = build.cells_of(job.text.read_text(encoding="utf-8"))
+        markdown = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+        if part := re.search(r"^## In the wild$(.*?)(?=^## |\Z)", markdown, flags=re.MULTILINE | re.DOTALL):
+            found[job.text.stem] = part[1]
+    return found
+
+
+def imported(section: str) -> set[str]:
+    """What the code of a section imports, as library:name; a library as a whole as library:"""
+    nodes = [n for code in re.findall(r"^```python$(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+             for n in ast.walk(ast.parse(code))]
+    return {f"{n.module}:{a.name}" for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names} | {
+        f"{a.name}:" for n in nodes if isinstance(n, ast.Import) for a in n.names}
+
+
+def test_imports_are_read_from_the_code_blocks():
+    section = "import prose\n```python\nimport torch\nfrom a.b import C, d\n```\n```\nimport no\n```\n"
+    assert imported(section) == {"torch:", "a.b:C", "a.b:d"}
+
+
+def test_every_section_has_its_line():
+    assert set(sections()) == set(NAMES)
+
+
+@pytest.mark.parametrize("lesson", NAMES)
+def test_the_line_and_the_section_agree(lesson):
+    section, names = sections()[lesson], NAMES[lesson].split()
+    assert not {i for i in imported(section) - {"torch:"} if not any(name.startswith(i) for name in names)}
+    last = [re.split("[.:]", name)[-1] for name in names]
+    assert not [word for word in last if not re.search(rf"\b{word}\b", section)], "a name that the section does not use"
+
+
+@pytest.mark.parametrize("lesson, name", PAIRS, ids=[f"{lesson}-{name}" for lesson, name in PAIRS])
+def test_the_name_exists(lesson, name):
+    library, path = name.split(":")
+    pytest.importorskip(library.split(".")[0])                     # it is not installed: nothing to say
+    attrgetter(path)(importlib.import_module(library))
