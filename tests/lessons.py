@@ -3,6 +3,8 @@
 There is no list to keep. A notebook and the tests of an exercise carry the lesson in their names; checks, wrong answers
 and bugs planted in checks belong to the lesson that the file in course_lib/checks is named for; all other tests of the
 library to the lesson that teaches what they test, as the idea index says.
+
+PYTEST_DONT_REWRITE: run.py imports it before pytest starts.
 """
 
 import ast
