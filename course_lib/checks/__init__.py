@@ -19,8 +19,9 @@ A recipe for authors, for lesson NN (a task costs about 45 lines here and 20 in 
        largest_eta = Measurement("largest_eta", truth=_eta, tolerance=0.05, slips=[...], hints=(...))
    In a row a dict turns knobs of the reference (`right`, or what `knobs(**dict)` makes), a callable is a whole wrong
    formula, a number is a wrong measurement, a set holds the only cases that fail, and a second string takes the place
-   of the first hint. If the function changes its arguments, `run=lambda fn, *case: {"words": value}` calls it and
-   returns what shall be compared; `trained` does so for one that trains a model.
+   of the first hint. Where the sentence has {}, a tuple holds what stands there, and its ways. If the function changes
+   its arguments, `run=lambda fn, *case: {"words": value}` calls it and returns what shall be compared;
+   `trained` does so for one that trains a model.
 2. At most twelve rows, from the special to the general; test_checks.py demands that each is told from all others. Say
    what the learner did and what is right, in their words, and nothing that is only perhaps true. Without any row are
    told: a crash, an argument changed in place, own random numbers, where nan comes from, a gradient that does not come
@@ -118,17 +119,21 @@ class Slip(NamedTuple):
 
 
 def slips_of(rows: Iterable, knobs: Callable[..., Callable]) -> list[Slip]:
-    """Rows as in the recipe at the top of the file."""
+    """Rows as in the recipe at the top of the file. One with {} in its sentence gives a slip for each of its ways."""
+    def formula(way) -> Callable:
+        return knobs(**way) if isinstance(way, dict) else way if callable(way) else functools.partial(float, way)
+
     slips = []
     for row in rows:
         if isinstance(row, Slip):
             slips.append(row._replace(only=(set(row.only),) if row.only else ()))
             continue
-        words = [part for part in row if isinstance(part, str)]
+        words, only = [part for part in row if isinstance(part, str)], [part for part in row if isinstance(part, set)]
         ways = [part for part in row if not isinstance(part, str | set)]
-        slips.append(Slip(tuple(knobs(**way) if isinstance(way, dict) else way if callable(way) else
-                                functools.partial(float, way) for way in ways),
-                          *words, only=tuple(part for part in row if isinstance(part, set))))
+        if "{}" in words[0]:
+            slips += [Slip(tuple(map(formula, own)), words[0].replace("{}", which), *words[1:]) for which, *own in ways]
+        else:
+            slips.append(Slip(tuple(map(formula, ways)), *words, only=tuple(only)))
     return slips
 
 
@@ -439,7 +444,8 @@ class Implementation:
 
     def __post_init__(self):
         self.hints = self.hints or (self.hint,)
-        self.slips = slips_of(self.slips, self.knobs or functools.partial(functools.partial, self.right))
+        self.rows = self.slips
+        self.slips = slips_of(self.rows, self.knobs or functools.partial(functools.partial, self.right))
         self.arguments = list(inspect.signature(self.right).parameters)
 
     def __call__(self, fn: Callable) -> None:
@@ -687,7 +693,8 @@ class Measurement:
 
     def __post_init__(self):
         self.hints = self.hints or (self.hint,)
-        self.slips = slips_of(self.slips, functools.partial(functools.partial, self.truth))
+        self.rows = self.slips
+        self.slips = slips_of(self.rows, functools.partial(functools.partial, self.truth))
 
     def __call__(self, answer, *given) -> None:
         _report(self.name, self.hints, lambda: self.compare(answer, *given))

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from course_lib.checks import Implementation, Measurement, Slip, conform, rand
+from course_lib.checks import Implementation, Measurement, conform, rand
 
 INF = math.inf
 FILLS = -INF, -1e9                               # what a mask is made with; they differ where all of a row is masked
@@ -47,34 +47,19 @@ def _real(q: Tensor, k: Tensor, length: Tensor) -> Tensor:
     return torch.arange(k.shape[1]) < length[:, None, None]                    # (B, 1, S)
 
 
-def _attend(q, k, v, length, scale=None, real=_real, fill=-INF, axis=-1):
-    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale(q, k, v))
-    return scores.masked_fill(~real(q, k, length), fill).softmax(axis) @ v
+def _attend(q, k, v, length, root=lambda q, k, v: q.shape[-1], real=_real, fill=-INF,
+            weigh=lambda s, real, fill: s.masked_fill(~real, fill).softmax(-1)) -> Tensor:
+    return weigh(q @ k.mT / root(q, k, v) ** 0.5, real(q, k, length), fill) @ v
 
 
-def _without_softmax(q, k, v, length):
-    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~_real(q, k, length), 0) @ v
-
-
-def _zeroed(q, k, v, length):
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).masked_fill(~_real(q, k, length), 0) @ v
-
-
-def _without_padding(q, k, v, length):
-    real = _real(q, k, length).mT                                              # (B, S, 1)
-    return _zeroed(q, k * real, v, length)
-
-
-def _scaled_late(q, k, v, length):
-    return (q @ k.mT).masked_fill(~_real(q, k, length), -INF).softmax(-1) / q.shape[-1] ** 0.5 @ v
-
-
-def _shared(q, k, v, length, axes, stable, sliced=False):
-    real = _real(q, k, length)
-    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~real, -INF)
-    e = (scores - stable * scores.amax(axes, keepdim=True)).exp()
-    weights = e / e.sum(axes, keepdim=True)
-    return (weights.masked_fill(~real, 0) if sliced else weights) @ v         # padding that is cut off is never 0 / 0
+def _shared(axes: tuple, stable: int, sliced: bool = False) -> dict:
+    """One sum for all queries. Padding that is cut off is never 0 / 0."""
+    def weigh(s, real, _):
+        s = s.masked_fill(~real, -INF)
+        e = (s - stable * s.amax(axes, keepdim=True)).exp()
+        weights = e / e.sum(axes, keepdim=True)
+        return weights.masked_fill(~real, 0) if sliced else weights
+    return dict(weigh=weigh)
 
 
 attention = Implementation(
@@ -82,87 +67,67 @@ attention = Implementation(
     right=_attend,
     cases=_padded,
     slips=[
-        Slip(None,
-             "right where scores are small, and wrong where *padding* has a large score: you mask too late, after the "
-             "softmax or the exp has been taken over all keys",
-             "Set the scores of padding to -inf (scores.masked_fill) before the softmax.", only=(3,)),
-        *[Slip(None,
-               "right where scores are small, and wrong where they are beyond 100 or -100: there exp is infinite in "
-               "float32, or 0", "Use .softmax(-1), or subtract the largest score of each row before exp.", only=only)
-          for only in ((4, 5), (3, 4, 5))],
-        Slip(None,
-             "right where scores are small, and wrong where those of the real keys are far below 0, near -120",
-             "What you give to padding must be less than any score: -inf, and not -100. If you take exp yourself, "
-             "subtract the largest score of each row before.", only=(5,)),
-        Slip(partial(_attend, scale=lambda q, k, v: 1),
-             "the scores are not divided by the square root of D: they grow with D, and the softmax becomes too sharp"),
-        Slip(partial(_attend, scale=lambda q, k, v: 1 / q.shape[-1]),
-             "you divide the scores by D, and its square root is right"),
-        Slip(partial(_attend, scale=lambda q, k, v: q.shape[-1] ** 0.5),
-             "you multiply the scores by the square root of D: divide by it"),
-        *[Slip(partial(_attend, scale=lambda q, k, v, n=n: n(q, k, v) ** -0.5),
-               f"you divide the scores by the square root of {name}: D, the last axis of q and of k, is right")
-          for name, n in {"S, the number of keys": lambda q, k, v: k.shape[1],
-                          "T, the number of queries": lambda q, k, v: q.shape[1],
-                          "E, the length of a value": lambda q, k, v: v.shape[2]}.items()],
-        Slip(partial(_attend, axis=1),
-             "your softmax goes over the queries (axis 1): each *query* shares out its attention among the keys, so "
-             "each row of the weights must sum to 1"),
-        Slip(partial(_attend, axis=0),
-             "your softmax goes over the examples of the batch (axis 0), which must not know of each other: it belongs "
-             "over the keys"),
-        Slip(partial(_attend, real=lambda q, k, n: _real(q, k, n + 99)),
-             "`length` is not used: your queries look at the padding too"),
-        Slip(partial(_attend, fill=0),
-             "you set the scores of padding to 0, and exp(0) = 1 still is a share: a score that shall count for "
-             "nothing is -inf", "scores.masked_fill(~real, -float('inf'))"),
-        Slip(_without_padding,
-             "you set padded keys and values to 0, and still they get a share: their score is 0, and exp(0) = 1",
-             "Set the scores of padding to -inf before the softmax."),
-        Slip(_zeroed,
-             "padding gets the weight 0, but only after the softmax, so that the weights of the real keys no longer "
-             "sum to 1", "Mask the scores, with -inf, before the softmax."),
-        Slip(tuple(partial(_attend, real=lambda q, k, n: ~_real(q, k, n), fill=fill) for fill in FILLS),
-             "your mask is the wrong way round: the queries look at the padding alone",
-             "Where length says that a key is real, its score stays."),
-        Slip(partial(_attend, real=lambda q, k, n: _real(q, k, n + 1)),
-             "one key too many: with length = 2, the real keys are 0 and 1, and yours looks at key 2 as well",
-             "Replace <= by <."),
-        Slip((*(partial(_attend, real=lambda q, k, n: _real(q, k, n - 1), fill=fill) for fill in FILLS),
-              lambda q, k, v, n: _attend(q, k, v, n - 1, fill=-1e9) * (n > 1)[:, None, None]),       # by slices
-             "the last real key is missing: with length = 2, the real keys are 0 and 1",
-             "torch.arange(S) < length, without a minus 1."),
-        Slip(tuple(partial(_attend, real=lambda q, k, n, pick=pick: _real(q, k, pick(n).expand_as(n)))
-                   for pick in (lambda n: n[0], torch.max, torch.min)),
-             "you use one length for all examples: each has its own entry in `length`",
-             "length[:, None, None] has shape (B, 1, 1) and meets torch.arange(S)."),
-        Slip(partial(_attend, real=lambda q, k, n: _real(q, k, n) & torch.ones(q.shape[1], k.shape[1]).bool().tril()),
-             "your mask is causal too: here each query may look ahead as well as back, at all real keys",
-             "Leave out the tril(): nothing but `length` says what may be looked at."),
-        Slip(tuple(partial(_attend, real=lambda q, k, n: _real(k, q, n).mT, fill=fill) for fill in FILLS),
-             "you mask queries (rows of the scores): the padding is among the keys, the columns"),
-        Slip(lambda q, k, v, n: _attend(q, k, torch.eye(k.shape[1]).expand(len(q), -1, -1), n),
-             "these are the weights: multiply them by the values, weights @ v"),
-        Slip(_without_softmax, "there is no softmax: the scores must become shares that are positive and sum to 1"),
-        Slip(_scaled_late,
-             "you divide by the square root of D after the softmax: it belongs to the scores, before it",
-             "softmax(q k^T / sqrt(D)), and not softmax(q k^T) / sqrt(D)"),
-        Slip(lambda q, k, v, length: _attend(0 * q, k, v, length),
-             "all real keys count the same in your average: their weights must come from q and k"),
-        Slip((*(partial(_shared, axes=axes, stable=stable) for axes in ((1, 2), (0, 1, 2)) for stable in (0, 1)),
-              partial(_shared, axes=(1, 2), stable=0, sliced=True)),
-             "you divide by one sum for all queries: each query has its own, the sum of its row",
-             "Sum over the last axis only: .sum(-1, keepdim=True)"),
+        ("right where scores are small, and wrong where *padding* has a large score: you mask too late, after the "
+         "softmax or the exp has been taken over all keys", {3},
+         "How large is the share of padding before you set it to 0? What is left for the others in float32?"),
+        ("right where scores are small, and wrong where they are beyond 100 or -100: there exp is infinite in "
+         "float32, or 0", {4, 5}, {3, 4, 5},
+         "A softmax stays the same when one number is taken from all scores of a row."),
+        ("right where scores are small, and wrong where those of the real keys are far below 0, near -120", {5},
+         "What you give to padding must be less than any score can be. And what is exp of -120 in float32?"),
+        ("the scores are to be divided by the square root of D, the last axis of q and of k: {}",
+         ("yours are not, they grow with D, and the softmax becomes too sharp", dict(root=lambda q, k, v: 1)),
+         ("you divide by D", dict(root=lambda q, k, v: q.shape[-1] ** 2)),
+         ("you multiply by it", dict(root=lambda q, k, v: 1 / q.shape[-1])),
+         ("you take S, the number of keys", dict(root=lambda q, k, v: k.shape[1])),
+         ("you take T, the number of queries", dict(root=lambda q, k, v: q.shape[1])),
+         ("you take E, the length of a value", dict(root=lambda q, k, v: v.shape[2])),
+         ("you divide after the softmax", lambda *case: _attend(*case, lambda *_: 1) / case[0].shape[-1] ** 0.5)),
+        ("your softmax goes over {}: each *query* shares out its attention among the keys, so each row of the weights "
+         "must sum to 1",
+         *((where, dict(weigh=lambda s, real, fill, axis=axis: s.masked_fill(~real, fill).softmax(axis)))
+           for axis, where in enumerate(("the examples of the batch (axis 0)", "the queries (axis 1)"))),
+         ("queries and keys, with one sum for all", _shared((1, 2), 0, True),
+          *(_shared(axes, stable) for axes in ((1, 2), (0, 1, 2)) for stable in (0, 1)))),
+        ("padding still gets a share: {}. A score that shall count for nothing is -inf",
+         ("you set its scores to 0, and exp(0) = 1", dict(fill=0)),
+         ("`length` is not used", dict(real=lambda q, k, n: _real(q, k, n + 99))),
+         ("you set padded keys and values to 0, so that their scores are 0, and exp(0) = 1",
+          lambda q, k, v, n: _attend(q, k * _real(q, k, n).mT, v * _real(q, k, n).mT, n + 99))),
+        ("padding gets the weight 0, but only after the softmax, so that the weights of the real keys no longer sum to "
+         "1", dict(weigh=lambda s, real, _: s.softmax(-1).masked_fill(~real, 0))),
+        ("your mask is the wrong way round: the queries look at the padding alone",
+         *(dict(real=lambda q, k, n: ~_real(q, k, n), fill=fill) for fill in FILLS)),
+        ("{}: with length = 2, the real keys are 0 and 1",
+         ("one key too many", dict(real=lambda q, k, n: _real(q, k, n + 1))),
+         ("the last real key is missing", *(dict(real=lambda q, k, n: _real(q, k, n - 1), fill=f) for f in FILLS),
+          lambda q, k, v, n: _attend(q, k, v, n - 1, fill=-1e9) * (n > 1)[:, None, None])),          # by slices
+        ("you use one length for all examples: each has its own entry in `length`",
+         *(dict(real=lambda q, k, n, pick=pick: _real(q, k, pick(n).expand_as(n)))
+           for pick in (lambda n: n[0], torch.max, torch.min))),
+        ("what is to be hidden are the padded keys, the columns of the scores: {}",
+         ("you mask queries, its rows", *(dict(real=lambda q, k, n: _real(k, q, n).mT, fill=f) for f in FILLS)),
+         ("your mask is causal too, and here a query may look ahead as well as back",
+          dict(real=lambda q, k, n: _real(q, k, n) & _all(99).tril()[:q.shape[1], :k.shape[1]]))),
+        ("the output is an average of the values, with the softmax of the scores as weights: {}",
+         ("you return the weights", lambda q, k, v, n: _attend(q, k, torch.eye(k.shape[1]).expand(len(q), -1, -1), n)),
+         ("there is no softmax", dict(weigh=lambda s, real, _: s.masked_fill(~real, 0))),
+         ("in yours all real keys count the same", lambda q, k, v, n: _attend(0 * q, k, v, n))),
     ],
-    hint="scores (B, T, S) = q @ k.transpose(1, 2) / sqrt(D). real = torch.arange(S) < length[:, None, None] has shape "
-         "(B, 1, S). Scores that are not real become -inf; then softmax over the last axis, times v.",
+    hints=("Print the weights of the first example, a row for a query: does each row sum to 1? Where are its zeros?",
+           "The scores have the shape (B, T, S): every query with every key, divided by the root of D. A key is real "
+           "where its index is less than its example's length. The scores of all others become minus infinity; then "
+           "comes the softmax over the last axis, and the weights multiply the values.",
+           "scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5\n"
+           "real = torch.arange(k.shape[1]) < length[:, None, None]\n"
+           "scores.masked_fill(~real, -float('inf')).softmax(-1) @ v"),
     gradient=("q", "k", "v"), rtol=2e-3, atol=1e-3)                            # large scores are rounded
 
 
 # --- 2 and 3
 
 
-def _causal(q, k, v, may=_past, fill=-INF, axis=-1, root=None, late=None):
+def _causal(q, k, v, may=_past, fill=-INF, axis=-1, root=None, late=None) -> Tensor:
     """With `late` the future is masked after the softmax, and late(weights) is a repair of that."""
     may = may(q.shape[-2])
     scores = q @ k.mT / (root or q.shape[-1]) ** 0.5
@@ -172,33 +137,17 @@ def _causal(q, k, v, may=_past, fill=-INF, axis=-1, root=None, late=None):
     return scores.masked_fill(~may, fill).softmax(axis) @ v
 
 
-def _causal_slips(fn) -> list[Slip]:
-    """The mistakes that can be made in a causal attention, with one head or many; fn takes what _causal takes."""
-    return [
-        Slip(partial(fn, fill=0),
-             "you set the scores of the future to 0, and exp(0) = 1 still is a share: they must be -inf",
-             "scores.masked_fill(~past, -float('inf')) before the softmax"),
-        Slip(partial(fn, may=_all),
-             "there is no causal mask: position t may look at the positions 0 to t only",
-             "scores.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -float('inf')) before the softmax"),
-        Slip((partial(fn, may=lambda T: _past(T).T), *(partial(fn, may=lambda T: ~_past(T), fill=f) for f in FILLS)),
-             "your mask is the wrong way round: position t looks at the *future*",
-             "~past must become -inf, where past = torch.ones(T, T, dtype=torch.bool).tril()"),
-        Slip(tuple(partial(fn, may=lambda T: _past(T).tril(-1), fill=fill) for fill in FILLS),
-             "a position cannot look at itself in yours: t may look at the positions 0 to t, t included",
-             ".tril() with the diagonal; torch.triu(..., diagonal=1) is what is forbidden"),
-        Slip(partial(fn, may=lambda T: _all(T).tril(1)),
-             "your mask reaches one column too far: position t looks at t + 1 as well", ".tril(), and not .tril(1)"),
-        Slip(partial(fn, may=_all, late=lambda w: (e := w * _past(w.shape[-1]).float().exp()) / e.sum(-1, True)),
-             "you added the mask to the scores as it is: True adds 1 and False adds 0, so the future keeps a share",
-             "scores.masked_fill(~past, -float('inf')) before the softmax"),
-        Slip(partial(fn, axis=-2),
-             "your softmax goes over the queries: each query shares out its attention among the keys, the last axis",
-             ".softmax(-1)"),
-        Slip(partial(fn, root=1),
-             "the scores are not divided by the square root of how many numbers a query has",
-             "/ q.shape[-1] ** 0.5 (where there are heads, after q was split)"),
-    ]
+CAUSAL_SLIPS = [                                 # that can be made with one head or many
+    ("the future keeps a share, as {}: its scores must be -inf, so that position t looks at the positions 0 to t only",
+     ("you set its scores to 0, and exp(0) = 1", dict(fill=0)), ("there is no causal mask", dict(may=_all)),
+     ("you added the mask to the scores as it is, True for 1 and False for 0",
+      dict(may=_all, late=lambda w: (e := w * _past(w.shape[-1]).float().exp()) / e.sum(-1, True)))),
+    ("your mask is the wrong way round: position t looks at the *future*", dict(may=lambda T: _past(T).T),
+     *(dict(may=lambda T: ~_past(T), fill=fill) for fill in FILLS)),
+    ("your mask is one column off, and {}: t may look at the positions 0 to t",
+     ("position t looks at t + 1 as well", dict(may=lambda T: _all(T).tril(1))),
+     ("a position cannot look at itself", *(dict(may=lambda T: _all(T).tril(-1), fill=fill) for fill in FILLS))),
+]
 
 
 def _split(h: Tensor, n_head: int) -> Tensor:
@@ -217,9 +166,9 @@ def _glue(y: Tensor) -> Tensor:
     return y.reshape(len(y), y.shape[2], -1)                                   # a wrong way to merge
 
 
-def _heads(x, w_qkv, w_out, n_head, order=(0, 1, 2), split=_split, merge=_merge, **changes):
-    qkv = (x @ w_qkv.T).chunk(3, -1)
-    return merge(_causal(*(split(qkv[i], n_head) for i in order), **changes)) @ w_out.T
+def _heads(x, w_qkv, w_out, n_head, order=(0, 1, 2), split=_split, merge=_merge, root=lambda d, n: d, **changes):
+    q, k, v = (split((x @ w_qkv.T).chunk(3, -1)[i], n_head) for i in order)
+    return merge(_causal(q, k, v, root=root(q.shape[-1], n_head), **changes)) @ w_out.T
 
 
 def _heads_first(x, w_qkv, w_out, n_head):
@@ -234,50 +183,43 @@ def _sequences(g: torch.Generator) -> list[tuple]:
 multi_head = Implementation(
     "multi_head",
     right=lambda x, w_qkv, w_out, n_head: _heads(x, w_qkv, w_out, n_head),
+    knobs=partial(partial, _heads),
     cases=_sequences,
     slips=[
-        Slip(tuple(partial(_heads, split=lambda h, n: h.unflatten(-1, (n, -1)), merge=lambda y: y.flatten(2), may=may)
-                   for may in (_past, _all)),
-             "your heads look at each other, and not the positions: the axis of the positions must stand behind that "
-             "of the heads, (B, n_head, T, d), before q meets k"),
-        Slip(partial(_heads, split=_cut, merge=_glue),
-             "view cannot swap axes: cutting (B, T, C) straight into (B, n_head, T, d) gives each head pieces of other "
-             "positions, and gluing them the same way hides it",
-             "Split with .view(B, T, n_head, d).transpose(1, 2), and merge with .transpose(1, 2).reshape(B, T, C)."),
-        Slip(partial(_heads, split=_cut),
-             "your split is wrong: cutting (B, T, C) straight into (B, n_head, T, d) gives each head pieces of other "
-             "positions"),
-        Slip(partial(_heads, merge=_glue),
-             "the heads are right and your merge is wrong: reshaping (B, n_head, T, d) straight into (B, T, C) mixes "
-             "positions"),
-        Slip(partial(_heads, split=lambda h, n: h.unflatten(-1, (-1, n)).permute(0, 3, 1, 2)),
-             "your heads own every n_head-th number: head h owns d numbers that stand side by side"),
-        Slip(partial(_heads, merge=lambda y: y.permute(0, 2, 3, 1).flatten(2)),
-             "your merge shuffles the numbers of the heads: first all d numbers of head 0, then those of head 1"),
-        Slip(_heads_first,
-             "you split the 3C numbers into heads before you split them into q, k, v: the first C rows of w_qkv belong "
-             "to the queries of all heads"),
-        Slip(lambda x, w, o, n: _heads(x, w, o, 1), "n_head is not used: this is one head with all C numbers"),
-        Slip(tuple(partial(_heads, order=order) for order in ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))),
-             "queries, keys and values are mixed up: the rows of w_qkv make the queries first, then the keys, then the "
-             "values"),
-        *_causal_slips(_heads),
-        *[Slip(lambda x, w, o, n, root=root: _heads(x, w, o, n, root=root(x, n)),
-               f"you divide the scores by the square root of {name}: a head compares d = C / n_head numbers",
-               "/ q.shape[-1] ** 0.5, after q was split into heads")
-          for name, root in {"C": lambda x, n: x.shape[-1], "n_head": lambda x, n: n}.items()],
-        Slip(partial(_heads, axis=1),
-             "your softmax goes over the heads, and they do not compete: it belongs over the keys, the last axis"),
-        Slip(lambda x, w, o, n: _heads(x, w, torch.eye(len(o)), n),
-             "w_out is not used: what the heads found, side by side, still is to be multiplied by it"),
-        Slip(lambda x, w, o, n: _heads(x, w, o.T, n),
-             "w_out is the wrong way round: as in nn.Linear, each *row* makes one number of the output"),
-        Slip(lambda x, w, o, n: x + _heads(x, w, o, n),
-             "you added x: that belongs to the block around it, and was not asked for", "Return y @ w_out.T alone."),
+        ("your heads look at each other, and not the positions: the axis of the positions must stand behind that of "
+         "the heads, (B, n_head, T, d), before q meets k",
+         *(dict(split=lambda h, n: h.unflatten(-1, (n, -1)), merge=lambda y: y.flatten(2), may=may)
+           for may in (_past, _all))),
+        ("view cannot swap axes: cutting (B, T, C) straight into (B, n_head, T, d) gives each head pieces of other "
+         "positions, and gluing them the same way hides it", dict(split=_cut, merge=_glue)),
+        ("your split is wrong: head h owns d numbers of each position that stand side by side",
+         dict(split=_cut), dict(split=lambda h, n: h.unflatten(-1, (-1, n)).permute(0, 3, 1, 2)), _heads_first,
+         "Who owns the first C rows of w_qkv, and which of them belong to head 0? A view cannot swap axes."),
+        ("the heads are right and your merge is wrong: for each position first all d numbers of head 0, then those of "
+         "head 1", dict(merge=_glue), dict(merge=lambda y: y.permute(0, 2, 3, 1).flatten(2))),
+        ("n_head is not used: this is one head with all C numbers", lambda x, w, o, n: _heads(x, w, o, 1)),
+        ("queries, keys and values are mixed up: the rows of w_qkv make the queries first, then the keys, then the "
+         "values", *(dict(order=order) for order in ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)))),
+        *CAUSAL_SLIPS,
+        ("your softmax goes over the {}: each query shares out its attention among the keys, the last axis",
+         ("queries", dict(axis=-2)), ("heads", dict(axis=1))),
+        ("the scores are to be divided by the square root of d = C / n_head, how many numbers a head compares: {}",
+         ("yours are not", dict(root=lambda d, n: 1)), ("you take C", dict(root=lambda d, n: d * n)),
+         ("you take n_head", dict(root=lambda d, n: n))),
+        ("behind the heads comes one product with w_out, and nothing else: {}",
+         ("in yours it is not used", lambda x, w, o, n: _heads(x, w, torch.eye(len(o)), n)),
+         ("yours is the wrong way round. As in nn.Linear, each *row* makes one number of the output",
+          lambda x, w, o, n: _heads(x, w, o.T, n)),
+         ("you added x, which belongs to the block around it", lambda x, w, o, n: x + _heads(x, w, o, n))),
     ],
-    hint="q, k, v = (x @ w_qkv.T).chunk(3, dim=-1); each .view(B, T, n_head, d).transpose(1, 2) to (B, n_head, T, d). "
-         "Scores (B, n_head, T, T) / sqrt(d), -inf above the diagonal, softmax(-1), @ v. Then .transpose(1, 2)"
-         ".reshape(B, T, C) @ w_out.T.",
+    hints=("Take a single head first: is it right with n_head = 1? Then write down the shape after each line.",
+           "Split x times w_qkv into queries, keys and values; cut each into heads and bring the heads before the "
+           "positions, (B, n_head, T, d). Scores (B, n_head, T, T) over the root of d, the future at minus infinity, "
+           "softmax, times the values. Then the way back to (B, T, C), and w_out.",
+           "q, k, v = (h.view(B, T, n_head, d).transpose(1, 2) for h in (x @ w_qkv.T).chunk(3, dim=-1))\n"
+           "future = torch.ones(T, T, dtype=torch.bool).triu(1)\n"
+           "y = (q @ k.mT / d ** 0.5).masked_fill(future, -float('inf')).softmax(-1) @ v\n"
+           "y.transpose(1, 2).reshape(B, T, C) @ w_out.T"),
     gradient=("x", "w_qkv", "w_out"), rtol=1e-3, atol=1e-4)
 
 
@@ -286,41 +228,34 @@ causal_attention = Implementation(
     right=_causal,
     cases=lambda g: [tuple(rand(g, *size) for _ in "qkv") for size in ((1, 2, 2), (3, 4, 3), (2, 6, 5), (1, 5, 1))],
     slips=[
-        Slip(partial(_causal, late=lambda w: w),
-             "the bug is still there: add up the weights in a row",
-             "By what has the softmax divided? Its sum knows the scores of the future."),
-        Slip(partial(_causal, late=lambda w: w, axis=-2),
-             "the softmax goes over the queries now, and the mask still comes after it: the softmax over the keys was "
-             "right", "Look at the order of the softmax and the mask."),
-        Slip(tuple(partial(_causal, late=lambda w: w, may=may)
-                   for may in (lambda T: _past(T).T, lambda T: ~_past(T), lambda T: _past(T).tril(-1))),
-             "you have changed the mask, which was right: the bug is not in what is masked",
-             "Look at the order of the softmax and the mask."),
-        Slip(partial(_causal, late=lambda w: w, fill=0),
-             "the scores of the future are 0 now, and still part of the sum in the softmax: they must be -inf",
-             "scores.masked_fill(~past, -math.inf)"),
-        Slip(partial(_causal, late=lambda w: w / w.sum(-2, keepdim=True)),
-             "you divide by the sums of the columns: each query (row) shares out its attention, and these sums hold "
-             "queries of the future",
-             "Divide by .sum(-1, keepdim=True), or mask the scores with -inf before the softmax."),
-        Slip(partial(_causal, late=lambda w: w.masked_fill(w == 0, -INF)),
-             "you set *weights* to -inf, after the softmax: the scores are what must be -inf, before it",
-             "Mask scores, not weights."),
-        Slip(partial(_causal, late=lambda w: w / w.sum(-1)),
-             "dividing by the sums of the rows is right, but without keepdim=True they meet the columns",
-             "weights / weights.sum(-1, keepdim=True)"),
-        Slip(tuple(partial(_causal, late=late) for late in (
-                lambda w: w.softmax(-1), lambda w: w.masked_fill(w == 0, -INF).softmax(-1))),
-             "one softmax too many: a second one, of the weights, makes them nearly equal, and gives masked ones a "
-             "share again unless they are -inf", "Mask the scores with -inf, and take one softmax, after that."),
-        Slip(tuple(partial(_causal, late=lambda w, many=many: w * many(w) / torch.arange(1, 1 + w.shape[1])[:, None])
-                   for many in (lambda w: 1, lambda w: w.shape[1])),
-             "you divide by how many positions may be looked at: the softmax has divided by its own sum, with the "
-             "future in it", "Mask the scores with -inf before the softmax."),
-        *_causal_slips(_causal),
+        ("the bug is still there: add up the weights in a row", dict(late=lambda w: w),
+         "By what has the softmax divided? Its sum knows the scores of the future."),
+        ("the softmax goes over the queries now, and over the keys it was right: look at the order of the softmax and "
+         "the mask", dict(late=lambda w: w, axis=-2), dict(axis=-2)),
+        ("you have changed the mask, which was right: look at the order of the softmax and the mask",
+         *(dict(late=lambda w: w, may=may) for may in (
+             lambda T: _past(T).T, lambda T: ~_past(T), lambda T: _past(T).tril(-1)))),
+        ("the scores of the future are 0 now, and still part of the sum in the softmax: they must be -inf",
+         dict(late=lambda w: w, fill=0)),
+        ("each query (row) must share out its attention, all of it: you divide by {}",
+         ("the sums of the columns", dict(late=lambda w: w / w.sum(-2, keepdim=True))),
+         ("the sums of the rows, but without keepdim=True they meet the columns", dict(late=lambda w: w / w.sum(-1))),
+         ("how many positions may be looked at, and the softmax has divided already",
+          *(dict(late=lambda w, many=many: w * many(w) / torch.arange(1, 1 + w.shape[1])[:, None])
+            for many in (lambda w: 1, lambda w: w.shape[1])))),
+        ("you set *weights* to -inf, after the softmax: the scores are what must be -inf, before it",
+         dict(late=lambda w: w.masked_fill(w == 0, -INF))),
+        ("one softmax too many: a second one, of the weights, makes them nearly equal, and gives masked ones a share "
+         "again unless they are -inf",
+         dict(late=lambda w: w.softmax(-1)), dict(late=lambda w: w.masked_fill(w == 0, -INF).softmax(-1))),
+        ("the division by the square root of D was right: now it is missing", dict(root=1)),
+        *CAUSAL_SLIPS,
     ],
-    hint="The code was right but for one line. Take T = 2 and compute the output at position 0 by hand: which of the "
-         "numbers you used came from position 1?",
+    hints=("The code was right but for one line. Take T = 2 and compute the output at position 0 by hand: which of the "
+           "numbers you used came from position 1?",
+           "The softmax divides by a sum over all keys, the future with them. So the future must be gone before: its "
+           "scores at minus infinity, and then the softmax.",
+           "weights = scores.masked_fill(~past, -math.inf).softmax(-1)"),
     gradient=("q", "k", "v"), rtol=1e-3, atol=1e-4)
 
 
@@ -341,13 +276,9 @@ def _run_bias(fn, slopes, T):
     return {"": bias}
 
 
-def _unmasked(slopes, T):
-    return -slopes[:, None, None] * (torch.arange(T)[:, None] - torch.arange(T))
-
-
-def _bias(slopes, T, future=-INF, distance=lambda t, s: t - s):
+def _bias(slopes, T, future=-INF, past=_past, distance=lambda t, s: t - s):
     t = torch.arange(T)
-    return (-slopes[:, None, None] * distance(t[:, None], t)).masked_fill(~_past(T), future)
+    return (-slopes[:, None, None] * distance(t[:, None], t)).masked_fill(~past(T), future)
 
 
 distance_bias = Implementation(
@@ -356,42 +287,36 @@ distance_bias = Implementation(
     run=_run_bias,
     cases=_slopes,
     slips=[
-        Slip(lambda slopes, T: -slopes[:, None, None] * -_bias(torch.ones(1), T),
-             "right for positive slopes, and nan for a slope of 0: 0 times infinity is nan",
-             "Multiply the distances by the slopes first, and then set the future to -inf."),
-        Slip(None,
-             "right for positive slopes, and wrong for a slope of 0: is the sign of the bias what you mask by?",
-             "What is masked depends on t and s alone.", only=(5,)),
-        Slip((lambda slopes, T: _unmasked(slopes, T).masked_fill(~_past(T).T, -INF),
-              lambda slopes, T: _unmasked(slopes, T).masked_fill(_past(T), -INF)),
-             "your mask is the wrong way round: the *past* is -inf in yours, and the future is not"),
-        Slip(lambda slopes, T: _bias(slopes, T, 0) + torch.ones(T, T).triu(1) * -INF,
-             "nan in place of all that is past: 0 times infinity is nan, so a mask cannot be multiplied by infinity"),
-        Slip(partial(_bias, distance=lambda t, s: s - t),
-             "the sign is wrong: a far key must *lose* score, so the bias is 0 on the diagonal and negative to its "
-             "left"),
-        Slip(lambda slopes, T: _bias(slopes, T).mT,
-             "rows and columns are swapped, so that each query looks at the future: row t belongs to the query"),
-        Slip(partial(_bias, future=0), "the future has the score 0, which still is a share after exp: it must be -inf"),
-        Slip((_unmasked, lambda slopes, T: -_unmasked(slopes, T).abs()),
-             "the future is not masked: keys with s > t must have the bias -inf"),
-        Slip(partial(_bias, future=INF), "the future has +inf, and is all that will be looked at: it must be -inf"),
-        Slip(lambda slopes, T: _bias(slopes, T).masked_fill(torch.eye(T, dtype=torch.bool), -INF),
-             "the diagonal is -inf: a query may look at its own position, at distance 0",
-             ".tril() with the diagonal; torch.triu(..., diagonal=1) is what is forbidden"),
-        Slip(partial(_bias, distance=lambda t, s: t - s + 1),
-             "the distance of a position to itself is 0, and yours is 1"),
-        Slip(partial(_bias, distance=lambda t, s: s + 0 * t),
-             "your penalty grows from the start of the sequence: the distance is that between query and key, t - s"),
-        Slip(partial(_bias, distance=lambda t, s: (t - s) ** 2),
-             "you squared the distance: the penalty is linear in it"),
-        Slip(lambda slopes, T: _bias(slopes[:1].expand_as(slopes), T),
-             "all your heads have the first slope: each has its own"),
-        Slip(lambda slopes, T: _bias(torch.ones_like(slopes), T), "the slopes are not used: each head has its own"),
-        Slip(lambda slopes, T: _bias(slopes.flip(0), T), "the heads are in the wrong order: head h has slopes[h]"),
+        ("right for positive slopes, and wrong (or nan, as 0 times infinity) for a slope of 0: what is masked depends "
+         "on t and s alone", {5}, lambda slopes, T: slopes[:, None, None] * _bias(torch.ones(1), T)),
+        ("your mask is the wrong way round: the *past* is -inf in yours, and the future is not",
+         dict(past=lambda T: _past(T).T), dict(past=lambda T: ~_past(T))),
+        ("nan in place of all that is past: 0 times infinity is nan, so a mask cannot be multiplied by infinity",
+         lambda slopes, T: _bias(slopes, T, 0) + torch.ones(T, T).triu(1) * -INF),
+        ("the sign is wrong: a far key must *lose* score, so the bias is 0 on the diagonal and negative to its left",
+         dict(distance=lambda t, s: s - t)),
+        ("rows and columns are swapped, so that each query looks at the future: row t belongs to the query",
+         lambda slopes, T: _bias(slopes, T).mT),
+        ("the future must have the bias -inf: {}", ("yours is 0, which still is a share after exp", dict(future=0)),
+         ("yours is +inf, and all that will be looked at", dict(future=INF)),
+         ("yours is not masked", dict(past=_all), dict(past=_all, distance=lambda t, s: (t - s).abs()))),
+        ("the diagonal is -inf: a query may look at its own position, at distance 0",
+         dict(past=lambda T: _past(T).tril(-1))),
+        ("the distance is that between query and key, t - s, as it is: {}",
+         ("that of a position to itself is 0, and yours is 1", dict(distance=lambda t, s: t - s + 1)),
+         ("yours grows from the start of the sequence", dict(distance=lambda t, s: s + 0 * t)),
+         ("you squared it", dict(distance=lambda t, s: (t - s) ** 2))),
+        ("each head has its own slope: {}",
+         ("all of yours have the first", lambda slopes, T: _bias(slopes[:1].expand_as(slopes), T)),
+         ("in yours they are not used", lambda slopes, T: _bias(torch.ones_like(slopes), T)),
+         ("yours are in the wrong order, and head h has slopes[h]", lambda slopes, T: _bias(slopes.flip(0), T))),
     ],
-    hint="t = torch.arange(T); t[:, None] - t[None, :] is query minus key, (T, T). Times -slopes[:, None, None] it is "
-         "(H, T, T). Then set what lies above the diagonal to -inf.")
+    hints=("Write down the table for T = 3 and a slope of 1 by hand: a row for a query, a column for a key.",
+           "The distance is the query's index, a column, minus the key's, a row: (T, T). Multiply it by minus the "
+           "slope of each head, (H, T, T). Then what lies above the diagonal becomes minus infinity.",
+           "t = torch.arange(T)\n"
+           "bias = -slopes[:, None, None] * (t[:, None] - t)\n"
+           "bias.masked_fill(torch.ones(T, T, dtype=torch.bool).triu(1), -float('inf'))"))
 
 
 # --- 5
@@ -417,26 +342,25 @@ keys_seen = Measurement(
     truth=_keys,
     tolerance=0.04,
     slips=[
-        Slip(lambda: _keys(1 / 8), "this is what queries see *with* the division by sqrt(D): leave it out"),
-        Slip(lambda: _keys(1 / 64), "here the scores were divided by D: leave out the division"),
-        Slip(lambda: 1.1,
-             "your softmax goes over the queries (or the scores are multiplied by sqrt(D)): each query shares out its "
-             "attention among the keys"),
-        Slip(lambda: _keys(how="minus"),
-             "the minus has come too late: it belongs to the entropy, inside exp",
-             "(-(weights * weights.log()).sum(1)).exp().mean()"),
-        Slip(lambda: _keys(how="exp of mean"),
-             "you took the exp of the mean entropy: the mean of the exp of each query's entropy is asked for"),
-        Slip(lambda: _keys(how="nats"), "this is the entropy itself: the number of keys is its exp"),
-        Slip(lambda: _keys(how="bits"), "this is the entropy in bits: take it in nats, and then exp"),
-        Slip(lambda: _keys(how="exp of bits"),
-             "you took the exp of an entropy in bits: exp belongs to nats, the entropy with the natural logarithm"),
-        Slip(lambda: _keys(how="2"), "you raised 2 to an entropy in nats: exp belongs to nats, 2 to the power to bits"),
-        Slip(lambda: _keys(how="squares"),
-             "this is one over the sum of the squared weights, another count of keys: the exp of the entropy is "
-             "asked for"),
-        Slip(lambda: _keys(how="largest"), "this is the largest weight of a query, and a number of keys is asked for"),
-        Slip(lambda: 100.0, "100 is all of the keys: is your softmax over the queries, or are your scores all alike?"),
+        ("this is what queries see *with* the division by sqrt(D): leave it out", dict(scale=1 / 8)),
+        ("100 is (nearly) all of the keys: are the scores divided by D, or all alike, or is your softmax over the "
+         "queries?", dict(scale=1 / 64), 100.0),
+        ("your softmax goes over the queries (or the scores are multiplied by sqrt(D)): each query shares out its "
+         "attention among the keys", 1.1),
+        ("the minus has come too late: it belongs to the entropy, inside exp", dict(how="minus")),
+        ("you took the exp of the mean entropy: the mean of the exp of each query's entropy is asked for",
+         dict(how="exp of mean")),
+        ("this is the entropy itself, in nats or in bits: the number of keys is the exp of the entropy in nats",
+         dict(how="nats"), dict(how="bits")),
+        ("you took the exp of an entropy in bits: exp belongs to nats, the entropy with the natural logarithm",
+         dict(how="exp of bits")),
+        ("you raised 2 to an entropy in nats: exp belongs to nats, 2 to the power to bits", dict(how="2")),
+        ("this is one over the sum of the squared weights, another count of keys: the exp of the entropy is asked for",
+         dict(how="squares")),
+        ("this is the largest weight of a query, and a number of keys is asked for", dict(how="largest")),
     ],
-    hint="q = torch.randn(1000, 64), k = torch.randn(100, 64), weights = (q @ k.T).softmax(1), and each row sums to 1. "
-         "entropy = torch.special.entr(weights).sum(1). Its exp, and then the mean; over some ten draws.")
+    hints=("Print one row of your weights: does it sum to 1, and how many of its entries can be seen with two digits?",
+           "Draw queries and keys, and take the softmax of their products over the keys. The entropy of each row, in "
+           "nats; its exp; and only then the mean over the queries, over some ten draws.",
+           "weights = (torch.randn(1000, 64) @ torch.randn(64, 100)).softmax(1)\n"
+           "torch.special.entr(weights).sum(1).exp().mean()"))

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_lib.checks import attention as check
-from wrong_answers import right, wrong
+from wrong_answers import equivalent, right, wrong
 
 # --- 1
 
@@ -26,17 +26,10 @@ def _(q, k, v, length):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
-def attend(scale=lambda q, k, v: q.shape[-1] ** 0.5, hide=lambda s, pad: s.masked_fill(pad, float("-inf")), dim=-1,
-           pad=lambda s, n: (torch.arange(s.shape[-1]) >= n[:, None])[:, None, :]):
-    """As a learner writes it, with one thing changed."""
-    def answer(q, k, v, length):
-        scores = torch.bmm(q, k.transpose(1, 2)) / scale(q, k, v)
-        scores = hide(scores, pad(scores, length).expand_as(scores))
-        return torch.bmm(F.softmax(scores, dim=dim), v)
-    return answer
-
-
-wrong(check.attention, "far below 0")(attend(hide=lambda s, pad: s.masked_fill(pad, -100)))
+@wrong(check.attention, "far below 0")
+def _(q, k, v, length):
+    pad = torch.arange(k.shape[1]) >= length[:, None, None]
+    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(pad, -100).softmax(-1) @ v
 
 
 @wrong(check.attention, "modified by an inplace operation")
@@ -58,6 +51,8 @@ def _(q, k, v, length):
     w = torch.exp(q @ k.mT / q.shape[-1] ** 0.5) * (torch.arange(k.shape[1]) < length[:, None, None])
     return w / w.sum(-1, keepdim=True) @ v
 
+
+equivalent(check.attention, "root(q, k, v) -> root(k, q, v)", "their last axes are the same")
 
 # --- 2
 
@@ -88,26 +83,21 @@ def _(x, w_qkv, w_out, n_head):
         return attention(x, x, x, attn_mask=torch.ones(x.shape[1], x.shape[1]).triu(1) > 0)[0]
 
 
-# --- 3: each as a learner edits the function
+equivalent(check.multi_head, "q.shape[-2] -> q.shape[2]", "with heads there are four axes")
+
+# --- 3
 
 
-def repaired(weights="scores.masked_fill(~past, -math.inf).softmax(-1)", late="weights",
-             past="torch.ones(T, T, dtype=torch.bool).tril()", scores="q @ k.transpose(-2, -1) / math.sqrt(D)"):
-    lines = ["def causal_attention(q, k, v):",
-             "T, D = q.shape[-2:]",
-             f"past = {past}",
-             f"scores = {scores}",
-             f"weights = {weights}",
-             f"weights = {late}",
-             "return weights @ v"]
-    names = {"torch": torch, "math": math, "F": F}
-    exec("\n    ".join(lines), names)
-    return names["causal_attention"]
+@right(check.causal_attention)
+def _(q, k, v):
+    future = torch.full((q.shape[1], q.shape[1]), -math.inf).triu(1)
+    return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]) + future).softmax(-1) @ v
 
 
-late = dict(weights="scores.softmax(-1)", late="weights.masked_fill(~past, 0.0)")
-right(check.causal_attention)(repaired())
-right(check.causal_attention)(repaired("scores.softmax(-1) * past", late="weights / weights.sum(-1, keepdim=True)"))
+@right(check.causal_attention)
+def _(q, k, v):
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).tril()
+    return weights / weights.sum(-1, keepdim=True) @ v
 
 
 # --- 4
@@ -130,16 +120,12 @@ def _(slopes, T):
     return penalty + torch.full((T, T), -torch.inf).triu(1)
 
 
-def bias(distance=lambda t, s: t - s, future=-math.inf, slope=lambda m: m[:, None, None], sign=-1, diagonal=1):
-    def answer(slopes, T):
-        t, s = torch.arange(T)[:, None], torch.arange(T)[None]
-        b = sign * slope(slopes) * distance(t, s)
-        return b if future is None else b.masked_fill(torch.ones(T, T).triu(diagonal) > 0, future)
-    return answer
+@wrong(check.distance_bias, "for a slope of 0")
+def _(slopes, T):
+    bias = -slopes[:, None, None] * (torch.arange(T)[:, None] - torch.arange(T))
+    return bias.masked_fill(bias > 0, -math.inf)
 
 
-wrong(check.distance_bias, "the sign of the bias")(
-    lambda slopes, T: (b := bias(future=None)(slopes, T)).masked_fill(b > 0, -math.inf))
 wrong(check.distance_bias, "is a NumPy array")(lambda slopes, T: np.zeros((len(slopes), T, T)))
 
 

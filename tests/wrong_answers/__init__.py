@@ -17,9 +17,12 @@ mutant computes the same, it stands here, with the reason:
 
 import functools
 import importlib.util
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from course_lib import checks
 
 
 class Answer(NamedTuple):
@@ -50,7 +53,8 @@ def equivalent(check: Callable, change: str, why: str) -> None:
 
 @functools.cache
 def read_all() -> list[Answer]:
-    for path in sorted(Path(__file__).parent.glob("[0-9][0-9]_*.py")):
+    there = {module.name for module in pkgutil.iter_modules(checks.__path__)}         # tests/teeth.py leaves some out
+    for path in sorted(p for p in Path(__file__).parent.glob("[0-9][0-9]_*.py") if p.stem[3:] in there):
         spec = importlib.util.spec_from_file_location(f"wrong_answers_{path.stem}", path)
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     return ANSWERS
