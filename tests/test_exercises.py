@@ -36,6 +36,7 @@ def test_every_exercise_has_its_files_and_a_lesson():
     for tree in ("solutions", "exercises"):
         found = {p.parent.name for p in (build.ROOT / tree).glob("*/*.ipynb") if p.stem == p.parent.name}
         assert found == set(IDS) <= lessons
+    assert {p.stem for p in (build.ROOT / "tests" / "wrong_answers").glob("[0-9]*.py")} == set(IDS)
 
 
 @pytest.mark.parametrize("job", EXERCISES, ids=IDS)

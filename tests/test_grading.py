@@ -419,7 +419,7 @@ def test_what_python_itself_adds_to_a_class_of_the_checks_is_no_change():
 def test_a_kernel_ends_when_its_grader_lets_go():
     with sandbox.Kernel(LIMITS) as kernel:
         kernel.process.stdin.close()                         # what the system does when the grader is killed
-        assert kernel.process.wait(timeout=10) == 0
+        assert kernel.process.wait(timeout=4) == 0
 
 
 @pytest.mark.skipif(bool(sandbox.unavailable()), reason="needs bubblewrap")

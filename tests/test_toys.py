@@ -69,6 +69,7 @@ def test_the_arms_are_separable_but_not_by_a_line():
     toy = spirals()
     x, y = toy.sample_labelled(4_000, seeded(0))
     assert x.abs().max() < 3
+    torch.testing.assert_close(toy.means[:100][[0, -1]], torch.tensor([[0.5, 0.0], [0.0, 2.5]]))   # 1.25 turns left
     assert torch.bincount(y).min() > 1_800
     arms = [Gaussians(toy.means[toy.labels == k], toy.std, toy.labels[toy.labels == k]) for k in (0, 1)]
     bayes = (arms[1].log_prob(x) > arms[0].log_prob(x)).long()
