@@ -204,7 +204,7 @@ negative_elbo = Implementation(
          dict(entries=lambda r, k: (r.detach(), k.detach()))),
         ("the cross-entropy itself was right: {}",
          ("it takes the logits first, and then x", *_repaired_or_not(nats=lambda z, x: _bce(x, z))),
-         ("you applied the sigmoid, and it applies it again", *_repaired_or_not(nats=lambda z, x: _bce(z.sigmoid(), x))),
+         ("you applied the sigmoid, and so does it", *_repaired_or_not(nats=lambda z, x: _bce(z.sigmoid(), x))),
          ("you replaced it by a squared error", *_repaired_or_not(nats=lambda z, x: (z.sigmoid() - x) ** 2),
           *_repaired_or_not(nats=lambda z, x: (z - x) ** 2))),
         ("the pixels of an image are the axes 1, 2 and 3: you add up only some of these axes",

@@ -117,7 +117,7 @@ def _(slopes, T):
 def _(slopes, T):
     t = torch.arange(T)
     penalty = torch.einsum("h,ts->hts", -slopes, (t[:, None] - t).abs().float())
-    return penalty + torch.full((T, T), -torch.inf).triu(1)
+    return penalty + torch.full((T, T), -1e9).triu(1)                 # as good as -inf, for a softmax
 
 
 @wrong(check.distance_bias, "for a slope of 0")
