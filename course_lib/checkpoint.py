@@ -35,6 +35,7 @@ KINDS = {
     "training_digits": ("course_lib.baselines", "TrainingDigits", "TrainingDigitsConfig"),
     "noise": ("course_lib.baselines", "Noise", "NoiseConfig"),
     "gan": ("course_lib.dcgan", "Generator", "GANConfig"),
+    "reader": ("course_lib.reader", "Reader", "ReaderConfig"),
     "gpt": ("course_lib.gpt", "GPT", "GPTConfig"),
 }
 

@@ -274,14 +274,14 @@ def test_what_dicebear_is_told_follows_the_attributes():
 
 
 def test_what_changes_no_pixel_is_not_seen(monkeypatch):
-    """A painter with one pixel an attribute, who paints hair only where there is no hat."""
+    """A painter with a column of pixels an attribute, who paints no colour of hair under a hat."""
     def paint(faces, folder):
         pixels = np.zeros((len(faces), 16, 16, 3), np.uint8)
         for k, face in enumerate(faces):
-            pixels[k, :, :8, 0] = face.copy()                                # a column an attribute
+            pixels[k, :, :8, 0] = face
             pixels[k, :, :8, 1] = face[BEARD] * face[HAIR]                    # a beard has the colour of hair
             if face[HAT]:
-                pixels[k, :, [HAIR, LENGTH], 0] = 0
+                pixels[k, :, HAIR, 0] = 0
         return pixels
 
     monkeypatch.setattr(build_avatars, "draw", paint)

@@ -55,6 +55,7 @@ from course_lib import (
     ngrams,
     pipeline,
     plots,
+    reader,
     train,
     transformer,
     unet,
@@ -145,6 +146,10 @@ def covariances(K=2, D=3):
 
 def judge():
     return there(lambda: convnet.ConvNet(convnet.ConvNetConfig(n_channel=2, n_feature=4)).eval())
+
+
+def a_reader():
+    return there(lambda: reader.Reader(reader.ReaderConfig(n_channel=2, n_feature=4)).eval())
 
 
 def linear():
@@ -898,6 +903,33 @@ REGISTRY = {
     "plots.diagram": Entry(
         lambda n: plots.diagram({str(i): (i, 0) for i in range(n)}, [("0", str(n - 1))]), None,
         lambda: plots.diagram({"a": (0, 0)}, [("a", "c")]), "called 'c'", cpu_only=DRAWS),
+
+    "reader.ReaderConfig": Entry(lambda n: reader.ReaderConfig(), harmless=CONFIG),
+    "reader.Reader": Entry(lambda n: a_reader(), harmless=INHERITED),
+    "reader.Reader.features": Entry(
+        lambda n: a_reader().features(faces(n).x), (N, 4), lambda: a_reader().features(images(3)), "(3, 1, 28, 28)"),
+    "reader.Reader.forward": Entry(
+        lambda n: a_reader()(faces(n).x)[3], (N, 7), lambda: a_reader()(faces(3).x.long()), "int64"),
+    "reader.reader_loss": Entry(
+        lambda n: reader.reader_loss(a_reader(), faces(n).x, faces(n).shown)["loss"], (),
+        lambda: reader.reader_loss(a_reader(), faces(3).x, faces(2).shown), "(2, 8)"),
+    "reader.the_reader": Entry(
+        lambda n: reader.the_reader.__wrapped__()(faces(n).x)[0], (N, 3), harmless="takes nothing",
+        cpu_only="reads a file"),
+    "reader.read": Entry(
+        lambda n: reader.read(faces(n).x, a_reader()), (N, 8), lambda: reader.read(255 * faces(3).x, a_reader()),
+        "[0, 1]", cpu_only=ON_CPU),
+    "reader.obeys": Entry(
+        lambda n: reader.obeys(faces(n).x, faces(n).shown, a_reader()), (N, 8),
+        lambda: reader.obeys(faces(3).x, faces(3).visible, a_reader()), "bool", cpu_only=ON_CPU),
+    "reader.score": Entry(
+        lambda n: reader.score(faces(n).x, faces(n).shown, a_reader()), None,
+        lambda: reader.score(faces(3).x, faces(3).shown - 1, a_reader()), "nothing is wanted", cpu_only=ON_CPU),
+    "reader.ceiling": Entry(
+        lambda n: reader.ceiling("test_unseen"), None, lambda: reader.ceiling("train"), "'train'",
+        cpu_only="reads a file"),
+    "reader.table": Entry(
+        lambda n: reader.table({"ours": {"skin": 0.5}}), harmless="shows any numbers", cpu_only="reads a file"),
 
     "train.History": Entry(
         lambda n: exactly(train.History({"loss": [0.5] * n})["loss"], [0.5] * n), None,

@@ -1,16 +1,20 @@
-"""Part 6: diffusion (61, 63) and flow matching (64)."""
+"""Part 6: diffusion (61, 63), flow matching (64), and the reader that judges faces (65)."""
 
 from copy import deepcopy
 
 import torch
+from torch.nn import functional as F
 
 from course_lib.checkpoint import load as load_checkpoint
 from course_lib.checkpoint import metadata
 from course_lib.checkpoints.made import generator_row, on_one_core
 from course_lib.data import Batches, load
+from course_lib.data.avatars import NAMES
+from course_lib.data.build_avatars import CLOTHES
 from course_lib.device import seed
 from course_lib.muon import Muon, Together, muon_unet
 from course_lib.pipeline import Pipeline, PipelineConfig, beside, pipeline_loss
+from course_lib.reader import Reader, ReaderConfig, reader_loss, score
 from course_lib.train import fit
 
 
@@ -117,3 +121,62 @@ def dit_minute():
     (rival, _), seconds = on_one_core(in_a_minute, config, 684)
     unet = generator_row(rival, "flow", steps=684, seconds=seconds, labels=True)
     return model, made | {"unet_with_equal_flops": {k: unet[k] for k in ("steps", "seconds", "metrics")}}
+
+
+def reader():
+    """Lesson 65's reader of avatars: the 8,000 training faces, each time with other blur, brightness and noise and with
+    the colours of hat and shirt exchanged, 4,000 batches of 64, AdamW, learning rate falling over the last 70 %,
+    average of the last weights. Weights kept as float16.
+
+    Without the exchange it reads 95.9 % of the colours of hair in `test_unseen`, and 99.8 % in `test_seen`: where
+    little hair is left under a blue hat, it has learnt that it is never blond."""
+    def loss_fn(model, x, shown, place):
+        return reader_loss(model, *_noisy(*_dyed(x, shown, place)))
+
+    faces, steps = load("avatars"), 4_000
+    seed(0)
+    model = Reader(ReaderConfig()).to(memory_format=torch.channels_last)
+    train = Batches(faces.train.x, faces.train.shown, _clothes(faces.train.x), batch_size=64)
+    _, seconds = on_one_core(fit, model, loss_fn, train, steps, lr=4e-3, betas=(0.9, 0.99), weight_decay=0.02,
+                             warmup=50, decay=0.7, ema=0.998, label="reader")
+    model = model.half().float()                                              # what is measured is what is kept
+    metrics = {f"{part}: {name}": round(share, 4) for part in ("test_seen", "test_unseen")
+               for name, share in score(getattr(faces, part).x, getattr(faces, part).shown, model).items()}
+    return model.half(), dict(seed=0, steps=steps, seconds=round(seconds, 1), metrics=metrics)
+
+
+# The colours that hats and shirts share, each plain and with the design's white over it.  (5, 4, 3)
+_COLOURS = torch.tensor([[*bytes.fromhex(rgb)] for name, rgb in CLOTHES.items() if name != "purple"]) / 255
+_SHADES = torch.stack([torch.lerp(_COLOURS, torch.ones(3), white) for white in (0.0, 0.2, 0.3, 0.5)], dim=1)
+
+
+def _clothes(x):
+    """Which pixels are cloth, and of which shade: its number in _SHADES, or -1.  (N, 3, 16, 16) -> (N, 16, 16)"""
+    found = []
+    for part in x.permute(0, 2, 3, 1).split(500):                             # bounds the memory
+        distance, shade = (part[..., None, :] - _SHADES.flatten(0, 1)).abs().amax(-1).min(-1)
+        found.append(shade.masked_fill(distance > 2 / 255, -1))
+    return torch.cat(found)
+
+
+def _dyed(x, shown, place):
+    """Each face with another exchange of the five colours, so that none goes with a colour of hair or with glasses."""
+    exchange = torch.rand(len(x), len(_SHADES)).argsort(1)                    # (B, 5) old colour -> new colour
+    colour = exchange.gather(1, place.clamp(min=0).flatten(1) // 4).view_as(place)
+    x = torch.where((place >= 0)[:, None], _SHADES[colour, place % 4].permute(0, 3, 1, 2), x)
+    shown, hat, shirt = shown.clone(), NAMES.index("hat"), NAMES.index("shirt")
+    worn = (shown[:, hat] - 1).clamp(0, 4)                                    # hats are none, these five, purple
+    new = exchange.gather(1, worn[:, None])[:, 0] + 1
+    shown[:, hat] = torch.where(shown[:, hat] == worn + 1, new, shown[:, hat])
+    shown[:, shirt] = exchange.gather(1, shown[:, shirt, None])[:, 0]
+    return x, shown
+
+
+def _noisy(x, shown):
+    """As models draw: a little blurred, darker or paler, and with noise."""
+    def up_to(most):
+        return most * torch.rand(len(x), 1, 1, 1)
+
+    x = torch.lerp(x, F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1), up_to(0.4))
+    x = torch.lerp(x, torch.full((), 0.5), up_to(0.1)) + up_to(0.06) - 0.03
+    return x + up_to(0.15) * torch.randn_like(x), shown
