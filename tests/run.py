@@ -102,7 +102,7 @@ def main() -> int:
                         *(["--lessons", options.lessons] if chosen else []),
                         *given, *([] if any(Path(g.split("::")[0]).exists() for g in given) else where(chosen))],
                        plugins=[times])
-    print(times.table(*budget()))
+    print(times.table(*(budget() if times.lessons else (BUDGET, ""))))
     if options.times and times.notebooks():
         text = options.times.read_text(encoding="utf-8")
         options.times.write_text(with_times(text, times.notebooks()), encoding="utf-8", newline="\n")
