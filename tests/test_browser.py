@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed: the browser test needs it"),
     pytest.mark.skipif(not (ROOT / ".venv" / "installed").exists(), reason="`make lab` was not set up: no .venv here"),
 ]
+EVERY = 500                                        # milliseconds between two looks: each reads the whole notebook
 STATE = """() => {
     const panel = window.jupyterapp?.shell.currentWidget;
     if (!panel?.content?.model?.cells) return {n: 0, busy: true};
@@ -84,15 +85,16 @@ def test_the_first_lesson_runs_to_its_end_in_a_browser(lab, tmp_path):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{lab}/lab/tree/notebooks/{NOTEBOOK.name}")
         page.get_by_role("menuitem", name="Run", exact=True).wait_for(timeout=60_000)
-        page.wait_for_function(f"({STATE})().n > 20", timeout=60_000)
-        page.wait_for_function(f"!({STATE})().busy", timeout=60_000)
+        page.wait_for_function(f"({STATE})().n > 20", polling=EVERY, timeout=60_000)
+        page.wait_for_function(f"!({STATE})().busy", polling=EVERY, timeout=60_000)
         page.locator("mjx-container").first.wait_for(timeout=20_000)                 # equations render, without network
         untouched = not page.evaluate("jupyterapp.shell.currentWidget.context.model.dirty")
         page.evaluate("jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
         assert page.evaluate(STATE)["run"] == 0
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_function(f"(s => s.errors.length || s.run === s.n && !s.busy)(({STATE})())", timeout=240_000)
+        page.wait_for_function(f"(s => s.errors.length || s.run === s.n && !s.busy)(({STATE})())", polling=EVERY,
+                               timeout=240_000)
         state = page.evaluate(STATE)
         not_for_learners = page.get_by_text("Nbgrader").or_(page.get_by_text("Create Assignment")).or_(
             page.get_by_text("Validate", exact=True)).or_(page.get_by_text("Jupyter news")).all_inner_texts()
