@@ -287,7 +287,7 @@ claim("nats of reconstruction that β = 0 saves against β = 1",
 
 # %%
 vae = checkpoint.load("vae").requires_grad_(False)
-digit = x_test[:1]                                                # (1, 1, 28, 28)
+digit = x_test[24:25]                                             # (1, 1, 28, 28)
 mu, logvar = vae.encode(digit)                                    # (1, 8) each
 sigma = (logvar / 2).exp()
 
@@ -309,14 +309,14 @@ f = f.detach()
 plain, score = (weight[:, None] * eps / sigma for weight in (f, f - f.mean()))
 variance_ratio = score.var(0).sum() / through.var(0).sum()
 claim("without a baseline", plain.var(0).sum() / through.var(0).sum(), ">", 1000, digits=0)
-claim("with a baseline", variance_ratio, "<", 30, digits=1)
+claim("with a baseline", variance_ratio, "<", 50, digits=1)
 ### END SOLUTION
 
 # %% tags=["test:check_variance_ratio:2"]
 check.variance_ratio(variance_ratio)
 ### BEGIN HIDDEN TESTS
 # mu and sigma may be names of the answer
-_vae, _x = checkpoint.load("vae").requires_grad_(False), x_test[:1]
+_vae, _x = checkpoint.load("vae").requires_grad_(False), x_test[24:25]
 _mu, _logvar = _vae.encode(_x)
 _sigma, _eps = (_logvar / 2).exp(), torch.randn(5000, 8, generator=seeded(5))
 _z = (_mu + _sigma * _eps).requires_grad_()

@@ -273,13 +273,13 @@ free_bits = Implementation(
 
 @cache
 def _two_gradients(n: int = 6000) -> dict[str, Tensor]:
-    """n one-sample gradients (n, D) of E_q[-log p(x|z)] with respect to mu for the first test digit, by two estimators;
+    """n one-sample gradients (n, D) of E_q[-log p(x|z)] with respect to mu for test digit 24, by two estimators;
     the factors in which one can go wrong."""
     from course_lib import checkpoint
     from course_lib.data import load
     from course_lib.vae import bernoulli_log_prob
 
-    model, x = checkpoint.load("vae"), load("digits").test.x[:1]
+    model, x = checkpoint.load("vae"), load("digits").test.x[24:25]
     mu, logvar = (p.detach() for p in model.encode(x))
     eps = torch.randn(n, mu.shape[1], generator=torch.Generator().manual_seed(0))
     z = (mu + (logvar / 2).exp() * eps).requires_grad_()
@@ -315,6 +315,8 @@ variance_ratio = Measurement(
         ("this is about the ratio of the mean squares: each of the eight numbers varies around its own mean over the "
          "codes; a variance over everything, or over the eight, subtracts another mean",
          dict(total=lambda g: g.square().sum())),
+        ("this is the mean of eight ratios: the ratio of two sums is asked for, each over the eight numbers",
+         dict(total=lambda g: g.var(0))),
         ("your gradients through the sample are N times too small: you differentiated the mean of f over the N codes, "
          "and the sum is needed", *(lambda n=n: n**2 * _ratio() for n in (4000, 5000, 8000, 10_000))),
         ("the two means are (nearly) equal, and so is their ratio to 1; the variances are far from equal", 1.0),
