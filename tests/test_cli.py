@@ -120,7 +120,7 @@ def test_a_notebook_that_somebody_worked_in_is_not_released(course, tmp_path, ca
     assert "make exercises NB=90" in capsys.readouterr().err
 
 
-def test_grade_and_grades_end_in_a_csv_file(course, tmp_path, capsys, monkeypatch):
+def test_grade_and_grades_end_in_a_csv_file(course, tmp_path, capsys, monkeypatch, quick_gradebooks):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "ada.ipynb").write_text(nbformat.writes(answered(course, **RIGHT)))

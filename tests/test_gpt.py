@@ -160,11 +160,12 @@ def test_the_loss_is_that_of_the_next_token():
 
 @pytest.mark.parametrize("name", ["gpt", "gpt_code"])
 def test_a_shipped_model_is_as_good_as_it_says(name):
-    """On the text of this Python; that of another version differs by what changed in the language."""
+    """On 10,000 of the 60,000 bytes that were measured: within a tenth of a bit, if the text is that of this Python;
+    that of another version differs by what changed in the language."""
     about, model = metadata(name), load(name)
     same = about["python"] == ".".join(platform.python_version_tuple()[:2])
-    bits = bits_per_byte(model, load_text(about["text"]).test[:60_000], block_size=256, stride=128)
-    assert bits == pytest.approx(about["metrics"]["bits_per_byte"], abs=0.02 if same else 0.4)
+    bits = bits_per_byte(model, load_text(about["text"]).test[:10_000], block_size=256, stride=128)
+    assert bits == pytest.approx(about["metrics"]["bits_per_byte"], abs=0.1 if same else 0.4)
     assert about["parameters"] == n_parameters(model.config)
 
 

@@ -95,7 +95,7 @@ def python(program: str) -> str:
 
 def test_importing_the_course_costs_little_beyond_torch():
     timed = f"import time, torch; start = time.process_time(); import {EVERY_DAY}; print(time.process_time() - start)"
-    assert min(float(python(timed)) for _ in range(3)) <= 0.3
+    assert any(float(python(timed)) <= 0.3 for _ in range(3))                            # a busy machine may try again
 
 
 def test_importing_the_course_imports_nothing_heavy():
