@@ -5,77 +5,64 @@ import torch
 from torch.nn import functional as F
 
 from course_lib.checks import gpt as check
-from wrong_answers import right, wrong
+from wrong_answers import equivalent, right, wrong
 
-# --- 1: each as a learner writes the last lines
-
-PROBS = """
-def next_probs(logits, temperature, top_k):
-    kept = logits.topk(top_k).values
-    z = logits.masked_fill(logits < kept[:, -1:], -math.inf)
-    return {0}
-"""
+# --- 1
 
 
-def probs(line):
-    names = {"torch": torch, "math": math, "F": F}
-    exec(PROBS.format(line), names)
-    return names["next_probs"]
+@wrong(check.next_probs, "random numbers of its own")
+def _(logits, temperature, top_k):
+    z = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -math.inf)
+    return F.one_hot(torch.multinomial((z / temperature).softmax(1), 1)[:, 0], z.shape[1]).float()
 
 
-wrong(check.next_probs, "random numbers of its own")(probs(
-    "F.one_hot(torch.multinomial((z / temperature).softmax(1), 1)[:, 0], z.shape[1]).float()"))
+@right(check.next_probs)
+def _(logits, temperature, top_k):
+    kept, places = logits.topk(top_k)
+    return torch.zeros_like(logits).scatter(1, places, F.softmax(kept / temperature, dim=-1))
 
 
-right(check.next_probs)(probs("(z / temperature).softmax(-1)"))
-right(check.next_probs)(probs(
-    "(z > -math.inf) * (logits / temperature).exp() / (kept / temperature).exp().sum(1, True)"))
+@right(check.next_probs)
+def _(logits, temperature, top_k):
+    p = (logits / temperature).softmax(-1)
+    p = torch.where(p >= p.sort(1, descending=True).values[:, top_k - 1:top_k], p, 0.0)
+    return p / p.sum(1, keepdim=True)
 
 
 # --- 2
 
-STEP = """
-def cached_step(q, k, v, keys, values):
-    {first}
-    scores = {scores}
-    y = {y}
-    return {returned}
-"""
-APPEND = "keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)"
-SCORES = "q @ keys.transpose(-2, -1) / math.sqrt(q.shape[-1])"
+
+@right(check.cached_step)
+def _(q, k, v, keys, values):
+    keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
+    return F.scaled_dot_product_attention(q, keys, values), keys, values
 
 
-def step(first=APPEND, scores=SCORES, y="scores.softmax(-1) @ values", returned="y, keys, values"):
-    names = {"torch": torch, "math": math, "F": F}
-    exec(STEP.format(first=first, scores=scores, y=y, returned=returned), names)
-    return names["cached_step"]
+@right(check.cached_step)
+def _(q, k, v, keys, values):
+    keys, values = torch.cat((keys, k), -2), torch.cat((values, v), -2)
+    weights = torch.einsum("bhqd,bhtd->bhqt", q / math.sqrt(k.size(-1)), keys).softmax(3)
+    return [(weights.mT * values).sum(2, keepdim=True), keys, values]
 
 
-right(check.cached_step)(step())
-right(check.cached_step)(step(y="F.scaled_dot_product_attention(q, keys, values)"))
-
+equivalent(check.cached_step, "root(q, at_k) -> root(at_k, q)", "their last axes are the same")
 
 # --- 3
 
-LOSS = """
-def next_byte_loss(model, idx):
-    inputs, targets = {pair}
-    logits = model(inputs)
-    return {loss}
-"""
-PAIR, FLAT = "idx[:, :-1], idx[:, 1:]", "F.cross_entropy(logits.flatten(0, 1), targets.flatten())"
+
+@wrong(check.next_byte_loss, "cannot be differentiated")
+def _(model, idx):
+    return F.cross_entropy(model(idx[:, :-1]).flatten(0, 1), idx[:, 1:].flatten()).item()
 
 
-def loss(pair=PAIR, loss=FLAT):
-    names = {"torch": torch, "math": math, "F": F}
-    exec(LOSS.format(pair=pair, loss=loss), names)
-    return names["next_byte_loss"]
+@right(check.next_byte_loss)
+def _(model, idx):
+    return F.cross_entropy(model(idx[:, :-1]).flatten(0, 1), idx[:, 1:].flatten())
 
 
-wrong(check.next_byte_loss, "cannot be differentiated")(loss(loss=FLAT + ".item()"))
-
-right(check.next_byte_loss)(loss())
-right(check.next_byte_loss)(loss(loss="F.cross_entropy(logits.transpose(1, 2), targets)"))
+@right(check.next_byte_loss)
+def _(model, idx):
+    return -model(idx).log_softmax(-1)[:, :-1].gather(2, idx[:, 1:, None]).mean()
 
 
 # --- 4
