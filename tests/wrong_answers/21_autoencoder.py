@@ -1,26 +1,19 @@
-
 import numpy as np
 import torch
 from scipy.linalg import subspace_angles
+from torch.nn import functional as F
 
 from course_lib.checks import autoencoder as check
-from wrong_answers import right, wrong
+from wrong_answers import equivalent, right, wrong
 
 # --- 1
 
 
-def rebuild(axes="Vh[:k]", centred="x - x.mean(0)", code="(new - x.mean(0)) @ A.T", rebuilt="code @ A + x.mean(0)"):
-    """An answer by SVD with the given expressions in it."""
-    def pca_rebuild(x, new, k):
-        names = {"torch": torch, "x": x, "new": new, "k": k}
-        names["U"], names["s"], names["Vh"] = torch.linalg.svd(eval(centred, names), full_matrices=False)
-        names["A"] = eval(axes, names)
-        names["code"] = eval(code, names)
-        return eval(rebuilt, names)
-    return pca_rebuild
-
-
-right(check.pca_rebuild)(rebuild())
+@right(check.pca_rebuild)
+def _(x, new, k):
+    A = torch.linalg.svd(x - x.mean(0), full_matrices=False)[2][:k]
+    code = (new - x.mean(0)) @ A.T
+    return code @ A + x.mean(0)
 
 
 @right(check.pca_rebuild)
@@ -29,6 +22,21 @@ def _(x, new, k):
     A = torch.linalg.eigh(torch.cov(x.T))[1].flip(1)[:, :k]
     return ((new - mean) @ A) @ A.T + mean
 
+
+@wrong(check.pca_rebuild, "you return the code")
+def _(x, new, k):
+    A = torch.linalg.svd(x - x.mean(0), full_matrices=False)[2][:k]
+    return (new - x.mean(0)) @ A.T
+
+
+@wrong(check.pca_rebuild, "they are not the principal axes")
+def _(x, new, k):
+    mean = x.mean(0)
+    A = torch.linalg.eigh((x - mean).T @ (x - mean))[1].flip(0)[:k]
+    return mean + (new - mean) @ A.T @ A
+
+
+equivalent(check.pca_rebuild, "_axes(x, of(x, new)) -> _axes(of(x, new), x)", "squares have no sign")
 
 # --- 2
 
@@ -48,25 +56,37 @@ def _(A, B):
     return torch.rad2deg(torch.arcsin(torch.linalg.matrix_norm(outside, 2).clamp(max=1)))
 
 
-# --- 3: each as a learner edits the code
+@wrong(check.largest_angle, "no less than 1")
+def _(A, B):
+    return torch.rad2deg(torch.arccos(torch.linalg.svdvals(q(A).T @ q(B)).clamp(max=1 - 1e-6).min()))
 
 
-def loss(rebuilt="(z @ D).view_as(x)", returned="((x - rebuilt) ** 2).sum((1, 2, 3)).mean()", z="x.flatten(1) @ E"):
-    lines = ["def autoencoder_loss(x, E, D):",
-             "B, _, H, W = x.shape",
-             f"z = {z}",
-             f"rebuilt = {rebuilt}",
-             f"return {returned}"]
-    names = {"torch": torch}
-    exec("\n    ".join(lines), names)
-    return names["autoencoder_loss"]
+equivalent(check.largest_angle, "cosines(a(A), b(B)) -> cosines(b(B), a(A))", "the angle from B to A")
+equivalent(check.largest_angle, "_unclamped(A, B) -> _unclamped(B, A)", "the angle from B to A")
+
+# --- 3
 
 
-wrong(check.autoencoder_loss, "no gradient reaches E")(loss(z="(x.flatten(1) @ E).detach()"))
+@right(check.autoencoder_loss)
+def _(x, E, D):
+    B, _, H, W = x.shape
+    rebuilt = (x.flatten(1) @ E @ D).view(B, 1, H, W)
+    return ((x - rebuilt) ** 2).sum() / B
 
-right(check.autoencoder_loss)(loss())
-right(check.autoencoder_loss)(loss("(z @ D).view(B, 1, H, W)", "((x - rebuilt) ** 2).sum() / B"))
 
+@right(check.autoencoder_loss)
+def _(x, E, D):
+    flat = x.flatten(1)
+    return F.mse_loss(flat @ E @ D, flat, reduction="sum") / len(x)
+
+
+@wrong(check.autoencoder_loss, "no gradient reaches E")
+def _(x, E, D):
+    z = (x.flatten(1) @ E).detach()
+    return ((x - (z @ D).view_as(x)) ** 2).sum((1, 2, 3)).mean()
+
+
+equivalent(check.autoencoder_loss, "x.flatten(1) -> x.flatten(2)", "there is one channel")
 
 # --- 4
 
