@@ -112,7 +112,7 @@ def loss_broken(x, E, D):
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: trained here, and drawn at once
-def train(loss, steps=150):
+def train(loss, steps=100):
     seed(0)
     E, D = nn.Parameter(0.02 * torch.randn(784, 16)), nn.Parameter(0.02 * torch.randn(16, 784))
     model = nn.ParameterList([E, D])
@@ -226,7 +226,7 @@ def trained(s):
     seed(s)
     pair = nn.Sequential(nn.Linear(784, 16, bias=False), nn.Linear(16, 784, bias=False))
     centred = (x_train - mean).flatten(1)
-    fit(pair, reconstruction_loss, Batches(centred, batch_size=250), 400, lr=1e-2, decay=0.8, clip=None)
+    fit(pair, reconstruction_loss, Batches(centred, batch_size=250), 300, lr=1e-2, decay=0.8, clip=None)
     return pair.requires_grad_(False), reconstruction_loss(pair, centred)["loss"].item()
 
 (yours, your_error), (hers, her_error) = trained(0), trained(1)

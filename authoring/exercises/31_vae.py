@@ -49,11 +49,11 @@ def reparameterize(mu, logvar, eps):
 # %% tags=["test:check_reparameterize:2"]
 check.reparameterize(reparameterize)
 ### BEGIN HIDDEN TESTS
-_z = reparameterize(torch.tensor([[1.0, -2.0]]).repeat(100_000, 1),
-                    torch.tensor([[0.5, -3.0]]).repeat(100_000, 1),
-                    torch.randn(100_000, 2, generator=seeded(0)))
-torch.testing.assert_close(_z.mean(0).float(), torch.tensor([1.0, -2.0]), rtol=0, atol=0.02)
-torch.testing.assert_close(_z.var(0).log().float(), torch.tensor([0.5, -3.0]), rtol=0, atol=0.02)
+_z = reparameterize(torch.tensor([[1.0, -2.0]]).repeat(20_000, 1),
+                    torch.tensor([[0.5, -3.0]]).repeat(20_000, 1),
+                    torch.randn(20_000, 2, generator=seeded(0)))
+torch.testing.assert_close(_z.mean(0).float(), torch.tensor([1.0, -2.0]), rtol=0, atol=0.03)
+torch.testing.assert_close(_z.var(0).log().float(), torch.tensor([0.5, -3.0]), rtol=0, atol=0.03)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -115,7 +115,7 @@ class SmallVAE(nn.Module):
     def encode(self, x):                                                      # (B, 1, 28, 28)
         return self.encoder(x).chunk(2, dim=1)                                # mu and logvar, (B, D) each
 
-def trained(loss_fn, steps=200):
+def trained(loss_fn, steps=140):
     """A SmallVAE after a second with loss_fn(model, x), and what happened in training."""
     seed(0)
     model = SmallVAE()
@@ -178,7 +178,7 @@ for _key, _value in {"loss": _r + _kl, "reconstruction": _r, "kl": _kl}.items():
 def _terms(*batch):
     _got = negative_elbo(*batch)
     return {"loss": _got["loss"], "kl": _got["kl"]}
-_history = trained(drawing(_terms), steps=100)[1]
+_history = trained(drawing(_terms), steps=80)[1]
 assert _history["kl"][-1] > 4, "a model trained with it does not use its code"
 ### END HIDDEN TESTS
 
@@ -300,10 +300,10 @@ lost(mu.repeat(3, 1)).shape
 # %% tags=["solution:variance_ratio"]
 variance_ratio = ...  # set it to your number at the end
 ### BEGIN SOLUTION
-eps = torch.randn(5000, 8, generator=seeded(1))
+eps = torch.randn(4000, 8, generator=seeded(1))
 z = (mu + sigma * eps).requires_grad_()
-f = lost(z)                                                       # (5000,)
-through = torch.autograd.grad(f.sum(), z)[0]                      # (5000, 8)
+f = lost(z)                                                       # (4000,)
+through = torch.autograd.grad(f.sum(), z)[0]                      # (4000, 8)
 f = f.detach()
 # (z - mu) / sigma^2 = eps / sigma
 plain, score = (weight[:, None] * eps / sigma for weight in (f, f - f.mean()))
@@ -318,7 +318,7 @@ check.variance_ratio(variance_ratio)
 # mu and sigma may be names of the answer
 _vae, _x = checkpoint.load("vae").requires_grad_(False), x_test[24:25]
 _mu, _logvar = _vae.encode(_x)
-_sigma, _eps = (_logvar / 2).exp(), torch.randn(5000, 8, generator=seeded(5))
+_sigma, _eps = (_logvar / 2).exp(), torch.randn(2000, 8, generator=seeded(13))
 _z = (_mu + _sigma * _eps).requires_grad_()
 _f = -torch.cat([bernoulli_log_prob(_vae.decoder(_part), _x.expand(len(_part), 1, 28, 28))
                  for _part in _z.split(500)])

@@ -147,7 +147,7 @@ class Net(nn.Module):
         return self.layers(torch.cat([x_t, angle.sin(), angle.cos()], 1))
 
 # %%
-def trained(loss, steps=600):
+def trained(loss, steps=400):
     """A network after some seconds with this loss, and the loss of each step."""
     def loss_fn(model, x0):
         t, eps = torch.randint(T, (len(x0),)), torch.randn_like(x0)
@@ -305,7 +305,7 @@ claim("from t = 60 on (chance: 0.125)", agreed(60, 2_000), "<", 0.2)
 check.share_agreed(share_agreed)
 ### BEGIN HIDDEN TESTS
 _a = alphas_cumprod[20]
-_x0, _eps = ring.sample(50_000, seeded(0)), torch.randn(50_000, 2, generator=seeded(1))
+_x0, _eps = ring.sample(20_000, seeded(0)), torch.randn(20_000, 2, generator=seeded(1))
 _x = _a.sqrt() * _x0 + (1 - _a).sqrt() * _eps
 # Bayes' rule
 _p = (-torch.cdist(_x, _a.sqrt() * ring.means).square() / (2 * (_a * ring.std**2 + 1 - _a))).softmax(1)
