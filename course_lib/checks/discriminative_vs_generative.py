@@ -1,12 +1,12 @@
 """The checks of exercise 13: a log-density, Bayes' rule, a step of EM, samples from a covariance, a measurement."""
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, rand, wrong_sums
+from course_lib.checks import Implementation, Measurement, Mistake, conform, rand
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -16,22 +16,18 @@ def _near(g: torch.Generator, limit: float, *shape: int) -> Tensor:
     return rand(g, *shape).clamp(-limit, limit)
 
 
+# --- 1
+
+
+def _log_normal(x, mu, var, exponent=lambda d, var: d**2 / (2 * var), factor=lambda var: (var.log() + LOG_2PI) / 2,
+                reduce=lambda each: each.sum(1)) -> Tensor:
+    return reduce(-exponent(x - mu, var) - factor(var))
+
+
 def _densities(g: torch.Generator) -> list[tuple]:
     """Small ones, and 2,000 coordinates, where a product of densities is rounded to 0."""
     sizes = ((1, 2, 1.0), (3, 1, 1.0), (2, 2, 1.0), (4, 5, 1.0), (3, 2000, 0.1))
     return [(_near(g, 2, n, d), _near(g, 1, d), scale * _near(g, 1, d).exp()) for n, d, scale in sizes]
-
-
-def _each(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
-    return -0.5 * ((x - mu) ** 2 / var + var.log() + LOG_2PI)                 # (N, D)
-
-
-def _log_normal(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
-    return _each(x, mu, var).sum(1)
-
-
-def _quadratic(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
-    return ((x - mu) ** 2 / var).sum(1)
 
 
 log_normal = Implementation(
@@ -39,74 +35,44 @@ log_normal = Implementation(
     right=_log_normal,
     cases=_densities,
     slips=[
-        Slip(None,
-             "right for a few coordinates, and wrong for 2,000: the product of so many numbers (densities, or "
-             "variances) is rounded to 0 or to infinity before you take its logarithm",
-             "The logarithm of a product is the sum of the logarithms: compute log N for each coordinate, then "
-             ".sum(1).", only=(4,)),
-        Slip(lambda x, mu, var: _log_normal(x, mu, var).exp(),
-             "you return the density itself, and the task asks for its logarithm",
-             "Leave out the exp: -(x - mu)**2 / (2 var) - log(2 pi var) / 2, summed over the coordinates."),
-        Slip(lambda x, mu, var: -_log_normal(x, mu, var),
-             "you return minus the log-density: the square belongs behind a minus, since points far from mu are less "
-             "probable", "Change the sign of the whole result."),
-        *wrong_sums(_each, "coordinates", "points", "densities of independent coordinates are multiplied, so their "
-                    "logarithms are added"),
-        Slip(lambda x, mu, var: _log_normal(x, mu, var**2),
-             "you treat var as if it were the standard deviation: it is the variance, the square of it",
-             "Divide the square by 2 * var, not by 2 * var**2; the logarithm belongs to 2 pi var. With "
-             "torch.distributions.Normal, give var.sqrt()."),
-        Slip(lambda x, mu, var: _log_normal(x, mu, var.sqrt()),
-             "you use the standard deviation, var.sqrt(), where the formula has the variance",
-             "Neither the square nor the logarithm needs a root: use var as it is."),
-        Slip(lambda x, mu, var: -0.5 * ((x - mu) ** 2 / var.sqrt() + var.log() + LOG_2PI).sum(1),
-             "you divide the square by the standard deviation: it must be divided by the variance",
-             "(x - mu)**2 / var; or ((x - mu) / std)**2, where the division comes before the square."),
-        Slip(lambda x, mu, var: -0.5 * ((x - mu) ** 2 * var + var.log() + LOG_2PI).sum(1),
-             "you multiply the square by var and must divide by it: a / 2 * var is (a / 2) times var",
-             "Write the brackets: (x - mu)**2 / (2 * var)."),
-        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + var.sum().log() + len(mu) * LOG_2PI),
-             "you took the logarithm of the sum of the variances: the sum of their logarithms is needed",
-             "var.log().sum()"),
-        Slip(lambda x, mu, var: -0.5 * ((x - mu) ** 2 / var**2 + var.log() + LOG_2PI).sum(1),
-             "you divide the square by var squared: var is the square of the standard deviation already",
-             "The exponent is -0.5 * (x - mu)**2 / var."),
-        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + var.log().sum()),
-             "you have left out the 2 pi: without it the density does not integrate to 1",
-             "Subtract log(2 pi) / 2 for each of the D coordinates."),
-        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + var.log().sum() + LOG_2PI),
-             "you subtract log(2 pi) / 2 once in all: every one of the D coordinates has it",
-             "D * math.log(2 * math.pi) / 2, with D = x.shape[1]."),
-        Slip(lambda x, mu, var: -0.5 * _quadratic(x, mu, var),
-             "only the exponent is there: the factor in front of exp, 1 / sqrt(2 pi var), has a logarithm too",
-             "Subtract log(2 pi var) / 2 for each coordinate."),
-        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + len(mu) * LOG_2PI),
-             "the log-determinant is missing, log(var) / 2 for each coordinate: a wide bell curve must be lower than a "
-             "narrow one", "Subtract 0.5 * var.log().sum()"),
-        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) - var.log().sum() + len(mu) * LOG_2PI),
-             "the log-determinant has the wrong sign: log(var) / 2 must be subtracted, as a wide bell curve is lower",
-             "The factor in front of exp is 1 / sqrt(2 pi var), and the logarithm of 1 / a is minus that of a."),
-        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + len(mu) * LOG_2PI) - var.log().sum(),
-             "you subtract log(var), and a half of it is right: the density has the root of var, and log sqrt(var) is "
-             "log(var) / 2", "- 0.5 * var.log().sum()"),
-        Slip(lambda x, mu, var: -0.5 * _quadratic(x, mu, var) - var.log().sum() - len(mu) * LOG_2PI,
-             "the root in 1 / sqrt(2 pi var) is missing: its logarithm is half of log(2 pi var)",
-             "- 0.5 * (2 * math.pi * var).log().sum()"),
-        Slip(lambda x, mu, var: -0.5 * (_quadratic(x, mu, var) + var.log().sum()) - len(mu) * LOG_2PI,
-             "you subtract log(2 pi) for each coordinate, and a half of it is right: it stands under a root",
-             "- 0.5 * D * math.log(2 * math.pi)"),
-        Slip(lambda x, mu, var: _log_normal(x, mu, var) - 0.5 * _quadratic(x, mu, var),
-             "the 2 in exp(-(x - mu)^2 / (2 var)) is missing", "Divide the squares by 2 * var."),
-        Slip(lambda x, mu, var: _log_normal(x, mu, var) + _quadratic(x, mu, var),
-             "the square has the wrong sign: points far from mu are less probable", "- (x - mu)**2 / (2 * var)"),
-        Slip(lambda x, mu, var: -0.5 * ((x - mu) / var + var.log() + LOG_2PI).sum(1),
-             "you have forgotten to square x - mu", "(x - mu)**2 / (2 * var)"),
-        Slip(lambda x, mu, var: _log_normal(x, 0 * mu, var),
-             "mu is not used: the bell curve is centred at mu, not at 0", "Use (x - mu)**2 in place of x**2."),
+        ("right for a few coordinates, and wrong for 2,000: the product of so many numbers (densities, or variances) "
+         "is rounded to 0 or to infinity before you take its logarithm", {4},
+         "What is the logarithm of a product, without the product?"),
+        ("the logarithm of the density is asked for: {}",
+         ("you return the density itself", dict(reduce=lambda t: t.sum(1).exp())),
+         ("you return minus it", dict(reduce=lambda t: -t.sum(1)))),
+        ("you summed over the first axis, the points, and not over the D coordinates", dict(reduce=lambda t: t.sum(0))),
+        ("var is the variance, sigma^2, wherever the formula has it: {}",
+         ("you treat it as the standard deviation", lambda x, mu, var: _log_normal(x, mu, var**2)),
+         ("you use its root", lambda x, mu, var: _log_normal(x, mu, var.sqrt()))),
+        ("the exponent is minus (x - mu)^2 / (2 var): {}",
+         ("you divide by var squared", dict(exponent=lambda d, var: d**2 / (2 * var**2))),
+         ("you divide by the root of var", dict(exponent=lambda d, var: d**2 / (2 * var.sqrt()))),
+         ("you multiply by var, since a / 2 * var is (a / 2) * var", dict(exponent=lambda d, var: d**2 / 2 * var)),
+         ("your 2 is missing", dict(exponent=lambda d, var: d**2 / var)),
+         ("yours has a plus, and grows far from mu", dict(exponent=lambda d, var: -d**2 / (2 * var))),
+         ("you have forgotten the square", dict(exponent=lambda d, var: d / (2 * var))),
+         ("mu is not used, where the bell curve is highest", lambda x, mu, var: _log_normal(x, 0 * mu, var))),
+        ("the factor in front of exp, 1 / sqrt(2 pi var), has the logarithm -log(2 pi var) / 2 in each coordinate, and "
+         "a wide bell curve is lower than a narrow one: {}",
+         ("only the exponent is there", dict(factor=lambda var: 0 * var)),
+         ("you have left out log(var) / 2, the log-determinant", dict(factor=lambda var: LOG_2PI / 2 + 0 * var)),
+         ("you have left out the 2 pi", dict(factor=lambda var: var.log() / 2)),
+         ("you subtract log(2 pi) / 2 once in all", dict(factor=lambda var: (var.log() + LOG_2PI / len(var)) / 2)),
+         ("you add it, or log(var) / 2", dict(factor=lambda var: (LOG_2PI - var.log()) / 2),
+          dict(factor=lambda var: -(LOG_2PI + var.log()) / 2)),
+         ("the root is a half, and yours is missing in all of it or in a part",
+          *(dict(factor=lambda var, a=a, b=b: a * LOG_2PI + b * var.log()) for a, b in ((1, 1), (0.5, 1), (1, 0.5)))),
+         ("you added up before the logarithm", dict(factor=lambda var: (LOG_2PI + var.sum().log() / len(var)) / 2))),
     ],
-    hint="For one coordinate: -0.5 * (x - mu)**2 / var - 0.5 * log(2 pi var). x - mu has shape (N, D), since mu of "
-         "shape (D,) meets every row. Then .sum(1).",
+    hints=("Take one coordinate, mu 0 and var 1. At 0 the log-density is -0.919, at 2 it is -2.919: is yours?",
+           "The logarithm of one bell curve has two parts, the exponent, and minus half of log(2 pi var). As mu of "
+           "shape (D,) meets every row of x, this gives one number for each coordinate, (N, D). Add up each row.",
+           "log_each = -0.5 * (x - mu)**2 / var - 0.5 * torch.log(2 * torch.pi * var)\n"
+           "log_each.sum(1)"),
     rtol=1e-3, atol=1e-4)
+
+# --- 2
 
 
 def _joints(g: torch.Generator) -> list[tuple]:
@@ -116,94 +82,70 @@ def _joints(g: torch.Generator) -> list[tuple]:
     return [*cases, (far + 2 * rand(g, 4, 3).double(), rand(g, 3).double().log_softmax(0))]
 
 
-def _plain(joint: Tensor, axes) -> Tensor:
+def _posterior(log_likelihood, log_prior, put=torch.add, share=lambda joint: joint.softmax(1)) -> Tensor:
+    return share(put(log_likelihood, log_prior))
+
+
+def _plain(joint: Tensor, axes=1) -> Tensor:
     """The fraction as it is written, which large logarithms break."""
     return joint.exp() / joint.exp().sum(axes, keepdim=True)
 
 
-SAFE = "Where you divide by a sum: keepdim=True, and subtract the maximum of each row before exp."
-ADD = "log_likelihood + log_prior, then normalise."
+def _safe_or_not(put) -> tuple[dict, dict]:
+    return dict(put=put), dict(put=put, share=_plain)
 
 
 posterior = Implementation(
     "posterior",
-    right=lambda log_likelihood, log_prior: (log_likelihood + log_prior).softmax(1),
+    right=_posterior,
     cases=_joints,
     slips=[
-        Slip(None,
-             "right for moderate numbers, and wrong for logarithms such as -2000 or 900, of which exp is rounded to 0 "
-             "or to infinity: subtract the maximum of each row before exp (a clamp or a small number added hides the "
-             "problem, and does not repair it)",
-             "A constant subtracted from a whole row cancels in the fraction. torch.logsumexp, .softmax and "
-             ".log_softmax do it for you.", only=(5,)),
-        Slip(lambda ll, lp: ll.softmax(1),
-             "the prior is left out: this would be right if all classes were equally frequent",
-             "Add log_prior to log_likelihood first."),
-        Slip(lambda ll, lp: _plain(ll, 1),
-             "the prior is left out; and exp is taken of numbers such as -2000 or 900, which it rounds to 0 or inf",
-             "Add log_prior to log_likelihood, then use softmax or logsumexp over axis 1."),
-        Slip(lambda ll, lp: (ll + lp.exp()).softmax(1),
-             "you added the prior itself to a logarithm: add its logarithm, as it is given", ADD),
-        Slip(lambda ll, lp: (ll + lp.log()).softmax(1),
-             "log_prior is a logarithm already: the logarithm of a negative number is nan", ADD),
-        Slip(lambda ll, lp: (ll - lp).softmax(1),
-             "you subtracted the log-prior: likelihood and prior are multiplied, so their logarithms are added", ADD),
-        Slip(lambda ll, lp: (ll * lp).softmax(1),
-             "you multiplied two logarithms: to multiply the probabilities, add the logarithms", ADD),
-        Slip(lambda ll, lp: ll.softmax(1) * lp.exp(),
-             "the prior came after the division, so the rows no longer sum to 1: the prior belongs into the numerator "
-             "and into the sum below it", ADD),
-        Slip(lambda ll, lp: ll.softmax(1) * lp,
-             "you multiplied the probabilities by the logarithm of the prior: it belongs to the logarithms, before you "
-             "normalise", ADD),
-        Slip(lambda ll, lp: ll.exp() * lp / (ll.exp() * lp).sum(1, keepdim=True),
-             "you multiplied the densities by the logarithm of the prior: add log_prior to the logarithms instead",
-             ADD),
-        Slip(lambda ll, lp: ll.softmax(1) + lp,
-             "you added the log-prior to the probabilities: it belongs to the logarithms, before you normalise", ADD),
-        Slip((lambda ll, lp: (ll + lp).softmax(0), lambda ll, lp: _plain(ll + lp, 0)),
-             "you normalised over the wrong axis: for each point, a row, the probabilities of the K classes sum to 1",
-             f"The classes are axis 1. {SAFE}"),
-        Slip((lambda ll, lp: (ll + lp).flatten().softmax(0).view(ll.shape), lambda ll, lp: _plain(ll + lp, (0, 1))),
-             "you divided by the sum over all points and classes: each row must sum to 1 on its own",
-             f"The classes are axis 1. {SAFE}"),
-        Slip((lambda ll, lp: (ll + lp).log_softmax(1), lambda ll, lp: ll + lp - (ll + lp).exp().sum(1, True).log()),
-             "you return log p(y | x): the task asks for the probabilities",
-             "End with .exp(); and use logsumexp in place of .exp().sum().log(), which large logarithms break."),
-        Slip(lambda ll, lp: ll + lp,
-             "this is log p(x, y), the numerator of Bayes' rule: it is not yet divided by p(x), nor taken out of the "
-             "logarithm", "Subtract the logsumexp over the classes (axis 1, keepdim=True), then .exp()."),
-        Slip(lambda ll, lp: (ll + lp).exp(),
-             "this is p(x, y), the numerator of Bayes' rule: divide by p(x), its sum over the classes",
-             "Subtract the logsumexp over the classes (axis 1, keepdim=True) before .exp()."),
-        Slip((lambda ll, lp: (ll + lp - (ll + lp).amax(1, keepdim=True)).exp(),
-              lambda ll, lp: (ll - ll.amax(1, keepdim=True)).exp() * lp.exp()),
-             "you subtracted the maximum and then did not divide by the sum: the rows do not sum to 1",
-             "Divide by .sum(1, keepdim=True)."),
-        Slip(lambda ll, lp: _plain(ll + lp - (ll + lp).amax(0), 1),
-             "you subtracted the maximum of each column: only what is the same for a whole row cancels in the fraction",
-             "joint - joint.amax(1, keepdim=True)"),
-        Slip(lambda ll, lp: (ll + lp - (ll + lp).logsumexp(1)).exp(),
-             "the sum over the classes has shape (N,), which meets the columns of an (N, K) tensor, and not its rows",
-             "keepdim=True in the sum (or in logsumexp) leaves the shape (N, 1), which meets the rows."),
-        Slip(lambda ll, lp: (ll + lp) / (ll + lp).sum(1, keepdim=True),
-             "you divided the logarithms by their sum: take exp first, since Bayes' rule divides probabilities",
-             "Subtract the maximum of the row, .exp(), then divide by the sum."),
-        Slip(lambda ll, lp: (ll + lp).sigmoid(),
-             "a sigmoid decides about each class alone: the K classes must share a sum of 1", "softmax over axis 1"),
-        Slip(lambda ll, lp: (-(ll + lp)).softmax(1),
-             "the sign is wrong: the most probable class has got the smallest probability",
-             "No minus is needed: log_likelihood + log_prior."),
-        Slip(lambda ll, lp: (ll + lp).argmax(1),
-             "you return the most probable class: the task asks for the probabilities of all classes, shape (N, K)",
-             "Leave out .argmax(1)."),
-        Slip(lambda ll, lp: (ll + lp).logsumexp(1),
-             "this is log p(x), the logarithm of the denominator: p(y | x) is p(x, y) divided by p(x)",
-             "(joint - joint.logsumexp(1, keepdim=True)).exp()"),
+        ("right for moderate numbers, and wrong for logarithms such as -2000 or 900, of which exp is rounded to 0 or "
+         "to infinity: subtract the maximum of each row before exp (a clamp or a small number added hides the problem, "
+         "and does not repair it)", {5},
+         "Subtract the same number from a whole row of the joint: what happens to the fraction?"),
+        ("the prior is left out: this would be right if all classes were equally frequent",
+         *_safe_or_not(lambda ll, lp: ll)),
+        ("likelihood and prior are multiplied, so their logarithms are added, and log_prior is one already: {}",
+         ("you added the prior itself", *_safe_or_not(lambda ll, lp: ll + lp.exp())),
+         ("you took its logarithm once more (nan)", *_safe_or_not(lambda ll, lp: ll + lp.log())),
+         ("you subtracted it", *_safe_or_not(torch.sub)),
+         ("you subtracted both, so that the most probable class gets least", *_safe_or_not(lambda ll, lp: -ll - lp)),
+         ("you multiplied two logarithms", *_safe_or_not(torch.mul)),
+         ("you multiplied the densities by the logarithm of the prior",
+          lambda ll, lp: ll.exp() * lp / (ll.exp() * lp).sum(1, keepdim=True))),
+        ("your rows do not sum to 1, as the prior comes after the division: it belongs into the numerator and into the "
+         "sum below it", *(lambda ll, lp, share=share, put=put: put(share(ll), lp) for share in (partial(
+             torch.softmax, dim=1), _plain) for put in (torch.add, torch.mul, lambda p, lp: p * lp.exp()))),
+        ("for each image, a row, the K classes share a sum of 1. {}",
+         ("You normalised over the wrong axis, the images",
+          dict(share=lambda j: j.softmax(0)), dict(share=lambda j: _plain(j, 0))),
+         ("You divided by the sum over all images and classes",
+          dict(share=lambda j: j.flatten().softmax(0).view(j.shape)), dict(share=lambda j: _plain(j, (0, 1)))),
+         ("A sigmoid decides about each class alone", dict(share=torch.sigmoid)),
+         ("You subtracted the maximum, and then did not divide by the sum",
+          dict(share=lambda j: (j - j.amax(1, keepdim=True)).exp()),
+          lambda ll, lp: (ll - ll.amax(1, keepdim=True)).exp() * lp.exp()),
+         ("You subtracted the maximum of each column", dict(share=lambda j: _plain(j - j.amax(0)))),
+         ("Your sum has the shape (N,), which meets the columns, and not the rows: keepdim=True leaves (N, 1)",
+          dict(share=lambda j: (j - j.logsumexp(1)).exp()), dict(share=lambda j: j.exp() / j.exp().sum(1))),
+         ("You divided the logarithms by their sum", dict(share=lambda j: j / j.sum(1, keepdim=True)))),
+        ("the probabilities p(k | x) of all classes are asked for, shape (N, K): {}",
+         ("this is their logarithm", dict(share=lambda j: j.log_softmax(1)),
+          dict(share=lambda j: j - j.exp().sum(1, True).log())),
+         ("this is log p(x, k), the logarithm of the numerator", dict(share=Tensor.clone)),
+         ("this is p(x, k), the numerator: divide by p(x), its sum over the classes", dict(share=torch.exp)),
+         ("this is log p(x), the logarithm of the denominator", dict(share=lambda j: j.logsumexp(1))),
+         ("this is the most probable class", dict(share=lambda j: j.argmax(1)))),
     ],
-    hint="joint = log_likelihood + log_prior is log p(x, y), shape (N, K). Bayes' rule divides exp(joint) by its sum "
-         "over axis 1; in logarithms, subtract logsumexp over axis 1 with keepdim=True.",
+    hints=("Print the sum of each row: is it 1? Then give all classes the same likelihood: is the answer the prior?",
+           "The joint, log p(x, k), is the sum of the two logarithms, (N, K). Bayes' rule divides its exp by the sum "
+           "of the exps of its row; in logarithms that is a subtraction, and exp comes at the end.",
+           "joint = log_likelihood + log_prior\n"
+           "(joint - joint.logsumexp(1, keepdim=True)).exp()"),
     rtol=1e-3, atol=1e-4)
+
+# --- 3
 
 
 def _mixtures(g: torch.Generator) -> list[tuple]:
@@ -211,117 +153,76 @@ def _mixtures(g: torch.Generator) -> list[tuple]:
             for n, d, k in ((3, 1, 2), (6, 2, 3), (1, 2, 2), (9, 3, 2), (5, 3, 1))]
 
 
-def _log_each(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
-    return -0.5 * ((x[:, None] - mu) ** 2 / var + var.log() + LOG_2PI).sum(2)                   # (N, K)
+def _joint(weights: Tensor, log_density: Tensor) -> Tensor:
+    return weights.log() + log_density
 
 
-def _right_joint(x, weights, mu, var):
-    return weights.log() + _log_each(x, mu, var)
+def _em(x, weights, mu, var, joint=_joint, seen=None, density=_log_normal, r=lambda joint: joint.softmax(1),
+        likelihood=lambda joint: joint.logsumexp(1).mean(), centre=lambda mu, old: mu, below=lambda n, x: n,
+        share=lambda n, x: n / len(x), spread=lambda var: var):
+    """A step of EM. `seen` is the joint of the log-likelihood, where it is not that of the responsibilities."""
+    log_density = density(x[:, None], mu, var, reduce=lambda each: each.sum(2))               # (N, K)
+    resp = r(joint(weights, log_density))
+    n = resp.sum(0)                                                                           # (K,)
+    new_mu = resp.T @ x / n[:, None]
+    squares = (resp[:, :, None] * (x[:, None] - centre(new_mu, mu)) ** 2).sum(0)              # (K, D)
+    return (share(n, x), new_mu, spread(squares / below(n, x)[:, None]),
+            likelihood((seen or joint)(weights, log_density)))
 
 
-def _bug(x, weights, mu, var):
-    return weights + _log_each(x, mu, var)
+def _after(*case):
+    new = _em(*case)[:3]
+    return *new, _em(case[0], *new)[3]
 
-
-def _about(r: Tensor, x: Tensor, centre: Tensor) -> Tensor:
-    return (r[:, :, None] * (x[:, None] - centre) ** 2).sum(0) / r.sum(0)[:, None]              # (K, D)
-
-
-def _em(joint=_right_joint, r=lambda joint: joint.softmax(1), likelihood=lambda joint: joint.logsumexp(1).mean(),
-        change=lambda x, r, mu, weights, new_mu, new_var: (weights, new_mu, new_var), seen=None):
-    """A step of EM with one part exchanged."""
-    def step(x, weights, mu, var):
-        j = joint(x, weights, mu, var)
-        resp = r(j)                                                           # (N, K)
-        n = resp.sum(0)
-        new_mu = resp.T @ x / n[:, None]
-        shown = j if seen is None else seen(x, weights, mu, var)
-        return (*change(x, resp, mu, n / len(x), new_mu, _about(resp, x, new_mu)), likelihood(shown))
-    return step
-
-
-def _after(x, weights, mu, var):
-    new = _em()(x, weights, mu, var)[:3]
-    return *new, _right_joint(x, *new).logsumexp(1).mean()
-
-
-SAME = "Use the same repaired joint for r and for the log-likelihood."
-KEEP = "joint.logsumexp(1).mean(), as it was."
-LOGS = "weights.log() + log_density"
 
 em_step = Implementation(
     "em_step",
-    right=_em(),
+    right=_em,
     cases=_mixtures,
     returns=("weights", "means", "variances", "log-likelihood"),
     slips=[
-        Slip(_em(_bug),
-             "the bug is still there: test the E-step with two equal Gaussians whose weights are 0.9 and 0.1; every "
-             "point must belong to them with 0.9 and 0.1",
-             "log p(x, k) = log w_k + log N(x; mu_k, var_k). What is added in the code?"),
-        Slip(_em(seen=_bug),
-             "the responsibilities are right now, and the log-likelihood still adds a weight to a logarithm", SAME),
-        Slip(_em(_bug, seen=_right_joint),
-             "the log-likelihood is right now, and the responsibilities still come from a weight added to a logarithm",
-             SAME),
-        Slip(_em(lambda x, w, m, v: _log_each(x, m, v)),
-             "you have removed the weights from the E-step: a frequent Gaussian must get more of a point that could "
-             "come from either", "log p(x, k) = log w_k + log N(x; mu_k, var_k)"),
-        Slip(_em(lambda x, w, m, v: w * _log_each(x, m, v)),
-             "you multiply a logarithm by the weight: to multiply the density by w, add log w to its logarithm", LOGS),
-        Slip(_em(lambda x, w, m, v: _log_each(x, m, v), seen=_right_joint),
-             "r comes from the densities alone, without the weights: a frequent Gaussian must get more of a point that "
-             "could come from either", "r = joint.softmax(1), with the joint that the log-likelihood uses."),
-        Slip(_em(lambda x, w, m, v: w.log() * _log_each(x, m, v)),
-             "you multiply two logarithms: the product of two densities has the sum of their logarithms", LOGS),
-        Slip(_em(lambda x, w, m, v: w * _log_each(x, m, v).exp()),
-             "joint is p(x, k) itself now, and logsumexp and softmax need its logarithm", LOGS),
-        Slip(_em(lambda x, w, m, v: _log_each(x, m, v) - w.log()),
-             "you subtract the logarithm of the weights: it must be added", LOGS),
-        Slip(_em(lambda x, w, m, v: w.log() + _log_each(x, m, v) + 0.5 * v.log().sum(1)),
-             "the log-density was right and has lost its log-determinant: the variances of the Gaussians differ",
-             "Keep log_density as it was; the bug is in the next line."),
-        Slip(_em(r=lambda joint: joint.softmax(0)),
-             "r is normalised over the wrong axis: each point is shared out among the K Gaussians, so each row of r "
-             "sums to 1", "joint.softmax(1), as it was."),
-        Slip(_em(r=lambda joint: joint.exp()),
-             "r is not normalised: each point is shared out among the K Gaussians, so each row of r sums to 1",
-             "joint.softmax(1), as it was."),
-        Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, _about(r, x, mu))),
-             "the variance is taken around the old mean now: the M-step needs it around the new one",
-             "Compute mu first, and use the new one in the variance."),
-        Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, v * r.sum(0)[:, None] / len(x))),
-             "the variance is divided by N: each Gaussian has n_k points, the sum of its column of r",
-             "Divide by n[:, None], as it was."),
-        Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, v * (r.sum(0) / (r.sum(0) - 1))[:, None])),
-             "the variance is divided by n_k - 1 now: EM takes the weighted average of the squares, divided by n_k",
-             "Divide by n[:, None], as it was."),
-        Slip(_em(change=lambda x, r, mu, w, m, v: (w, m, v.clamp(min=0).sqrt())),
-             "you return the standard deviation: the variance is asked for", "Leave out the root."),
-        Slip(_em(change=lambda x, r, mu, w, m, v: (r.sum(0), m, v)),
-             "you return how many points each Gaussian has: its weight is its share of all N points",
-             "weights = n / len(x)"),
-        Slip(_em(change=lambda x, r, mu, w, m, v: (torch.full_like(w, 1 / len(w)), m, v)),
-             "the weights are all equal now: the M-step gives each Gaussian its share of the points",
-             "weights = n / len(x)"),
-        Slip(_em(change=lambda x, r, mu, w, m, v: (w.log(), m, v)),
-             "you return the logarithm of the weights: the next step takes it again, so return the weights themselves",
-             "weights = n / len(x), and weights.log() only where it is added to log_density."),
-        Slip(_em(likelihood=lambda joint: joint.logsumexp(1).sum()),
-             "the log-likelihood is a sum over the points now: the mean was asked for", "Keep .mean()."),
-        Slip(_em(likelihood=lambda joint: joint.sum(1).mean()),
-             "the log-likelihood adds up logarithms of the K Gaussians: p(x) is the sum of their densities", KEEP),
-        Slip(_em(likelihood=lambda joint: joint.logsumexp(0).mean()),
-             "the log-likelihood is summed over the wrong axis: p(x) is a sum over the K Gaussians, for each point",
-             KEEP),
-        Slip(_em(likelihood=lambda joint: -joint.logsumexp(1).mean()), "the log-likelihood has the wrong sign", KEEP),
-        Slip(_after,
-             "this is the log-likelihood after the step: the one before it was asked for, of the parameters given",
-             "Compute it from the joint of the E-step."),
+        ("the bug is still there: test the E-step with two equal Gaussians whose weights are 0.9 and 0.1; every point "
+         "must belong to them with 0.9 and 0.1", dict(joint=torch.add)),
+        ("{} a weight added to a logarithm: use the same repaired joint for r and for the log-likelihood",
+         ("the responsibilities are right now, and the log-likelihood still has", dict(seen=torch.add)),
+         ("the log-likelihood is right now, and the responsibilities still come from",
+          dict(joint=torch.add, seen=_joint))),
+        ("you have removed the weights from the E-step: a frequent Gaussian must get more of a point that could come "
+         "from either", *(dict(joint=lambda w, log: log, seen=seen) for seen in (None, _joint))),
+        ("log p(x, k) is the sum of two logarithms, that of the weight and that of the density: {}",
+         ("you multiply a logarithm by the weight", dict(joint=torch.mul)),
+         ("you multiply the two", dict(joint=lambda w, log: w.log() * log)),
+         ("you subtract that of the weight", dict(joint=lambda w, log: log - w.log())),
+         ("yours is no logarithm, and softmax needs one", dict(joint=lambda w, log: w * log.exp()))),
+        ("the log-density was right and has lost its log-determinant: the variances of the Gaussians differ",
+         dict(density=partial(_log_normal, factor=lambda var: LOG_2PI / 2 + 0 * var))),
+        ("each point is shared out among the K Gaussians, so each row of r sums to 1: {}",
+         ("you normalise over the wrong axis, the points", dict(r=lambda joint: joint.softmax(0))),
+         ("you do not normalise", dict(r=torch.exp))),
+        ("the variance was right, the average of the squares around the new mean, with the weights r: {}",
+         ("it is taken around the old mean now", dict(centre=lambda mu, old: old)),
+         ("it is divided by N now, and each Gaussian has n_k points", dict(below=lambda n, x: 0 * n + len(x))),
+         ("it is divided by n_k - 1 now", dict(below=lambda n, x: n - 1)),
+         ("you return its root now, the standard deviation", dict(spread=lambda var: var.clamp(min=0).sqrt()))),
+        ("the weights were right, the share that each Gaussian has of all N points: {}",
+         ("now they are its number of points", dict(share=lambda n, x: n)),
+         ("now they are all equal", dict(share=lambda n, x: torch.full_like(n, 1 / len(n)))),
+         ("now they are its logarithm, and the next step takes it again", dict(share=lambda n, x: (n / len(x)).log()))),
+        ("the log-likelihood was right, the mean over the points of log p(x), and p(x) adds up the densities of the K "
+         "Gaussians: {}",
+         ("now it is a sum over the points", dict(likelihood=lambda joint: joint.logsumexp(1).sum())),
+         ("now it adds up their logarithms", dict(likelihood=lambda joint: joint.sum(1).mean())),
+         ("now it adds up over the wrong axis", dict(likelihood=lambda joint: joint.logsumexp(0).mean())),
+         ("now its sign is wrong", dict(likelihood=lambda joint: -joint.logsumexp(1).mean()))),
+        ("this is the log-likelihood after the step: the one before it was asked for, of the parameters given", _after),
     ],
-    hint="The code was right but for one line. Write down log p(x, k) = log w_k + log N(x; mu_k, var_k) and compare it "
-         "with the code, line by line: what is a probability there, and what is a logarithm?",
+    hints=("The code was right but for one line. Compare it with log p(x, k), written by hand: what is a probability "
+           "there, and what is a logarithm?",
+           "A density times a weight: in logarithms that is a sum of two. The code adds the weight itself to one.",
+           "joint = weights.log() + log_density"),
     rtol=1e-3, atol=1e-4)
+
+# --- 4
 
 
 def _covariances(g: torch.Generator) -> list[tuple]:
@@ -338,9 +239,8 @@ def _law(fn, mu: Tensor, cov: Tensor, eps: Tensor) -> dict[str, Tensor]:
     def samples(noise: Tensor) -> Tensor:
         out, want = conform("sample_normal", fn(mu.clone(), cov.clone(), noise.clone()), noise)[""], tuple(noise.shape)
         if tuple(out.shape) != want:
-            remedy = ("a column for each sample: let each row be one (transpose)" if out.shape == noise.T.shape else
-                      f"one sample for each row of eps is asked for, here {want}")
-            raise Mistake(f"the result has shape {tuple(out.shape)} for eps of shape {want}: {remedy}")
+            raise Mistake(f"the result has shape {tuple(out.shape)} for eps of shape {want}: let each row be a sample, "
+                          "one for each row of eps")
         return out.detach().to(noise.dtype)
 
     first = samples(eps)
@@ -349,71 +249,63 @@ def _law(fn, mu: Tensor, cov: Tensor, eps: Tensor) -> dict[str, Tensor]:
     shift = samples(torch.zeros_like(eps))                                    # (N, D)
     matrix = samples(torch.eye(len(mu))) - shift[:1]                          # (D, D)
     if not torch.allclose(first, shift + eps @ matrix, 1e-3, 1e-3, equal_nan=True):
-        raise Mistake("each sample must be mu and a mixture of the numbers in its own row of eps, and nothing else: "
-                      "do you clamp, rescale or square something, or use other rows?")
+        raise Mistake("each sample must be mu and a mixture of the numbers in its own row of eps, and nothing else: do "
+                      "you clamp, rescale or square something, or use other rows?")
     return {"mean": shift, "covariance": matrix.T @ matrix}
-
-
-def _eigen(cov: Tensor) -> tuple[Tensor, Tensor]:
-    variance, axes = torch.linalg.eigh(cov)
-    return variance.sqrt(), axes                                              # (D,), (D, D) columns
 
 
 def _chol(cov: Tensor) -> Tensor:
     return torch.linalg.cholesky(cov)
 
 
-MIX = "L = torch.linalg.cholesky(cov) mixes the coordinates of eps."
+def _eigen(cov: Tensor) -> tuple[Tensor, Tensor]:
+    variance, axes = torch.linalg.eigh(cov)
+    return variance.sqrt().diag(), axes                                       # (D, D), and (D, D) columns
+
+
+def _sample(mu, cov, eps, root=_chol) -> Tensor:
+    return mu + eps @ root(cov).T
+
 
 sample_normal = Implementation(
     "sample_normal",
-    right=lambda mu, cov, eps: mu + eps @ _chol(cov).T,
+    right=_sample,
     run=_law,
     cases=_covariances,
     slips=[
-        Slip(lambda mu, cov, eps: mu + eps @ _chol(cov),
-             "the Cholesky factor is the wrong way round: a sample in a column is L eps, so one in a row is eps L^T; "
-             "yours have the covariance L^T L", "Samples in rows: eps @ L.T"),
-        Slip(lambda mu, cov, eps: mu + eps @ cov,
-             "you mixed the noise with the covariance itself: you need a root of it, as a standard deviation is the "
-             "root of a variance", "L = torch.linalg.cholesky(cov)"),
-        Slip(lambda mu, cov, eps: mu + eps * cov.diagonal().sqrt(),
-             "each coordinate varies as it should, but on its own: what is beside the diagonal of cov is not used, so "
-             "nothing varies together", MIX),
-        Slip(lambda mu, cov, eps: mu + eps * cov.diagonal(),
-             "you scaled each coordinate by its variance, the diagonal of cov: nothing varies together, and the root "
-             "is missing too", MIX),
-        Slip(lambda mu, cov, eps: mu + eps @ cov.sqrt(),
-             "you took the root of each entry of cov (nan where it is negative): a matrix L with L L^T = cov is needed",
-             "torch.linalg.cholesky(cov)"),
-        Slip(lambda mu, cov, eps: eps @ _chol(cov).T,
-             "mu is missing: the samples lie around 0", "Add mu: shape (D,) meets every row."),
-        Slip(lambda mu, cov, eps: (mu + eps) @ _chol(cov).T,
-             "you added mu before you multiplied by the root: so mu is stretched and turned as well", "mu + eps @ L.T"),
-        Slip(lambda mu, cov, eps: eps @ _chol(cov).T - mu, "you subtracted mu: it must be added", "mu + eps @ L.T"),
-        Slip(lambda mu, cov, eps: mu + eps,
-             "the covariance of your samples is the identity: cov is not used, or its eigenvectors without the roots "
-             "of the eigenvalues", "Multiply eps by a root of cov: eps @ L.T"),
-        Slip(lambda mu, cov, eps: mu + torch.linalg.solve_triangular(_chol(cov), eps.T, upper=False).T,
-             "you divided by the Cholesky factor: that turns samples into noise, and you need the way back",
-             "Samples in rows: eps @ L.T"),
-        Slip(lambda mu, cov, eps: mu + eps @ _chol(torch.linalg.inv(cov)).T,
-             "you took the root of the inverse of cov", "torch.linalg.cholesky(cov), without an inverse."),
-        Slip((lambda mu, cov, eps: mu + eps * _eigen(cov)[0], lambda mu, cov, eps: mu + eps * _eigen(cov)[0].flip(0)),
-             "you scaled the noise by the roots of the eigenvalues, but have not turned it to the eigenvectors",
-             "(eps * variance.sqrt()) @ vectors.T, since eigenvectors are columns."),
-        Slip(lambda mu, cov, eps: mu + (eps * _eigen(cov)[0]) @ _eigen(cov)[1],
-             "the eigenvectors are the wrong way round: torch.linalg.eigh has them in columns",
-             "(eps * variance.sqrt()) @ vectors.T"),
-        Slip(lambda mu, cov, eps: mu + (eps * _eigen(cov)[0]) @ _eigen(cov)[1].T @ _chol(cov).T,
-             "the noise is multiplied by a root of cov twice: one root is enough",
-             "eps @ L.T, or (eps * variance.sqrt()) @ vectors.T, not both."),
-        Slip(lambda mu, cov, eps: mu.expand_as(eps),
-             "all your samples are mu: the noise eps is not used", "mu + eps @ L.T"),
+        ("a sample in a column is L eps, so one in a row is eps L^T: {}",
+         ("yours have the covariance L^T L", dict(root=lambda cov: _chol(cov).T)),
+         ("your eigenvectors are the wrong way round, as eigh has them in columns",
+          dict(root=lambda cov: _eigen(cov)[1].T @ _eigen(cov)[0]))),
+        ("you need a root of cov, a matrix L with L L^T = cov, as a standard deviation is the root of a variance: {}",
+         ("you mixed the noise with cov itself", dict(root=Tensor.clone)),
+         ("you took the root of each entry of cov (nan where it is negative)", dict(root=torch.sqrt)),
+         ("you took a root of the inverse of cov", dict(root=lambda cov: _chol(torch.linalg.inv(cov)))),
+         ("you divided by one, the way from samples to noise", dict(root=lambda cov: torch.linalg.inv(_chol(cov)))),
+         ("you multiplied by two of them", dict(root=lambda cov: _chol(cov) @ _eigen(cov)[1] @ _eigen(cov)[0]))),
+        ("in your samples nothing varies together, as what is beside the diagonal of cov is not used: {}",
+         ("each coordinate by itself varies as it should", dict(root=lambda cov: cov.diagonal().sqrt().diag())),
+         ("and you scaled each coordinate by its variance, not by the root of it",
+          dict(root=lambda cov: cov.diagonal().diag()))),
+        ("mu is what is added at the end: {}", ("you left it out", lambda mu, cov, eps: _sample(0 * mu, cov, eps)),
+         ("you added it before you multiplied, so that it is turned as well",
+          lambda mu, cov, eps: (mu + eps) @ _chol(cov).T),
+         ("you subtracted it", lambda mu, cov, eps: _sample(-mu, cov, eps))),
+        ("the covariance of your samples is the identity: cov is not used, or its eigenvectors without the roots of "
+         "the eigenvalues", dict(root=lambda cov: torch.eye(len(cov)))),
+        ("you scaled the noise by the roots of the eigenvalues, but have not turned it to the eigenvectors",
+         dict(root=lambda cov: _eigen(cov)[0]), dict(root=lambda cov: _eigen(cov)[0].flip(0, 1))),
+        ("all your samples are mu: the noise eps is not used", dict(root=torch.zeros_like)),
     ],
-    hint="With L = torch.linalg.cholesky(cov), lower triangular, cov = L L^T. One sample as a column is mu + L eps. "
-         "Here samples and noise are rows: transpose.",
+    hints=("Take many rows of noise and compute the mean and the covariance of your samples: which of the two is not "
+           "as it should be?",
+           "There is a lower triangular matrix L with L L^T = cov, the Cholesky factor. A sample as a column is mu "
+           "plus L times the noise. Here samples and noise are rows, so everything is transposed.",
+           "L = torch.linalg.cholesky(cov)\n"
+           "mu + eps @ L.T"),
     rtol=1e-3, atol=1e-3)
+
+# --- 5
 
 
 @cache
@@ -432,37 +324,29 @@ def _errors(labels: int, draws: int) -> float:
     return sum(wrong) / draws
 
 
-def _few() -> float:
-    return _errors(10, 20)
+def _ratio(how=lambda few, all: few / all, labels: int = 10) -> float:
+    return how(_errors(labels, 20), _errors(400, 1))
 
-
-def _all() -> float:
-    return _errors(400, 1)
-
-
-RATIO = "(1 - accuracy with 10 labels) / (1 - accuracy with 400 labels)"
 
 error_ratio = Measurement(
-    "error_ratio",
-    truth=lambda: _few() / _all(),
+    "error_ratio", truth=_ratio,
     tolerance=0.1,
     slips=[
-        Slip(lambda: _all() / _few(),
-             "the ratio is upside down: how many times as many errors are made with *few* labels?",
-             "Divide the errors with 10 labels by those with 400."),
-        Slip(lambda: (1 - _all()) / (1 - _few()),
-             "this is the ratio of the accuracies: the task asks for that of the errors, 1 - accuracy", RATIO),
-        Slip((lambda: (1 - _few()) / (1 - _all()), lambda: 1 - _all()),
-             "this is an accuracy, or a ratio of two: the task asks for the ratio of the errors, 1 - accuracy", RATIO),
-        Slip(_few, "this is the share of errors with 10 labels: divide it by the share of errors with 400", RATIO),
-        Slip((lambda: _few() - _all(), lambda: 100 * (_few() - _all())),
-             "this is the difference of the two accuracies: the task asks for the ratio of the errors", RATIO),
-        Slip(lambda: 0.0,
-             "with 10 labels you count no error at all: did you measure on the images that the model was fitted to?",
-             "Predict x_test, and compare with y_test."),
-        Slip(lambda: _errors(20, 20) / _all(),
-             "this is what 20 labels of each class give, and 10 are asked for",
-             "for c in range(10): ten random images with y == c."),
+        ("the ratio is upside down: how many times as many errors are made with *few* labels?",
+         dict(how=lambda few, all: all / few)),
+        ("this is the ratio of the accuracies, or one of them: the task asks for the ratio of the errors, 1 - "
+         "accuracy", dict(how=lambda few, all: (1 - all) / (1 - few)), dict(how=lambda few, all: (1 - few) / (1 - all)),
+         dict(how=lambda few, all: 1 - all)),
+        ("this is the share of errors with 10 labels: divide it by the share of errors with 400",
+         dict(how=lambda few, all: few)),
+        ("this is the difference of the two accuracies: the task asks for the ratio of the errors",
+         dict(how=lambda few, all: few - all), dict(how=lambda few, all: 100 * (few - all))),
+        ("with 10 labels you count no error at all: did you measure on the images that the model was fitted to?", 0.0),
+        ("this is what 20 labels of each class give, and 10 are asked for", dict(labels=20)),
     ],
-    hint="For ten seeds: choose ten random images of each class, fit ClassGaussians to these 100, and count the errors "
-         "on x_test. Divide their mean by the errors of the model that is fitted to all 4,000.")
+    hints=("Print both shares of errors, with 10 labels and with 400: which is far larger, and is the other one right?",
+           "For each of ten seeds, draw ten random images of each class, fit to these 100 with the axes above, and "
+           "count the errors on all test digits. The mean of these shares is divided by the share with all 4,000.",
+           "few = torch.cat([(y_train == c).nonzero()[:, 0][torch.randperm(400)[:10]] for c in range(10)])\n"
+           "model = ClassGaussians.fit(x_train[few], y_train[few], axes=axes)\n"
+           "(model.predict(x_test) != y_test).double().mean()"))

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from course_lib.checks import discriminative_vs_generative as check
-from wrong_answers import right, wrong
+from wrong_answers import equivalent, right, wrong
 
 # --- 1
 
@@ -16,12 +16,6 @@ def _(x, mu, var):
     return density.prod(1).log()
 
 
-@wrong(check.log_normal, "is a NumPy array")
-def _(x, mu, var):
-    x, mu, var = x.numpy(), mu.numpy(), var.numpy()
-    return (-0.5 * (x - mu) ** 2 / var - 0.5 * np.log(2 * np.pi * var)).sum(1)
-
-
 @right(check.log_normal)
 def _(x, mu, var):
     return Independent(Normal(mu, var.sqrt()), 1).log_prob(x)
@@ -29,13 +23,8 @@ def _(x, mu, var):
 
 @right(check.log_normal)
 def _(x, mu, var):
-    out = []
-    for row in x:
-        total = 0.0
-        for a, m, v in zip(row.tolist(), mu.tolist(), var.tolist()):
-            total += -0.5 * (a - m) ** 2 / v - 0.5 * math.log(2 * math.pi * v)
-        out.append(total)
-    return torch.tensor(out, dtype=torch.float64)
+    parts = [(x[:, d] - mu[d]) ** 2 / var[d] + math.log(2 * math.pi) + var[d].log() for d in range(len(mu))]
+    return -torch.stack(parts).double().sum(0) / 2
 
 
 # --- 2
@@ -56,41 +45,40 @@ def _(log_likelihood, log_prior):
 @right(check.posterior)
 def _(ll, lp):
     rows = []
-    for row in ll:
-        logs = [a + b for a, b in zip(row.tolist(), lp.tolist())]
-        top = max(logs)
-        p = [math.exp(v - top) for v in logs]
-        rows.append(torch.tensor([v / sum(p) for v in p]))
-    return torch.stack(rows)
+    for row in (ll + lp).tolist():
+        p = [math.exp(v - max(row)) for v in row]
+        rows.append([v / sum(p) for v in p])
+    return torch.tensor(rows)
 
 
-# --- 3: each as a learner edits the loop
+equivalent(check.posterior, "put(log_likelihood, log_prior) -> put(log_prior, log_likelihood)", "a sum")
+
+# --- 3
 
 
-def em(joint="weights.log() + log_density", r="joint.softmax(1)", mu="r.T @ x / n[:, None]", log_likelihood=None,
-       var="(r[:, :, None] * (x[:, None] - mu) ** 2).sum(0) / n[:, None]", weights="n / len(x)", returned="weights"):
-    """The code of the exercise with the given expressions in it."""
-    lines = ["def em_step(x, weights, mu, var):",
-             "old_mu = mu",
-             "square = (x[:, None] - mu) ** 2 / var",
-             "log_density = -0.5 * (square + torch.log(2 * torch.pi * var)).sum(2)",
-             f"joint = {joint}",
-             f"log_likelihood = {log_likelihood or 'joint.logsumexp(1).mean()'}",
-             f"r = {r}",
-             "n = r.sum(0)",
-             f"mu = {mu}",
-             f"var = {var}",
-             f"weights = {weights}",
-             f"return {returned}, mu, var, log_likelihood"]
-    names = {"torch": torch}
-    exec("\n    ".join(lines), names)
-    return names["em_step"]
+@right(check.em_step)
+def _(x, weights, mu, var):
+    square = (x[:, None] - mu) ** 2 / var
+    log_density = -0.5 * (square + torch.log(2 * torch.pi * var)).sum(2)
+    joint = weights * log_density.exp()
+    r = joint / joint.sum(1, keepdim=True)
+    n = r.sum(0)
+    mu = r.T @ x / n[:, None]
+    var = (r[:, :, None] * (x[:, None] - mu) ** 2).sum(0) / n[:, None]
+    return n / len(x), mu, var, joint.sum(1).log().mean()
 
 
-right(check.em_step)(em())
-right(check.em_step)(em(joint="weights * log_density.exp()", log_likelihood="joint.sum(1).log().mean()",
-                        r="joint / joint.sum(1, keepdim=True)"))
+@right(check.em_step)
+def _(x, weights, mu, var):
+    joint = Normal(mu, var.sqrt()).log_prob(x[:, None]).sum(2) + weights.log()
+    r = (joint - joint.logsumexp(1, keepdim=True)).exp()
+    share = r / r.sum(0)                                          # each column sums to 1
+    mean = torch.einsum("nk,nd->kd", share, x)
+    return r.mean(0), mean, torch.einsum("nk,nd->kd", share, x**2) - mean**2, joint.logsumexp(1).mean()
 
+
+equivalent(check.em_step, "density(x[:, None], mu, var, reduce=lambda each: each.sum(2)) -> "
+           "density(mu, x[:, None], var, reduce=lambda each: each.sum(2))", "the square of a difference")
 
 # --- 4
 
@@ -105,6 +93,8 @@ def _(mu, cov, eps):
     variance, vectors = torch.linalg.eigh(cov)
     return mu + (eps * variance.sqrt()) @ vectors.T
 
+
+equivalent(check.sample_normal, "mu + eps @ root(cov).T -> mu - eps @ root(cov).T", "the same law")
 
 # --- 5
 
