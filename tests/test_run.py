@@ -115,9 +115,23 @@ def test_an_unknown_number_is_told_which_there_are(monkeypatch, capsys):
     assert "no lesson 99: there are 00 11 12 " in capsys.readouterr().err
 
 
-def test_of_one_lesson_no_other_notebook_is_opened():
-    assert [Path(p).name for p in run.where(["31_vae"])] == ["tests", "31_vae.ipynb", "31_vae.ipynb"]
-    assert [Path(p).name for p in run.where([])] == ["tests", "notebooks", "solutions"]
+@pytest.mark.parametrize("given, lessons, paths", [
+    (["--lessons", "31"], ["31"], ["tests", "31_vae.ipynb", "31_vae.ipynb"]),            # no other notebook is opened
+    (["--lessons", "31", "-k", "current"], ["31"], ["tests", "31_vae.ipynb", "31_vae.ipynb"]),
+    ([], [], ["tests", "notebooks", "solutions"]), (["-x"], [], ["tests", "notebooks", "solutions"]),
+    ([__file__ + "::test_x", "-x"], [], ["test_run.py::test_x"])])
+def test_what_pytest_is_asked_for(given, lessons, paths, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sys, "argv", ["run.py", *given])
+    monkeypatch.setattr(run.pytest, "main", lambda arguments, plugins: asked.extend(arguments) or 3)
+    assert run.main() == 3
+    assert [b for a, b in zip(asked, asked[1:]) if a == "--lessons"] == lessons
+    assert [Path(a).name for a in asked if "/" in a and "pyproject" not in a] == paths
+    assert [a for a in given if a in ("-x", "-k", "current")] == [a for a in asked if a in ("-x", "-k", "current")]
+
+
+def test_every_test_carries_its_lesson_to_who_adds_up(request):
+    assert ("lesson", None) in request.node.user_properties
 
 
 # --- the table of times
