@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -8,95 +6,80 @@ from course_lib import diffusion
 from course_lib.checks import ddpm as check
 from wrong_answers import right, wrong
 
-# --- 1: each as a learner writes the last line
 
-NOISIER = """
-def noisier(x_s, s, t, eps, alphas_cumprod):
-    {first}
-    a_s = torch.where(s < 0, torch.ones(()), alphas_cumprod[s]).view(shape)
-    a_t = alphas_cumprod[t].view(shape)
-    return {last}
-"""
+def left(a, t, x):
+    """alpha-bar of each row, 1 at the time -1, with as many axes as x"""
+    return torch.where(t < 0, torch.ones(()), a[t]).view(-1, *[1] * (x.dim() - 1))
 
 
-def noisier(last, first="shape = -1, *[1] * (x_s.dim() - 1)"):
-    names = {"torch": torch, "math": math}
-    exec(NOISIER.format(first=first, last=last), names)
-    return names["noisier"]
+# --- 1
 
 
-wrong(check.noisier, "right for points, and not for images")(noisier(
-    "(a_t / a_s).sqrt() * x_s + (1 - a_t / a_s).sqrt() * eps", "shape = -1, 1"))
-
-
-wrong(check.noisier, "random numbers of its own")(noisier(
-    "(a_t / a_s).sqrt() * x_s + (1 - a_t / a_s).sqrt() * torch.randn_like(x_s)"))
-
-
-@wrong(check.noisier, "only s = -1 is wrong")
-def _(x_s, s, t, eps, alphas_cumprod):
-    r = diffusion.per_sample(alphas_cumprod, t, x_s) / diffusion.per_sample(alphas_cumprod, s, x_s)
+@wrong(check.noisier, "right for points, and not for images")
+def _(x_s, s, t, eps, a):
+    r = (left(a, t, s) / left(a, s, s))[:, None]
     return r.sqrt() * x_s + (1 - r).sqrt() * eps
 
 
-right(check.noisier)(noisier("(a_t / a_s).sqrt() * x_s + (1 - a_t / a_s).sqrt() * eps"))
-right(check.noisier)(noisier("(a_t.sqrt() * x_s + (a_s - a_t).sqrt() * eps) / a_s.sqrt()"))
+@wrong(check.noisier, "only s = -1 is wrong")
+def _(x_s, s, t, eps, a):
+    r = diffusion.per_sample(a, t, x_s) / diffusion.per_sample(a, s, x_s)
+    return r.sqrt() * x_s + (1 - r).sqrt() * eps
+
+
+@right(check.noisier)
+def _(x_s, s, t, eps, a):
+    before, after = left(a, s, x_s), left(a, t, x_s)
+    return (after.sqrt() * x_s + (before - after).sqrt() * eps) / before.sqrt()
+
+
+@right(check.noisier)
+def _(x_s, s, t, eps, a):
+    a = torch.cat([a, torch.ones(1)])                             # a[-1] is that of the time -1
+    return torch.stack([(a[j] / a[i]) ** 0.5 * x + (1 - a[j] / a[i]) ** 0.5 * e for i, j, x, e in zip(s, t, x_s, eps)])
 
 
 # --- 2
 
-STEP = """
-def ddpm_step(eps, x_t, t, alphas_cumprod, noise):
-    a, before = alphas_cumprod[t], {before}
-    alpha, beta = {alpha}
-    x0 = {x0}
-    mean = {mean}
-    std = {std}
-    return {last}
-"""
-X0 = "((x_t - (1 - a).sqrt() * eps) / a.sqrt()).clamp(-1, 1)"
-MEAN = "(before.sqrt() * beta * x0 + alpha.sqrt() * (1 - before) * x_t) / (1 - a)"
-STD = "((1 - before) / (1 - a) * beta).sqrt()"
+
+def step(eps, x_t, t, a, noise, before):
+    """Eq. 3 with another entry before"""
+    beta, x0 = 1 - a[t] / before, ((x_t - (1 - a[t]).sqrt() * eps) / a[t].sqrt()).clamp(-1, 1)
+    mean = before.sqrt() * beta * x0 + (a[t] / before).sqrt() * (1 - before) * x_t
+    return mean / (1 - a[t]) + ((1 - before) / (1 - a[t]) * beta).sqrt() * noise
 
 
-def step(before="alphas_cumprod[t - 1] if t > 0 else torch.ones(())", alpha="a / before, 1 - a / before", x0=X0,
-         mean=MEAN, std=STD, last="mean + std * noise"):
-    names = {"torch": torch, "math": math}
-    exec(STEP.format(before=before, alpha=alpha, x0=x0, mean=mean, std=std, last=last), names)
-    return names["ddpm_step"]
+wrong(check.ddpm_step, "only the last step, t = 0")(
+    lambda eps, x_t, t, a, noise: step(eps, x_t, t, a, noise, a[t - 1]))
+wrong(check.ddpm_step, "only t = 1 is wrong")(
+    lambda eps, x_t, t, a, noise: step(eps, x_t, t, a, noise, a[t - 1] if t > 1 else torch.ones(())))
+right(check.ddpm_step)(
+    lambda eps, x_t, t, a, noise: step(eps, x_t, t, a, noise, a[t - 1] if t > 0 else torch.ones(())))
 
 
-wrong(check.ddpm_step, "only the last step, t = 0")(step("alphas_cumprod[t - 1]"))
-wrong(check.ddpm_step, "only t = 1 is wrong")(step("alphas_cumprod[t - 1] if t > 1 else torch.ones(())"))
-wrong(check.ddpm_step, "random numbers of its own")(step(last="mean + std * torch.randn_like(x_t)"))
-
-right(check.ddpm_step)(step())
-right(check.ddpm_step)(step(
-    "alphas_cumprod[t - 1] if t else torch.tensor(1.0)", last="mean if t == 0 else mean + std * noise"))
+@right(check.ddpm_step)
+def _(eps, x_t, t, a, noise):
+    x0 = torch.clamp((x_t - (1 - a[t]) ** 0.5 * eps) / a[t] ** 0.5, -1, 1)
+    if t == 0:
+        return x0
+    alpha = a[t] / a[t - 1]                                       # Bayes' rule for two Gaussians: precisions add up
+    precision = 1 / (1 - a[t - 1]) + alpha / (1 - alpha)
+    mean = (x0 * a[t - 1].sqrt() / (1 - a[t - 1]) + x_t * alpha.sqrt() / (1 - alpha)) / precision
+    return mean + noise / precision.sqrt()
 
 
 # --- 3
 
-LOSS = """
-def noise_loss(model, x0, t, eps, alphas_cumprod):
-    a = {a}
-    x_t = {x_t}
-    return {loss}
-"""
-A, X_T = "alphas_cumprod[t][:, None]", "a.sqrt() * x0 + (1 - a).sqrt() * eps"
-MSE = "(model(x_t, t) - eps).square().mean()"
+
+@right(check.noise_loss)
+def _(model, x0, t, eps, a):
+    a = a[t][:, None]
+    return (model(a.sqrt() * x0 + (1 - a).sqrt() * eps, t) - eps).square().mean()
 
 
-def loss(a=A, x_t=X_T, loss=MSE):
-    names = {"torch": torch, "F": F}
-    exec(LOSS.format(a=a, x_t=x_t, loss=loss), names)
-    return names["noise_loss"]
-
-
-wrong(check.noise_loss, "cannot be differentiated")(loss(loss=MSE + ".item()"))
-
-right(check.noise_loss)(loss())
-right(check.noise_loss)(loss(loss="F.mse_loss(model(x_t, t), eps)"))
+wrong(check.noise_loss, "cannot be differentiated")(
+    lambda model, x0, t, eps, a: F.mse_loss(model(diffusion.q_sample(x0, t, eps, a), t), eps).item())
+right(check.noise_loss)(lambda model, x0, t, eps, a: F.mse_loss(model(diffusion.q_sample(x0, t, eps, a), t), eps))
 
 
 # --- 5: 0.58 of the pairs
