@@ -1,13 +1,13 @@
 """The checks of exercise 41: modes of a ring, two losses, the slope of a network, a loop with a bug, a divergence."""
 
 import math
-from functools import partial
+import re
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, conform, filled, flat, rand
+from course_lib.checks import Implementation, Measurement, Mistake, conform, filled, flat, rand
 
 # --- 1
 
@@ -34,92 +34,57 @@ def _clouds(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _ring_score(distance=torch.cdist, found=None, share=None):
-    """A right or wrong version, from the good samples of each mode, good (N, K), those near each, and all arguments."""
-    def score(x, centres, radius, least):
-        d = distance(x, centres)                                  # (N, K)
-        near = d <= radius
-        good = near & (d == d.amin(1, keepdim=True))
-        return (found(good, near, least) if found else (good.sum(0) >= least).sum(),
-                share(good, near, least) if share else good.any(1).double().mean())
-    return score
+def _ring(x, centres, radius, least, distance=torch.cdist, found=lambda good, near, mine: good.sum(0),
+          enough=lambda count, least: count >= least, share=lambda good, near, found: good.any(1)):
+    """From the samples near each centre, those that belong to it, and those that do both, all (N, K)."""
+    d = distance(x, centres)
+    near, mine = d <= radius, d == d.amin(1, keepdim=True)
+    modes = enough(found(near & mine, near, mine), least)
+    return modes.sum(), share(near & mine, near, modes).double().mean()
 
 
-def _swapped(good, near, least):
-    return (near.sum(1) >= least).sum()
-
-
-def _nearest_samples(x, centres, radius, least):
-    d, nearest = torch.cdist(x, centres).min(0)
-    return (nearest[d <= radius].bincount() >= least).sum(), (d <= radius).double().mean()
-
-
-COUNT = "(count >= least).sum()"
-SHARE = "(d.amin(1) <= radius).float().mean()"
-
+FOUND, SHARE = dict(found=lambda good, near, mine: near.sum(0)), dict(share=lambda good, near, found: near.sum(1))
 ring_score = Implementation(
-    "ring_score",
-    right=_ring_score(),
+    "ring_score", right=_ring,
     cases=_clouds,
     returns=("number of modes found", "share of good samples"),
     slips=[
-        Slip(_ring_score(lambda x, c: torch.cdist(x, c).square()),
-             "you compare the squared distance with the radius: take the root, or square the radius",
-             "torch.cdist(x, centres) has the root already."),
-        Slip(_ring_score(lambda x, c: (x[:, None] - c).abs().amax(2)),
-             "you compare each coordinate with the radius, which is a square and no circle"),
-        Slip(_ring_score(lambda x, c: (x[:, None] - c).abs().sum(2)),
-             "you added up the absolute differences of the two coordinates: the distance is the root of the sum of "
-             "their squares"),
-        Slip(_ring_score(found=lambda good, near, least: (good.sum(0) >= 1).sum()),
-             "a mode with a single good sample counts as found: it needs at least `least` of them", COUNT),
-        Slip(_ring_score(found=lambda good, near, least: (good.sum(0) > least).sum()),
-             "a mode with exactly `least` good samples is found, too: at least means >=", COUNT),
-        Slip(_ring_score(found=lambda good, near, least: (near.sum(0) >= least).sum(),
-                         share=lambda good, near, least: near.sum() / len(near)),
-             "where two circles overlap, a sample in both counts twice, for the modes and for the share: it belongs to "
-             "its nearest centre only"),
-        Slip(_ring_score(found=lambda good, near, least: (near.sum(0) >= least).sum()),
-             "where two circles overlap, a sample in both counts for two modes: it belongs to its nearest centre only"),
-        Slip(_ring_score(share=lambda good, near, least: near.sum() / len(near)),
-             "where two circles overlap, a sample in both counts twice in the share: is it near *some* centre, yes or "
-             "no?", "Compare the smallest distance of each sample, d.amin(1), with the radius."),
-        Slip(_ring_score(share=lambda good, near, least: good.sum()),
-             "the second value is how many samples are good: their share is asked for, so divide by N"),
-        Slip(_ring_score(share=lambda good, near, least: good.sum() / good.shape[1]),
-             "the good samples are divided by the number of centres: their share of the N samples is asked for", SHARE),
-        Slip((_ring_score(share=lambda good, near, least: good.double().mean()),
-              _ring_score(found=lambda good, near, least: (near.sum(0) >= least).sum(),
-                          share=lambda good, near, least: near.double().mean())),
-             "you took the mean over all N x K pairs of a sample and a centre: the share of the N samples is asked for",
-             SHARE),
-        Slip((_ring_score(found=lambda good, near, least: near.any(0).sum(),
-                          share=lambda good, near, least: near.any(0).double().mean()), _nearest_samples),
-             "you look for the sample that is nearest to each centre: each *sample* belongs to its nearest centre",
-             "d.min(1), over the centres, in place of d.min(0)."),
-        Slip(_ring_score(share=lambda good, near, least: 100 * good.sum() / len(good)),
-             "the second value is a percentage: a share is a number between 0 and 1", "Leave out the 100."),
-        Slip(_ring_score(share=lambda good, near, least: (good.sum(0) >= least).double().mean()),
-             "the second value is the share of the modes that are found: that of the *samples* that are good is asked "
-             "for", SHARE),
-        Slip(_ring_score(share=lambda good, near, least: good[:, good.sum(0) >= least].any(1).double().mean()),
-             "your share leaves out good samples of modes that do not count as found: every good sample counts", SHARE),
-        Slip(_ring_score(share=lambda good, near, least: 1 - good.any(1).double().mean()),
-             "the second value is the share of samples that are *not* good", SHARE),
-        Slip((_ring_score(found=_swapped),
-              _ring_score(found=_swapped, share=lambda good, near, least: near.sum() / len(near))),
-             "you added up the wrong axis: you count samples with enough centres nearby, not centres with enough "
-             "samples", "For each centre, count its samples: .sum(0) of an (N, K) tensor."),
-        Slip(lambda x, c, radius, least: (
-            (torch.cdist(x, c).argmin(1).bincount(minlength=len(c)) >= least).sum(),
-            (torch.cdist(x, c).amin(1) <= radius).double().mean()),
-             "you count for a mode every sample that is nearest to it, however far: only those within the radius are "
-             "good", "nearest[distance <= radius].bincount(minlength=len(centres))"),
-        Slip(_ring_score(found=lambda good, near, least: (good.sum(0) < least).sum()),
-             "the first value is how many modes are *missed*", COUNT),
+        ("a distance is the root of the sum of the squared differences: {}",
+         ("yours has no root", dict(distance=lambda x, c: torch.cdist(x, c).square())),
+         ("you compare each coordinate with the radius, which is a square and no circle",
+          dict(distance=lambda x, c: (x[:, None] - c).abs().amax(2))),
+         ("you added up the absolute differences", dict(distance=lambda x, c: (x[:, None] - c).abs().sum(2)))),
+        ("a mode is found if at least `least` good samples belong to it: {}",
+         ("in yours a single one is enough", dict(enough=lambda count, least: count >= 1)),
+         ("in yours exactly `least` are too few", dict(enough=torch.gt)),
+         ("you count the modes that are missed", dict(enough=torch.lt))),
+        ("where two circles overlap, a sample in both belongs to its nearest centre only, and yours counts twice, {}",
+         ("for the modes and for the share", FOUND | SHARE), ("for the modes", FOUND), ("in the share", SHARE)),
+        ("the second value is the share of the N samples that are good, a number between 0 and 1: {}",
+         ("yours is how many are good", dict(share=lambda good, near, found: good.sum())),
+         ("you divide by the number of centres", dict(share=lambda good, near, found: good.sum(0))),
+         ("you took the mean over all N x K pairs of a sample and a centre",
+          dict(share=lambda good, near, found: good), FOUND | dict(share=lambda good, near, found: near)),
+         ("yours is that of the *modes* that are found", dict(share=lambda good, near, found: found)),
+         ("yours leaves out good samples of modes that are not found",
+          dict(share=lambda good, near, found: good[:, found].any(1))),
+         ("yours is in percent", dict(share=lambda good, near, found: 100 * good.any(1))),
+         ("yours is the share of those that are *not* good", dict(share=lambda good, near, found: ~good.any(1)))),
+        ("you look for the sample that is nearest to each centre: each *sample* belongs to its nearest centre",
+         dict(found=lambda good, near, mine: near.any(0), enough=lambda any, least: any,
+              share=lambda good, near, found: near.any(0))),
+        ("you added up the wrong axis: you count samples with enough centres nearby, not centres with enough samples",
+         dict(found=lambda good, near, mine: near.sum(1)), SHARE | dict(found=lambda good, near, mine: near.sum(1))),
+        ("you count for a mode every sample that is nearest to it, however far: only those within the radius are good",
+         dict(found=lambda good, near, mine: mine.sum(0))),
     ],
-    hint="d = torch.cdist(x, centres), shape (N, K). d.min(1) gives the distance to the nearest centre and its number. "
-         "Keep the numbers of the good ones, count each with .bincount(minlength=K), and compare with least.",
+    hints=("Draw three samples and two circles that overlap, one sample in both. To which centre does each belong?",
+           "Take the smallest distance of each sample, and the number of the centre that it belongs to. Good are those "
+           "within the radius. Count the numbers of the good ones, centre by centre, and compare with `least`.",
+           "distance, nearest = torch.cdist(x, centres).min(1)\n"
+           "good = distance <= radius\n"
+           "count = nearest[good].bincount(minlength=len(centres))\n"
+           "(count >= least).sum(), good.float().mean()"),
     rtol=1e-3, atol=1e-4)
 
 # --- 2
@@ -133,12 +98,8 @@ def _logits(g: torch.Generator) -> list[tuple]:
     return [*moderate, (real + rand(g, 3), fake + rand(g, 2), 0.9)]
 
 
-def _both(r, f, t, nll):
-    """Right, with nll(logits, target): the cross-entropy of each logit with this probability of "real"."""
-    return nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, 1.0).mean()
-
-
 def _stable(s, t):
+    """The cross-entropy of each logit, when the probability of "real" should be t."""
     return t * F.softplus(-s) + (1 - t) * F.softplus(s)
 
 
@@ -151,89 +112,79 @@ def _bce(s, t):
     return F.binary_cross_entropy(torch.sigmoid(s), torch.full_like(s, t), reduction="none")
 
 
-def _slip(formula, sentence: str, hint: str = "") -> Slip:
-    """One mistake, in an answer that is safe for large logits and in two that are not."""
-    return Slip(tuple(partial(formula, nll=nll) for nll in (_stable, _naive, _bce)), sentence, hint)
+def _losses(real_logits, fake_logits, target, nll=_stable, want=lambda t: (t, 0.0, 1.0),
+            mean=lambda nats: nats.mean(), put=lambda r, f, g, t: (r + f, g)):
+    """`want` is what the discriminator shall say on real and on fake examples, and what the generator wants of it."""
+    real, fake, asked = want(target)
+    return put(mean(nll(real_logits, real)), mean(nll(fake_logits, fake)), mean(nll(fake_logits, asked)), target)
+
+
+NLL = _stable, _naive, _bce                      # safe for large logits, and not
+
+
+def _any(**change) -> tuple[dict, ...]:
+    return tuple(dict(change, nll=nll) for nll in NLL)
 
 
 losses = Implementation(
-    "losses",
-    right=lambda real_logits, fake_logits, target: _both(real_logits, fake_logits, target, _stable),
+    "losses", right=_losses,
     cases=_logits,
     gradient=("real_logits", "fake_logits"),
     returns=("discriminator's loss", "generator's loss"),
     slips=[
-        Slip(None,
-             "right for moderate logits, and wrong for 300 or -300, where the sigmoid is rounded to 0 or 1 before you "
-             "take its logarithm (a small number added, or a clamp, hides the problem and does not repair it)",
-             "-log sigmoid(a) = softplus(-a), and -log(1 - sigmoid(a)) = softplus(a): torch.nn.functional.softplus "
-             "works on logits of any size. So does binary_cross_entropy_with_logits.", only=(4,)),
-        _slip(lambda r, f, t, nll: _both(r, f, 1.0, nll),
-              "target is not used: real examples shall be called real with probability target, not 1"),
-        _slip(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + nll(f, 0.0).mean(), nll(f, 1.0).mean()),
-              "you have scaled the loss on real examples by target, and the other half is missing: "
-              "-(1 - target) log(1 - D)",
-              "-target log D - (1 - target) log(1 - D): its smallest value is at D = target."),
-        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, 1.0).mean()),
-              "you smoothed the target of the fakes as well: it stays 0, hence *one-sided*"),
-        _slip(lambda r, f, t, nll: (nll(r, 1.0).mean() + nll(f, 1 - t).mean(), nll(f, 1.0).mean()),
-              "you smoothed the fakes and not the real examples: the target of the real ones is `target`, that of the "
-              "fakes stays 0"),
-        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f.detach(), 0.0).mean(), nll(f, 1.0).mean()),
-              "the values are right, but no gradient of the discriminator's loss reaches fake_logits: you detach them",
-              "In the lesson's loop the fakes are detached, before the discriminator judges them, and not its logits."),
-        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, t).mean()),
-              "you smoothed the generator's loss as well: it wants to be called real with probability 1"),
-        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1 - t).mean(), nll(f, t).mean()),
-              "you smoothed all three targets: only that of the real examples is `target`; on fakes the "
-              "discriminator wants 0 and the generator 1"),
-        _slip(lambda r, f, t, nll: (nll(r, 1 - t).mean() + nll(f, 1.0).mean(), nll(f, 0.0).mean()),
-              "everything is upside down: real examples shall have large logits, and fakes small ones"),
-        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 1.0).mean(), nll(f, 1.0).mean()),
-              "on fakes, the discriminator's loss is the generator's, -log D: it must be -log(1 - D)",
-              "softplus(fake_logits).mean() for the discriminator, softplus(-fake_logits).mean() for the generator."),
-        _slip(lambda r, f, t, nll: (t * nll(r, 1.0).mean() + (1 - t) * nll(f, 0.0).mean(), nll(f, 1.0).mean()),
-              "you use target to weigh real against fake: both halves count fully, and target is what the "
-              "discriminator shall say on real examples"),
-        _slip(lambda r, f, t, nll: (nll(r, 0.0).mean() + nll(f, t).mean(), nll(f, 1.0).mean()),
-              "the discriminator's targets are swapped: real examples have the target `target`, fakes 0"),
-        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), nll(f, 0.0).mean()),
-              "the generator's loss is -log(1 - D): it would learn to be caught"),
-        _slip(lambda r, f, t, nll: (nll(r, t).mean() + nll(f, 0.0).mean(), -nll(f, 0.0).mean()),
-              "the generator's loss is the saturating one, log(1 - D): the task asks for -log D"),
-        _slip(lambda r, f, t, nll: (_both(r, f, t, nll)[0], -_both(r, f, t, nll)[0]),
-              "the generator's loss is minus that of the discriminator: that is the saturating game, and the task "
-              "asks for -log D on fakes"),
-        _slip(lambda r, f, t, nll: tuple(-loss for loss in _both(r, f, t, nll)),
-              "both signs are wrong: a loss is minus a logarithm, since logarithms of probabilities are negative"),
-        _slip(lambda r, f, t, nll: (-_both(r, f, t, nll)[0], _both(r, f, t, nll)[1]),
-              "the discriminator's loss has the wrong sign: it is minimised, like every loss here"),
-        _slip(lambda r, f, t, nll: _both(r, f, t, nll)[::-1],
-              "the two losses are in the wrong order: the discriminator's comes first", "return d_loss, g_loss"),
-        _slip(lambda r, f, t, nll: (torch.cat([nll(r, t), nll(f, 0.0)]).mean(), nll(f, 1.0).mean()),
-              "you took one mean over real and fake examples together: the task asks for the mean over the real ones "
-              "*plus* the mean over the fakes"),
-        _slip(lambda r, f, t, nll: (_both(r, f, t, nll)[0] / 2, nll(f, 1.0).mean()),
-              "the discriminator's loss is half of what is asked for: the two means are added, not averaged"),
-        _slip(lambda r, f, t, nll: (nll(r, t).sum() + nll(f, 0.0).sum(), nll(f, 1.0).sum()),
-              "these are sums over the batch: the task asks for means", ".mean() in place of .sum()"),
-        Slip(lambda r, f, t: _both(r, f, t, lambda s, t: _stable(torch.full_like(s, t), s)),
-             "the logits and the targets have changed places: binary_cross_entropy_with_logits takes the logits first",
-             "binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, target))"),
-        Slip(lambda r, f, t: (-(t * r.log() + (1 - t) * (1 - r).log()).mean() - (1 - f).log().mean(), -f.log().mean()),
-             "you took the logarithm of the logits: D = sigmoid(logit) is the probability"),
-        Slip(lambda r, f, t: _both(r.sigmoid(), f.sigmoid(), t, _stable),
-             "the sigmoid is taken twice: softplus, logsigmoid and binary_cross_entropy_with_logits want logits, not "
-             "probabilities", "Give them real_logits and fake_logits as they come."),
+        ("right for moderate logits, and wrong for 300 or -300, where the sigmoid is rounded to 0 or 1 before you take "
+         "its logarithm (a small number added, or a clamp, hides the problem and does not repair it)", {4},
+         "Which function of a logit is minus the logarithm of its sigmoid, without a sigmoid?"),
+        ("on real examples the discriminator shall say `target`, and on fakes 0: {}",
+         ("target is not used", *_any(want=lambda t: (1.0, 0.0, 1.0))),
+         ("you smoothed the fakes as well, and it is *one-sided*", *_any(want=lambda t: (t, 1 - t, 1.0))),
+         ("you smoothed the fakes and not the real examples", *_any(want=lambda t: (1.0, 1 - t, 1.0))),
+         ("yours are swapped", *_any(want=lambda t: (0.0, t, 1.0))),
+         ("on fakes, yours is the generator's, -log D, and must be -log(1 - D)", *_any(want=lambda t: (t, 1.0, 1.0))),
+         ("you scale -log D by target, and the other half, -(1 - target) log(1 - D), is missing",
+          *_any(want=lambda t: (1.0, 0.0, 1.0), put=lambda r, f, g, t: (t * r + f, g))),
+         ("you use target to weigh real examples against fakes, and both count fully",
+          *_any(want=lambda t: (1.0, 0.0, 1.0), put=lambda r, f, g, t: (t * r + (1 - t) * f, g)))),
+        ("the generator wants its fakes to be called real with probability 1, so its loss is -log D: {}",
+         ("you smoothed it", *_any(want=lambda t: (t, 0.0, t))),
+         ("you smoothed all three targets", *_any(want=lambda t: (t, 1 - t, t))),
+         ("with -log(1 - D) it would learn to be caught", *_any(want=lambda t: (t, 0.0, 0.0))),
+         ("yours is the saturating one, log(1 - D)",
+          *_any(want=lambda t: (t, 0.0, 0.0), put=lambda r, f, g, t: (r + f, -g))),
+         ("yours is minus the loss of the discriminator, the saturating game",
+          *_any(put=lambda r, f, g, t: (r + f, -r - f)))),
+        ("everything is upside down: real examples shall have large logits, and fakes small ones",
+         *_any(want=lambda t: (1 - t, 1.0, 0.0))),
+        ("a loss is minus a logarithm, and it is minimised: {}",
+         ("both of your signs are wrong", *_any(put=lambda r, f, g, t: (-r - f, -g))),
+         ("the sign of the discriminator's is wrong", *_any(put=lambda r, f, g, t: (-r - f, g)))),
+        ("each loss is made of means over one batch, and the discriminator's is the sum of two: {}",
+         ("you took one mean over real and fake examples together",
+          *(lambda r, f, t, nll=nll: (torch.cat([nll(r, t), nll(f, 0.0)]).mean(), nll(f, 1.0).mean()) for nll in NLL)),
+         ("yours is half of it", *_any(put=lambda r, f, g, t: ((r + f) / 2, g))),
+         ("yours are sums over the batch", *_any(mean=Tensor.sum))),
+        ("the two losses are in the wrong order: the discriminator's comes first",
+         *_any(put=lambda r, f, g, t: (g, r + f))),
+        ("the values are right, but no gradient of the discriminator's loss reaches fake_logits: you detach them",
+         *_any(put=lambda r, f, g, t: (r + f.detach(), g))),
+        ("D is the sigmoid of the logit: {}", ("you took the logarithm of the logit itself", lambda r, f, t: (
+             -(t * r.log() + (1 - t) * (1 - r).log()).mean() - (1 - f).log().mean(), -f.log().mean())),
+         ("you took it twice, once before a function that wants logits",
+          dict(nll=lambda s, t: _stable(s.sigmoid(), t))),
+         ("binary_cross_entropy_with_logits takes the logits first, and then the targets",
+          dict(nll=lambda s, t: _stable(torch.full_like(s, t), s)))),
     ],
-    hint="With D = sigmoid(logit), -log D = softplus(-logit) and -log(1 - D) = softplus(logit). Real examples: target "
-         "times the first plus (1 - target) times the second. Fakes: the second for the discriminator, the first for "
-         "the generator. Each is a mean over its own batch.",
+    hints=("Take one real and one fake example, both with the logit 0, so that D is 1/2: the losses are 1.386 and "
+           "0.693. Which of the three terms is not as it should be?",
+           "Minus log D is softplus of minus the logit, and minus log(1 - D) is softplus of the logit. Real examples: "
+           "target times the first, plus 1 - target times the second. Fakes: the second, and for the generator the "
+           "first.",
+           "real = target * softplus(-real_logits) + (1 - target) * softplus(real_logits)\n"
+           "real.mean() + softplus(fake_logits).mean(), softplus(-fake_logits).mean()"),
     rtol=1e-3, atol=1e-4)
 
 # --- 3
 
-BACK = "the discriminator's loss reaches back into the generator: give it fake.detach(), as the code did"
 ADVICE = {                                         # for errors of autograd
     "does not require grad": "autograd has not followed x through the discriminator: x.requires_grad_() must stand "
                              "before it, and no torch.no_grad() around it",
@@ -241,11 +192,8 @@ ADVICE = {                                         # for errors of autograd
                                        "discriminator that very tensor, the one with requires_grad_()",
     "only for scalar outputs": "autograd.grad differentiates one number, and you gave it the logits of a whole batch: "
                                "add them up first, as each depends on its own example only",
-    "backward through the graph a second time": BACK,
-    "modified by an inplace operation": BACK,
-}
-
-
+    "through the graph a second time|by an inplace operation": "the discriminator's loss reaches back into the "
+                                                               "generator: give it fake.detach(), as the code did", }
 CUT = {"does not require grad": "a loss does not depend on any parameter, its way back is cut: is there a no_grad(), a "
                                 "detach() or an item() between the networks and its backward()?"}   # with two players
 
@@ -255,7 +203,7 @@ def _advised(fn, *arguments, advices=ADVICE):
         return fn(*arguments)
     except Mistake as mistake:
         for words, advice in advices.items():
-            if words in str(mistake):
+            if re.search(words, str(mistake)):
                 raise Mistake(advice) from None
         raise
 
@@ -276,80 +224,61 @@ def _run_slope(fn, discriminator, x):
     return {"": value, "content of .grad of the discriminator's parameters after a call": left}
 
 
-def _slope(of=lambda s: s.sum(), then=lambda g: g.flatten(1).square().sum(1)):
+def _slope(discriminator, x, of=lambda s: s.sum(), then=lambda g: g.square().flatten(1).sum(1)):
     """then(gradient of `of` the logits), differentiable."""
-    def slope(discriminator, x):
-        x = x.detach().requires_grad_()
-        return then(torch.autograd.grad(of(discriminator(x)), x, create_graph=True)[0])
-    return slope
+    x = x.detach().requires_grad_()
+    return then(torch.autograd.grad(of(discriminator(x)), x, create_graph=True)[0])
 
 
-def _leaves_gradients(discriminator, x):
-    parameters = list(discriminator.parameters())
-    for p, g in zip(parameters, torch.autograd.grad(discriminator(x).sum(), parameters)):
-        p.grad = g
-    return _slope()(discriminator, x)
-
-
-def _by_parameters(discriminator, x):
-    gradients = torch.autograd.grad(discriminator(x).sum(), discriminator.parameters(), create_graph=True)
-    return sum(g.square().sum() for g in gradients)
+def _backward(discriminator, x):
+    discriminator(x).sum().backward()
+    return _slope(discriminator, x)
 
 
 squared_slope = Implementation(
-    "squared_slope",
-    right=_slope(),
+    "squared_slope", right=_slope,
     run=_run_slope,
     cases=_networks,
     gradient=("discriminator",),
     slips=[
-        Slip(lambda discriminator, x: _slope()(discriminator, x).detach(),
-             "the values are right, but no gradient flows from them to the discriminator's parameters: "
-             "autograd.grad(..., create_graph=True) keeps the graph; .detach() and torch.tensor() cut it"),
-        Slip(lambda discriminator, x: _leaves_gradients(discriminator, x).detach(),
-             "the values are right, but .backward() ends the graph, so no gradient can flow on from them, and it fills "
-             "the .grad of the discriminator's parameters: use torch.autograd.grad"),
-        Slip(_leaves_gradients,
-             "the values are right, but your .backward() has also filled the .grad of the discriminator's parameters, "
-             "where it would be added to the next step: use torch.autograd.grad"),
-        Slip(_slope(then=lambda g: g.flatten(1).square().sum(1).sqrt()),
-             "you took the root: the *squared* length of the gradient is asked for", "Leave out the root."),
-        Slip(_slope(then=lambda g: g.flatten(1).square().mean(1)),
-             "you took the mean over the coordinates (or pixels): the squared length of a vector is the sum of their "
-             "squares"),
-        Slip(_slope(then=lambda g: g.flatten(1).square().sum(1).mean()),
-             "you took the mean over the batch: one number for each example is asked for, shape (B,)",
-             "Leave out the last .mean()."),
-        Slip(_slope(then=lambda g: g.square().sum()),
-             "you summed everything to one number: one for each example is asked for, shape (B,)"),
-        Slip(_slope(then=lambda g: g.square().mean()),
-             "you took the mean of everything: one sum of squares for each example is asked for, shape (B,)"),
-        Slip(_slope(of=lambda s: s.mean()),
-             "you differentiate the *mean* of the logits, so every gradient is divided by B: differentiate their sum",
-             "discriminator(x).sum()"),
-        Slip(_slope(of=lambda s: s.sigmoid().sum()),
-             "this is the slope of the probability: that of the logit is asked for", "Leave out the sigmoid."),
-        Slip(_slope(of=lambda s: F.softplus(-s).sum()),
-             "this is the slope of the loss -log D: that of the logit itself is asked for",
-             "Differentiate discriminator(x).sum()."),
-        Slip(_slope(then=lambda g: g.flatten(1).sum(1)),
-             "you have not squared the gradient: positive and negative numbers cancel"),
-        Slip(_slope(then=lambda g: g.flatten(1).sum(1).square()),
-             "you squared the sum: the sum of the squares is asked for", ".square() before .sum(1)"),
-        Slip(_slope(then=lambda g: g.flatten(1).abs().sum(1)), "you added up absolute values: squares are asked for"),
-        Slip(_slope(then=lambda g: g.square()),
-             "these are the squares of all entries of the gradient: add up those of each example, shape (B,)",
-             ".flatten(1).sum(1)"),
-        Slip(_slope(then=lambda g: g.square().sum(0)),
-             "you summed over the first axis, which are the examples: sum over all the others"),
-        Slip((_slope(then=lambda g: g.square().sum(1)), _slope(then=lambda g: g.square().sum(-1))),
-             "right for points (B, 2), but of an image (B, C, H, W) you sum over one axis only: sum over all but the "
-             "first", "g.flatten(1) has the shape (B, C * H * W)."),
-        Slip(_by_parameters,
-             "this is the gradient with respect to the discriminator's parameters: that for x is asked for"),
+        ("the values are right, but no gradient flows from them to the discriminator's parameters: autograd.grad(..., "
+         "create_graph=True) keeps the graph; .detach() and torch.tensor() cut it",
+         lambda *case: _slope(*case).detach()),
+        ("the values are right, but your .backward() fills the .grad of the discriminator's parameters, {}: use "
+         "torch.autograd.grad",
+         ("and it ends the graph, so that no gradient can flow on", lambda *case: _backward(*case).detach()),
+         ("where it would be added to the next step", _backward)),
+        ("the squared length is the sum of the squares of all numbers of an example's gradient: {}",
+         ("you took the root", dict(then=lambda g: g.flatten(1).norm(dim=1))),
+         ("you took their mean", dict(then=lambda g: g.square().flatten(1).mean(1))),
+         ("you have not squared them, and they cancel", dict(then=lambda g: g.flatten(1).sum(1))),
+         ("you squared after the sum", dict(then=lambda g: g.flatten(1).sum(1).square())),
+         ("you added up absolute values", dict(then=lambda g: g.flatten(1).abs().sum(1))),
+         ("you have not added them up", dict(then=torch.square)),
+         ("you added up one axis only, which is enough for points (B, D), and not for images (B, C, H, W)",
+          dict(then=lambda g: g.square().sum(1)), dict(then=lambda g: g.square().sum(-1)))),
+        ("one number for each example is asked for, shape (B,): {}",
+         ("you took their mean", dict(then=lambda g: g.square().flatten(1).sum(1).mean())),
+         ("you summed everything", dict(then=lambda g: g.square().sum())),
+         ("you took the mean of everything", dict(then=lambda g: g.square().mean())),
+         ("you summed over the examples", dict(then=lambda g: g.square().sum(0)))),
+        ("you differentiate the *mean* of the logits, so every gradient is divided by B: differentiate their sum",
+         dict(of=lambda s: s.mean())),
+        ("the slope of the logit itself is asked for: this is that of {}",
+         ("the probability", dict(of=lambda s: s.sigmoid().sum())),
+         ("the loss, -log D", dict(of=lambda s: F.softplus(-s).sum())),
+         ("the loss, -log(1 - D)", dict(of=lambda s: F.softplus(s).sum()))),
+        ("this is the gradient with respect to the discriminator's parameters: that for x is asked for",
+         lambda discriminator, x: sum(g.square().sum() for g in torch.autograd.grad(
+             discriminator(x).sum(), discriminator.parameters(), create_graph=True))),
     ],
-    hint="x = x.detach().requires_grad_(); then g, = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True) "
-         "has the shape of x. Flatten all axes but the first, square, and sum over axis 1.",
+    hints=("Take a discriminator that is a plane, a linear layer with one output: its slope is its weight, everywhere. "
+           "What does your function give for it, with one example and with three?",
+           "Judge a copy of x that asks for gradients. As each logit depends on its own example alone, the gradient of "
+           "their sum has a row for each. Keep its graph. Square it, and add up all axes but the first.",
+           "x = x.detach().requires_grad_()\n"
+           "slope, = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)\n"
+           "slope.flatten(1).square().sum(1)"),
     rtol=1e-3, atol=1e-4)
 
 # --- 4
@@ -373,92 +302,80 @@ def _run_step(fn, generator, discriminator, g_opt, d_opt, real, z):
         result = _advised(fn, generator, discriminator, g_opt, d_opt, *batch, advices=ADVICE | CUT)
         said.append([v.detach() for v in conform("train_step", result, (torch.zeros(()), torch.zeros(()))).values()])
     d_loss, g_loss = (torch.stack(losses) for losses in zip(*said))
-    if d_opt.param_groups[0]["lr"]:
-        return {"discriminator's loss (one for each step)": d_loss,
-                f"vector of the discriminator's parameters after {len(z)} step(s)": flat(discriminator.parameters())}
-    return {"generator's loss (one for each step)": g_loss,
-            f"vector of the generator's parameters after {len(z)} step(s)": flat(generator.parameters())}
+    name, network, losses = (("discriminator", discriminator, d_loss) if d_opt.param_groups[0]["lr"] else
+                             ("generator", generator, g_loss))
+    return {f"{name}'s loss (one for each step)": losses,
+            f"vector of the {name}'s parameters after {len(z)} step(s)": flat(network.parameters())}
 
 
-def _step(clear_first="gd", clear_then="d", clear_late="", see=lambda fake: fake, result=lambda d, g: (d, g),
-          d_loss=lambda r, f: F.softplus(-r).mean() + F.softplus(f).mean(), g_loss=lambda f: F.softplus(-f).mean()):
-    """A repaired or broken step: whose gradients are cleared first, after g_opt.step(), after d_loss.backward()."""
-    def train_step(generator, discriminator, g_opt, d_opt, real, z):
-        def clear(who):
-            for w in who:
-                {"g": g_opt, "d": d_opt}[w].zero_grad()
-
-        clear(clear_first)
-        fake = generator(z)
-        g = g_loss(discriminator(see(fake)))
-        g.backward()
-        g_opt.step()
-        clear(clear_then)
-        d = d_loss(discriminator(real), discriminator(fake.detach()))
-        d.backward()
-        clear(clear_late)
-        d_opt.step()
-        return result(d.detach(), g.detach())
-    return train_step
-
-
-def _with_and_without_bug(sentence: str, hint: str = "", **changes) -> Slip:
-    hint = hint or "What each loss computes was right. Compare the order of backward(), zero_grad() and step()."
-    return Slip(tuple(_step(clear_then=then, **changes) for then in ("d", "")), sentence, hint)
+def _step(generator, discriminator, g_opt, d_opt, real, z, clear=("gd", "d", ""), see=lambda fake: fake,
+          d_loss=lambda r, f: F.softplus(-r).mean() + F.softplus(f).mean(), g_loss=lambda f: F.softplus(-f).mean(),
+          result=lambda d, g: (d, g)):
+    """Whose gradients are cleared at the start, after g_opt.step(), and after d_loss.backward()."""
+    first, then, late = ([{"g": g_opt, "d": d_opt}[who] for who in players] for players in clear)
+    for opt in first:
+        opt.zero_grad()
+    fake = generator(z)
+    g = g_loss(discriminator(see(fake)))
+    g.backward()
+    g_opt.step()
+    for opt in then:
+        opt.zero_grad()
+    d = d_loss(discriminator(real), discriminator(fake.detach()))
+    d.backward()
+    for opt in late:
+        opt.zero_grad()
+    d_opt.step()
+    return result(d.detach(), g.detach())
 
 
-CLEAR = "d_opt.zero_grad() must stand after g_loss.backward() and before d_loss.backward()."
+def _repaired_or_not(**change) -> tuple[dict, dict]:
+    """A new mistake, in the repaired step and in the one that still has the bug."""
+    return change, dict(change, clear=("gd", "", ""))
+
 
 train_step = Implementation(
-    "train_step",
-    right=_step(),
+    "train_step", right=_step,
     run=_run_step,
     cases=_games,
     slips=[
-        Slip(_step(clear_then=""),
-             "the bug is still there: which gradients are stored in the discriminator when d_loss.backward() begins?",
-             "backward() computes gradients for all parameters on the way from a loss to z, and adds them to what is "
-             "there: g_loss.backward() fills the discriminator's, too. " + CLEAR),
-        Slip(_step(clear_first="", clear_then=""),
-             "no gradients are cleared any more: backward() adds to those of all steps before", CLEAR),
-        Slip(_step(clear_first="g", clear_then=""),
-             "the discriminator's gradients are never cleared now: backward() adds to those of all steps before",
-             CLEAR),
-        Slip(_step(clear_first=""),
-             "the discriminator is right now, but the generator's gradients are never cleared",
-             "Keep g_opt.zero_grad() before g_loss.backward()."),
-        Slip(_step(clear_late="d"),
-             "the discriminator never changes: you clear its gradients between d_loss.backward() and d_opt.step()",
-             CLEAR),
-        _with_and_without_bug(
-            "the generator never changes: its loss must see `fake` itself (no detach(), no no_grad()), and nothing may "
-            "clear its gradients before g_opt.step()",
-            "discriminator(fake) for the generator's loss, discriminator(fake.detach()) for the discriminator's.",
-            see=lambda fake: fake.detach()),
-        _with_and_without_bug("the generator's loss has turned round: with softplus(+logit) it learns to be caught",
-                              g_loss=lambda f: F.softplus(f).mean()),
-        _with_and_without_bug("you made the generator's loss the saturating one: the losses were right",
-                              g_loss=lambda f: -F.softplus(f).mean()),
-        _with_and_without_bug("the discriminator's loss is upside down now: it learns to call fakes real",
-                              d_loss=lambda r, f: F.softplus(r).mean() + F.softplus(-f).mean()),
-        _with_and_without_bug("you halved the discriminator's loss: the losses were right",
-                              d_loss=lambda r, f: (F.softplus(-r).mean() + F.softplus(f).mean()) / 2),
-        _with_and_without_bug("the losses come back in the wrong order: the discriminator's comes first",
-                              "return d_loss.item(), g_loss.item()", result=lambda d, g: (g, d)),
+        ("the bug is still there: which gradients are stored in the discriminator when d_loss.backward() begins?",
+         dict(clear=("gd", "", ""))),
+        ("backward() adds to the gradients of all steps before, unless they are cleared: {}",
+         ("in yours no gradients are cleared any more", dict(clear=("", "", ""))),
+         ("the discriminator's never are now", dict(clear=("g", "", ""))),
+         ("the discriminator is right now, and the generator's never are", dict(clear=("", "d", "")))),
+        ("the discriminator never changes: you clear its gradients between d_loss.backward() and d_opt.step()",
+         dict(clear=("gd", "d", "d"))),
+        ("the generator never changes: its loss must see `fake` itself (no detach(), no no_grad()), and nothing may "
+         "clear its gradients before g_opt.step()", *_repaired_or_not(see=lambda fake: fake.detach())),
+        ("what each loss computes was right: {}", ("with softplus(+logit) the generator learns to be caught",
+          *_repaired_or_not(g_loss=lambda f: F.softplus(f).mean())),
+         ("now the generator's is the saturating one", *_repaired_or_not(g_loss=lambda f: -F.softplus(f).mean())),
+         ("now the discriminator learns to call fakes real",
+          *_repaired_or_not(d_loss=lambda r, f: F.softplus(r).mean() + F.softplus(-f).mean())),
+         ("now the discriminator's is half of that",
+          *_repaired_or_not(d_loss=lambda r, f: (F.softplus(-r).mean() + F.softplus(f).mean()) / 2))),
+        ("the losses come back in the wrong order: the discriminator's comes first",
+         *_repaired_or_not(result=lambda d, g: (g, d))),
     ],
-    hint="Just before d_loss.backward(), print the gradients that the discriminator's parameters have. What should "
-         "they be?",
+    hints=("Just before the discriminator's backward(), print the gradients of its parameters. What should they be?",
+           "The loss of the generator goes through the discriminator: its backward() leaves gradients in both, and "
+           "adds to what is there. Clear the discriminator's after that, and before its own backward().",
+           "g_opt.step()\n"
+           "d_opt.zero_grad()\n"
+           "d_loss = ..."),
     rtol=1e-3, atol=1e-4)
 
 # --- 5
 
 
-def _divergence(shares: Tensor) -> float:
+def _divergence(shares: Tensor, of=lambda js: js) -> float:
     """Jensen-Shannon divergence between eight equal modes and the same modes with these shares, in nats. The modes are
     15 standard deviations apart, so that nothing but the shares matters."""
     p, q = torch.full_like(shares, 1 / len(shares)), shares
     m = (p + q) / 2
-    return float(torch.special.xlogy(p, p / m).sum() + torch.special.xlogy(q, q / m).sum()) / 2
+    return of(float(torch.special.xlogy(p, p / m).sum() + torch.special.xlogy(q, q / m).sum()) / 2)
 
 
 divergence = Measurement(
@@ -466,21 +383,20 @@ divergence = Measurement(
     truth=_divergence,
     tolerance=0.08,
     slips=[
-        Slip(lambda shares: 2 * _divergence(shares), "this is twice the divergence: log 4 minus the loss is 2 JS"),
-        Slip(lambda shares: 2 * math.log(2) - 2 * _divergence(shares),
-             "this is the loss of the discriminator: the divergence is what it lacks to log 4, halved"),
-        Slip(lambda shares: math.log(2) - _divergence(shares),
-             "this is half of the loss: how far is it below log 2?", "JS = log 2 - loss / 2"),
-        Slip(lambda shares: -_divergence(shares), "the sign is wrong: a divergence is not negative"),
-        Slip(lambda shares: -2 * _divergence(shares),
-             "this is the loss minus log 4: the divergence is half of that, with the other sign"),
-        Slip(lambda shares: _divergence(shares) / math.log(2),
-             "this is in bits, or a share of log 2: nats are asked for", "(math.log(4) - loss) / 2"),
-        Slip(lambda shares: _divergence(shares) / 2,
-             "this is half of the divergence: is your loss the mean of the two halves, and not their sum?",
-             "JS = (log 4 - loss) / 2, with the mean over real plus the mean over fake."),
+        ("this is twice the divergence: log 4 minus the loss is 2 JS", dict(of=lambda js: 2 * js)),
+        ("this is the loss of the discriminator: the divergence is what it lacks to log 4, halved",
+         dict(of=lambda js: 2 * math.log(2) - 2 * js)),
+        ("this is half of the loss: how far is it below log 2?", dict(of=lambda js: math.log(2) - js)),
+        ("the sign is wrong: a divergence is not negative", dict(of=lambda js: -js)),
+        ("this is the loss minus log 4: the divergence is half of that, with the other sign",
+         dict(of=lambda js: -2 * js)),
+        ("this is in bits, or a share of log 2: nats are asked for", dict(of=lambda js: js / math.log(2))),
+        ("this is half of the divergence: is your loss the mean of the two halves, and not their sum?",
+         dict(of=lambda js: js / 2)),
     ],
-    hint="Train a network with two inputs and one output for some 500 steps of Adam (learning rate 3e-3), each with "
-         "256 new samples of both. Then measure its loss on 10,000 new samples of both: JS = (log 4 - loss) / 2. Too "
-         "small a result means that the discriminator can still be better: train for longer, or with more units. Too "
-         "large a result comes from few samples, or from those that it has been trained on.")
+    hints=("Too small? Your discriminator can still be better: train it for longer, or with more units. Too large? "
+           "Take more samples, and others than those that it has been trained on.",
+           "Train a network with two inputs and one output for some 500 steps of Adam (learning rate 3e-3), each with "
+           "256 new samples of both. Its loss on 10,000 new samples of both lacks twice the divergence to log 4.",
+           "d_loss, _ = losses(critic(ring.sample(10_000)), critic(forgetful(10_000)), 1.0)\n"
+           "(math.log(4) - d_loss.item()) / 2"))

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_lib.checks import gan as check
-from wrong_answers import right, wrong
+from wrong_answers import equivalent, right, wrong
 
 # --- 1
 
@@ -18,13 +18,13 @@ def _(x, centres, radius, least):
 
 @right(check.ring_score)
 def _(x, centres, radius, least):
-    counts, good = [0] * len(centres), 0
-    for point in x.tolist():
-        distances = [math.dist(point, centre) for centre in centres.tolist()]
-        if min(distances) <= radius:
-            good += 1
-            counts[distances.index(min(distances))] += 1
-    return sum(c >= least for c in counts), good / len(x)
+    nearest = [min((math.dist(p, c), k) for k, c in enumerate(centres.tolist())) for p in x.tolist()]
+    good = [k for d, k in nearest if d <= radius]
+    return sum(good.count(k) >= least for k in range(len(centres))), len(good) / len(x)
+
+
+equivalent(check.ring_score, "d <= radius -> d < radius", "no sample lies on the very edge")
+equivalent(check.ring_score, "share(near & mine, near, modes) -> share(near, near & mine, modes)", "near any, near one")
 
 
 # --- 2
@@ -35,12 +35,6 @@ def _(real_logits, fake_logits, target):
     D_real, D_fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
     d = -(target * D_real.log() + (1 - target) * (1 - D_real).log()).mean() - (1 - D_fake).log().mean()
     return d, -D_fake.log().mean()
-
-
-@wrong(check.losses, "cannot be differentiated")
-def _(real_logits, fake_logits, target):
-    real = target * F.softplus(-real_logits) + (1 - target) * F.softplus(real_logits)
-    return (real.mean() + F.softplus(fake_logits).mean()).item(), F.softplus(-fake_logits).mean().item()
 
 
 @right(check.losses)
@@ -55,6 +49,10 @@ def _(real_logits, fake_logits, target):
     d = bce(real_logits, torch.full_like(real_logits, target)) + bce(fake_logits, torch.zeros_like(fake_logits))
     return [d, bce(fake_logits, torch.ones_like(fake_logits))]
 
+
+REAL, FAKE = "mean(nll(real_logits, real))", "mean(nll(fake_logits, fake))"
+equivalent(check.losses, " -> ".join(f"put({a}, {b}, mean(nll(fake_logits, asked)), target)"
+                                     for a, b in ((REAL, FAKE), (FAKE, REAL))), "a sum")
 
 # --- 3
 
@@ -77,36 +75,43 @@ def _(discriminator, x):
     return torch.stack(out)
 
 
-# --- 4: each as a learner edits the step
-
-BROKEN = """g_opt.zero_grad()
-d_opt.zero_grad()
-fake = generator(z)
-g_loss = softplus(-discriminator(fake)).mean()
-g_loss.backward()
-g_opt.step()
-d_loss = softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
-d_loss.backward()
-d_opt.step()
-return d_loss.item(), g_loss.item()"""
+equivalent(check.squared_slope, "x.detach() -> x", "x asks for no gradient of its own")
+equivalent(check.squared_slope, "g.square().flatten(1) -> g.flatten(1).square()", "number by number")
 
 
-def step(*changes, broken=False):
-    """The code of the exercise with these changes, (old, new), after the bug is repaired or not."""
-    code = BROKEN if broken else BROKEN.replace("g_opt.step()", "g_opt.step()\nd_opt.zero_grad()")
-    for old, new in changes:
-        assert old in code
-        code = code.replace(old, new)
-    names = {"torch": torch, "softplus": F.softplus}
-    exec("\n    ".join(["def train_step(generator, discriminator, g_opt, d_opt, real, z):", *code.splitlines()]), names)
-    return names["train_step"]
+# --- 4
 
 
-wrong(check.train_step, "draws random numbers of its own")(step(("fake.detach()", "generator(torch.randn_like(z))")))
+@right(check.train_step)
+def _(generator, discriminator, g_opt, d_opt, real, z):
+    g_opt.zero_grad()
+    fake = generator(z)
+    g_loss = F.softplus(-discriminator(fake)).mean()
+    g_loss.backward()
+    g_opt.step()
+    d_opt.zero_grad()
+    d_loss = F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake.detach())).mean()
+    d_loss.backward()
+    d_opt.step()
+    return d_loss.item(), g_loss.item()
 
-right(check.train_step)(step())
-right(check.train_step)(step(("d_loss.backward()", "d_opt.zero_grad()\nd_loss.backward()"), broken=True))
 
+@right(check.train_step)
+def _(generator, discriminator, g_opt, d_opt, real, z):           # the discriminator first
+    bce, labels = F.binary_cross_entropy_with_logits, torch.ones(len(z), 1)
+    d_loss = bce(discriminator(real), labels) + bce(discriminator(generator(z).detach()), 0 * labels)
+    d_opt.zero_grad()
+    d_loss.backward()
+    d_opt.step()
+    g_loss = bce(discriminator(generator(z)), labels)
+    g_opt.zero_grad()
+    g_loss.backward()
+    g_opt.step()
+    return d_loss, g_loss
+
+
+for value in "dg":
+    equivalent(check.train_step, f"{value}.detach() -> {value}", "only its value is compared")
 
 # --- 5
 
