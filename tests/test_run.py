@@ -14,6 +14,7 @@ from lessons import KINDS, LESSONS, kind_of, lesson_of
 from run import Times, with_times
 from teeth import BUGS
 
+from course_lib import diffusion
 from course_lib.checks import vae as check
 
 
@@ -59,7 +60,17 @@ def bug(code):
     return found
 
 
+def names_two_ideas():
+    return diffusion.guided, diffusion.q_sample
+
+
+def names_none():
+    pass
+
+
 @pytest.mark.parametrize("item, lesson", [
+    (an_item("tests/test_diffusion.py::test_x", function=names_two_ideas), "63_guidance"),
+    (an_item("tests/test_metrics.py::test_x", function=names_none), "13_discriminative_vs_generative"),
     (an_item("notebooks/31_vae.ipynb::Cell 0"), "31_vae"), (an_item("solutions/31_vae/31_vae.ipynb::Cell 3"), "31_vae"),
     (an_item("notebooks/symbols.ipynb::top to bottom"), None),
     (an_item("tests/test_exercises.py::TestExercise::test_it_is_clean[31_vae]"), "31_vae"),
@@ -110,6 +121,7 @@ def test_a_lesson_is_chosen_by_its_number():
 
 def test_an_unknown_number_is_told_which_there_are(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run.py", "--lessons", "31 99"])
+    monkeypatch.setattr(run.pytest, "main", lambda *_, **__: pytest.fail("it runs something"))
     with pytest.raises(SystemExit):
         run.main()
     assert "no lesson 99: there are 00 11 12 " in capsys.readouterr().err
