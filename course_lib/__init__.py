@@ -2,10 +2,11 @@
 
     classify      mlp  convnet  classify  augment  calibration
     draw images   gaussians  autoencoder  vae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
+                  text_encoder  text_to_image
     write text    ngrams  transformer  gpt  decoding
     train         train  muon
     measure       metrics  leaderboard  reader  claims
-    around them   data  checkpoint  checkpoints  device  plots
+    around them   data  checkpoint  checkpoints  device  expect  plots
     exercises     checks  classroom
 
 Import from the file of the idea: `from course_lib.train import fit`. README.md beside this file names the

@@ -36,6 +36,8 @@ KINDS = {
     "noise": ("course_lib.baselines", "Noise", "NoiseConfig"),
     "gan": ("course_lib.dcgan", "Generator", "GANConfig"),
     "reader": ("course_lib.reader", "Reader", "ReaderConfig"),
+    "latents": ("course_lib.text_to_image", "Latents", "LatentsConfig"),
+    "text_to_image": ("course_lib.text_to_image", "TextToImage", "TextToImageConfig"),
     "gpt": ("course_lib.gpt", "GPT", "GPTConfig"),
 }
 

@@ -22,7 +22,7 @@ plt.rcParams.update({
 def tile(images: Tensor, n_col: int = 10, pad: int = 2) -> Tensor:
     """One picture of many: (n, C, h, w) in [0, 1] -> (H, W) for grey or (H, W, 3) for colour images.
 
-    The space between the images and the empty places of the last row are 0."""
+    The space between the images and the empty places of the last row are white: 0 of ink, 1 of colour."""
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         raise ValueError(f"images of shape {tuple(images.shape)} cannot be shown: expected (n, 1 or 3, height, width)")
     if n_col < 1:
@@ -31,7 +31,7 @@ def tile(images: Tensor, n_col: int = 10, pad: int = 2) -> Tensor:
     n, C, h, w = x.shape
     n_col = min(n_col, n)
     n_row = math.ceil(n / n_col)
-    canvas = x.new_zeros(C, n_row * (h + pad) - pad, n_col * (w + pad) - pad)
+    canvas = x.new_full((C, n_row * (h + pad) - pad, n_col * (w + pad) - pad), 0.0 if C == 1 else 1.0)
     for i in range(n):
         top, left = i // n_col * (h + pad), i % n_col * (w + pad)
         canvas[:, top:top + h, left:left + w] = x[i]

@@ -56,6 +56,8 @@ from course_lib import (
     pipeline,
     plots,
     reader,
+    text_encoder,
+    text_to_image,
     train,
     transformer,
     unet,
@@ -305,6 +307,23 @@ def row():
 def a_transformer(**config):
     return there(lambda: transformer.Transformer(transformer.TransformerConfig(**(dict(
         vocab_size=10, block_size=5, n_layer=2, n_head=2, n_embd=8) | config))))
+
+
+def a_text_encoder(**config):
+    return there(lambda: text_encoder.TextEncoder(text_encoder.TextEncoderConfig(n_head=2, n_embd=8, **config)).eval())
+
+
+def colours(n):
+    return rand(n, 3, 16, 16)
+
+
+def latents(**config):
+    return there(lambda: text_to_image.Latents(text_to_image.LatentsConfig(n_channel=8, **config)).eval())
+
+
+def an_illustrator(**config):
+    sizes = dict(text=dict(n_head=2, n_embd=8), network=dict(n_channel=4, n_embd=8), steps=1)
+    return there(lambda: text_to_image.TextToImage(text_to_image.TextToImageConfig(**sizes | config)).eval())
 
 
 def tokens(n, T=5):
@@ -961,6 +980,59 @@ REGISTRY = {
     "train.fit": Entry(
         lambda n: exactly(len(short_training(n)), 2), None, lambda: short_training(3, ema=1.0), "ema=1.0",
         cpu_only="fake CUDA tensors know no backward pass"),
+
+    "text_encoder.TextEncoderConfig": Entry(lambda n: text_encoder.TextEncoderConfig(), harmless=CONFIG),
+    "text_encoder.TextEncoder": Entry(
+        lambda n: a_text_encoder(), None, lambda: a_text_encoder(bag=True), "neighbours=True and n_layer=1"),
+    "text_encoder.TextEncoder.forward": Entry(
+        lambda n: a_text_encoder()(tokens(n)), (N, 5, 8), lambda: a_text_encoder()(tokens(3, 25)), "=25"),
+
+    "text_to_image.LatentsConfig": Entry(lambda n: text_to_image.LatentsConfig(), harmless=CONFIG),
+    "text_to_image.Latents": Entry(
+        lambda n: latents(), None, lambda: latents(shape=(3, 15, 16)), "(3, 15, 16)"),
+    "text_to_image.Latents.raw": Entry(
+        lambda n: latents().raw(colours(n)), (N, 4, 8, 8), lambda: latents().raw(images(3)), "(3, 1, 28, 28)"),
+    "text_to_image.Latents.encode": Entry(
+        lambda n: latents().encode(colours(n)), (N, 4, 8, 8), lambda: latents().encode(images(3)), "(3, 1, 28, 28)"),
+    "text_to_image.Latents.decode": Entry(
+        lambda n: latents().decode(randn(n, 4, 8, 8)), (N, 3, 16, 16),
+        lambda: latents().decode(colours(3)), "(3, 3, 16, 16)"),
+    "text_to_image.Latents.forward": Entry(
+        lambda n: latents()(colours(n)), (N, 3, 16, 16), lambda: latents()(images(3)), "(3, 1, 28, 28)"),
+    "text_to_image.Latents.fit_scale": Entry(
+        lambda n: latents().fit_scale(colours(n)).scale, (4, 1, 1), lambda: latents().fit_scale(images(3)),
+        "(3, 1, 28, 28)"),
+    "text_to_image.Pixels": Entry(
+        lambda n: there(text_to_image.Pixels), harmless="every shape is one of pictures"),
+    "text_to_image.Pixels.encode": Entry(
+        lambda n: there(text_to_image.Pixels).encode(colours(n)), (N, 3, 16, 16),
+        lambda: text_to_image.Pixels().encode(images(3)), "(3, 1, 28, 28)"),
+    "text_to_image.Pixels.decode": Entry(
+        lambda n: there(text_to_image.Pixels).decode(colours(n)), (N, 3, 16, 16),
+        lambda: text_to_image.Pixels().decode(images(3)), "(3, 1, 28, 28)"),
+    "text_to_image.latent_loss": Entry(
+        lambda n: text_to_image.latent_loss(latents(), colours(n))["loss"], (),
+        lambda: text_to_image.latent_loss(latents(), images(3)), "(3, 1, 28, 28)"),
+    "text_to_image.TextToImageConfig": Entry(lambda n: text_to_image.TextToImageConfig(), harmless=CONFIG),
+    "text_to_image.TextToImage": Entry(
+        lambda n: an_illustrator(), None, lambda: an_illustrator(latents=dict(n_latent=0)), "n_latent=0"),
+    "text_to_image.TextToImage.words": Entry(
+        lambda n: an_illustrator().words(["a hat"] * n), (N, 24), lambda: an_illustrator().words("a zorp"), "'zorp'"),
+    "text_to_image.TextToImage.sample": Entry(
+        lambda n: an_illustrator().sample(["a hat"] * n, negative="a red hat"), (N, 3, 16, 16),
+        lambda: an_illustrator().sample("a hat", steps=0), "steps=0"),
+    "text_to_image.text_to_image_loss": Entry(
+        lambda n: text_to_image.text_to_image_loss(an_illustrator(), randn(n, 4, 8, 8), tokens(n))["loss"], (),
+        lambda: text_to_image.text_to_image_loss(an_illustrator(), randn(3, 4, 8, 8), tokens(3), 2), "drop=2"),
+    "text_to_image.Captioned": Entry(
+        lambda n: next(iter(text_to_image.Captioned(images(n), torch.zeros(n, 8).long(), n)))[0], (N, 1, 28, 28),
+        lambda: text_to_image.Captioned(images(3), torch.zeros(4, 8)), "got 3 and 4", cpu_only=ON_CPU),
+    "text_to_image.muon_text_to_image": Entry(
+        lambda n: text_to_image.muon_text_to_image(an_illustrator()), None,
+        lambda: text_to_image.muon_text_to_image(linear()), "film"),
+    "text_to_image.word_maps": Entry(
+        lambda n: text_to_image.word_maps(an_illustrator(), ["a hat"] * n, steps=1), (N, 24, 8, 8),
+        lambda: text_to_image.word_maps(an_illustrator(), "a zorp"), "'zorp'"),
 
     "unet.UNetConfig": Entry(lambda n: unet.UNetConfig(), harmless=CONFIG),
     "unet.time_features": Entry(lambda n: unet.time_features(rand(n), 8), (N, 8), harmless=SHAPES),

@@ -24,6 +24,7 @@ def test_tile_places_every_image():
 
 def test_tile_keeps_colour_and_clamps():
     assert tile(torch.full((1, 3, 4, 4), 2.0)).shape == (4, 4, 3)
+    assert tile(torch.zeros(2, 3, 4, 4))[:, 4:6].min() == 1 and tile(torch.ones(2, 1, 4, 4))[:, 4:6].max() == 0
     assert tile(torch.full((1, 1, 4, 4), -1.0)).min() == 0
 
 

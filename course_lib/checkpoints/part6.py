@@ -1,5 +1,6 @@
-"""Part 6: diffusion (61, 63), flow matching (64), and the reader that judges faces (65)."""
+"""Part 6: diffusion (61, 63), flow matching (64), words into pictures and the reader that judges faces (65)."""
 
+import time
 from copy import deepcopy
 
 import torch
@@ -9,12 +10,22 @@ from course_lib.checkpoint import load as load_checkpoint
 from course_lib.checkpoint import metadata
 from course_lib.checkpoints.made import generator_row, on_one_core
 from course_lib.data import Batches, load
-from course_lib.data.avatars import NAMES
+from course_lib.data.avatars import ATTRIBUTES, NAMES, caption, said
 from course_lib.data.build_avatars import CLOTHES
-from course_lib.device import seed
+from course_lib.device import seed, seeded
 from course_lib.muon import Muon, Together, muon_unet
 from course_lib.pipeline import Pipeline, PipelineConfig, beside, pipeline_loss
-from course_lib.reader import Reader, ReaderConfig, reader_loss, score
+from course_lib.reader import Reader, ReaderConfig, read, reader_loss, score
+from course_lib.text_to_image import (
+    Captioned,
+    Latents,
+    LatentsConfig,
+    TextToImage,
+    TextToImageConfig,
+    latent_loss,
+    muon_text_to_image,
+    text_to_image_loss,
+)
 from course_lib.train import fit
 
 
@@ -180,3 +191,129 @@ def _noisy(x, shown):
     x = torch.lerp(x, F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1), up_to(0.4))
     x = torch.lerp(x, torch.full((), 0.5), up_to(0.1)) + up_to(0.06) - 0.03
     return x + up_to(0.15) * torch.randn_like(x), shown
+
+
+def avatar_latents():
+    """Lesson 65's autoencoder of faces, 3x16x16 to 4x8x8: 8,000 batches of 32 training faces, latents shaken by 0.05,
+    AdamW with the learning rate falling over the last 60 %, average of the last weights, bfloat16; then mean and
+    deviation of each channel, measured on all training faces. Weights kept as float16.
+
+    Its `deviation` is that of latents before they are scaled, of all channels together: Stable Diffusion's is
+    1 / 0.18215."""
+    faces, steps = load("avatars"), 8_000
+    seed(0)
+    model = Latents(LatentsConfig()).to(memory_format=torch.channels_last)
+    _, seconds = on_one_core(fit, model, latent_loss, Batches(faces.train.x, batch_size=32), steps, lr=4e-3,
+                             betas=(0.9, 0.99), warmup=50, decay=0.6, ema=0.995, autocast=True, label="latents")
+    model = model.half().float().fit_scale(faces.train.x)                     # what is measured is what is kept
+    model = model.half().float()
+    metrics = {}
+    with torch.no_grad():
+        for part in ("test_seen", "test_unseen"):
+            x, shown = getattr(faces, part).x, getattr(faces, part).shown
+            rebuilt = model(x).clamp(0, 1)
+            metrics[f"{part}: error"] = round((rebuilt - x).square().mean().sqrt().item(), 5)
+            metrics |= {f"{part}: {name}": round(share, 4) for name, share in score(rebuilt, shown).items()}
+        deviation = round(model.raw(faces.train.x[:2_000]).std().item(), 4)
+    return model.half(), dict(seed=0, steps=steps, seconds=round(seconds, 1), metrics=metrics, deviation=deviation)
+
+
+def text_to_image():
+    """Lesson 65's text-to-image model: text encoder of one layer with neighbours, U-Net of 40 channels, in the latents
+    of `avatar_latents`; 8,000 batches of 32 faces whose captions are drawn anew each time and left out whole in one of
+    ten; flow matching with logit-normal times, Muon and AdamW with rates falling over the last 60 %, average of the
+    last weights, bfloat16. Drawn in 8 steps of the midpoint method with guidance 3. Weights kept as float16.
+
+    `stages`: after so many batches and processor seconds, the scores of 250 captions of each test part. `guidance`: the
+    same scores of the finished model, of 500 captions, at other scales of guidance."""
+    faces, steps = load("avatars"), 8_000
+    model, stages, seconds = _illustrator(40, 0, steps, (100, 200, 400, 800, 1_600, 3_200, 8_000))
+    model = model.half().float()
+    metrics = {f"{part}: {name}": share for part in ("test_seen", "test_unseen")
+               for name, share in _obeyed(model, getattr(faces, part), 1_000).items()}
+    guidance = [[scale, *(_obeyed(model, part, 500, scale) for part in (faces.test_seen, faces.test_unseen))]
+                for scale in (1.0, 2.0, 3.0, 5.0, 8.0)]
+    return model.half(), dict(seed=0, steps=steps, seconds=round(seconds, 1), metrics=metrics, stages=stages,
+                              guidance=guidance, parameters=sum(p.numel() for p in model.parameters()))
+
+
+# The trials of lesson 65: what is changed in a small network of 32 channels that is trained for 800 batches.
+_TRIALS = {
+    "latents": {},
+    "pixels": dict(pixels=True),
+    "no neighbours": dict(text=dict(neighbours=False)),
+    "bag of words": dict(text=dict(neighbours=False, n_layer=0, bag=True)),
+    "deviation 5": dict(scale=5.0),
+    "deviation 0.1": dict(scale=0.1),
+}
+
+
+def text_to_image_bag():
+    """The recipe of `text_to_image` with the mean of the word vectors in place of the words, a U-Net of 32 channels and
+    800 batches: what lesson 65 proves cannot know whose colour is whose. Weights kept as float16.
+
+    `trials`: this and five other changes to that small model, each with seeds 0 to 4: [batches, processor seconds,
+    whole captions right, seen, unseen, and pairs of two colours right of those right or exchanged] at each stage."""
+    trials = {}
+    for name, change in _TRIALS.items():
+        trials[name] = []
+        for n in range(5):
+            model, stages, seconds = _illustrator(32, n, 800, (100, 200, 400, 800), **change)
+            rows = [[step, spent, *(part["whole caption"] for part in scores)] for step, spent, *scores in stages]
+            trials[name].append([rows, _bound(model)])
+            if name == "bag of words" and n == 0:
+                kept, made = model, dict(seed=0, steps=800, seconds=round(seconds, 1))
+    metrics = {part: trials["bag of words"][0][0][-1][k] for part, k in (("test_seen", 2), ("test_unseen", 3))}
+    return kept.half(), made | dict(metrics=metrics, trials=trials)
+
+
+def _illustrator(n_channel, n, steps, stops, scale=1.0, pixels=False, text=None):
+    """A text-to-image model after a training, its scores at some of the steps, and the processor seconds.
+
+    scale: the deviation that the latents are given, where 1 is right."""
+    faces, stages, measuring, counted = load("avatars"), [], [], iter(range(100, steps + 1, 100))
+
+    def look(model):
+        if (step := next(counted)) in stops:
+            start = time.process_time()
+            scores = [_obeyed(model, part, 250) for part in (faces.test_seen, faces.test_unseen)]
+            stages.append([step, round(start - begun - sum(measuring), 1), *scores])
+            measuring.append(time.process_time() - start)
+        return {}
+
+    seed(n)
+    model = TextToImage(TextToImageConfig(pixels=pixels, text=text or {}, network=dict(n_channel=n_channel)))
+    model = model.to(memory_format=torch.channels_last)
+    if not pixels:
+        model.latents.load_state_dict(load_checkpoint("avatar_latents").state_dict())
+        model.latents.scale *= scale
+    with torch.no_grad():
+        z = torch.cat([model.latents.encode(part) for part in faces.train.x.split(500)])
+    begun = time.process_time()
+    _, seconds = on_one_core(fit, model, text_to_image_loss, Captioned(z, faces.train.shown, 32), steps,
+                             optimizer=muon_text_to_image, warmup=50, decay=0.6, ema=0.998 if steps > 2_000 else 0.995,
+                             autocast=True, evaluate=look, eval_every=100, label="text to image")
+    return model, stages, seconds - sum(measuring)
+
+
+def _obeyed(model, faces, n, guidance=3.0):
+    """Scores of the pictures of n captions of these faces, drawn in 8 steps."""
+    told, chosen = seeded(5), torch.randperm(len(faces.x), generator=seeded(5))[:n]
+    captions = [caption(row, told) for row in faces.shown[chosen].tolist()]
+    wanted = torch.stack([said(text) for text in captions])
+    scores = score(model.sample(captions, seeded(1), guidance=guidance, steps=8), wanted)
+    return {name: round(share, 4) for name, share in scores.items()}
+
+
+def _bound(model):
+    """Of pictures of a hat and a shirt of two colours that show these two colours: the share that has them where they
+    were asked for, and how many such pictures there were of 200."""
+    colours = ("red", "blue", "green", "yellow", "black")
+    pairs = [(a, b) for a in colours for b in colours if a != b] * 10
+    captions = [f"a {hat} hat and a {shirt} shirt" for hat, shirt in pairs]
+    seen = read(model.sample(captions, seeded(2), guidance=3.0, steps=8))
+    hats, shirts = ATTRIBUTES["hat"], ATTRIBUTES["shirt"]
+    shown = [(hats[row[NAMES.index("hat")]], shirts[row[NAMES.index("shirt")]]) for row in seen.tolist()]
+    right = sum(found == asked for found, asked in zip(shown, pairs))
+    exchanged = sum(found == asked[::-1] for found, asked in zip(shown, pairs))
+    return [round(right / max(1, right + exchanged), 4), right + exchanged]
