@@ -65,6 +65,12 @@ def test_make_lists_its_targets_and_refuses_an_old_python(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
+@needs_make
+def test_make_test_runs_everything_or_what_belongs_to_lessons():
+    assert run_make("-n", "test", "NB=31 63").stdout.rstrip().endswith('tests/run.py --lessons "31 63"')
+    assert run_make("-n", "test", "TEST_FLAGS=-x").stdout.rstrip().endswith("tests/run.py  -x")
+
+
 def test_the_installed_package_carries_data_and_judge(tmp_path):
     """Build the wheel as pip would, unpack it elsewhere, and use it from a folder that is not the repository."""
     source = tmp_path / "source"
