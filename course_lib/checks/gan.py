@@ -51,8 +51,7 @@ ring_score = Implementation(
     slips=[
         ("a distance is the root of the sum of the squared differences: {}",
          ("yours has no root", dict(distance=lambda x, c: torch.cdist(x, c).square())),
-         ("you compare each coordinate with the radius, which is a square and no circle",
-          dict(distance=lambda x, c: (x[:, None] - c).abs().amax(2))),
+         ("you compare each coordinate, a square", dict(distance=lambda x, c: (x[:, None] - c).abs().amax(2))),
          ("you added up the absolute differences", dict(distance=lambda x, c: (x[:, None] - c).abs().sum(2)))),
         ("a mode is found if at least `least` good samples belong to it: {}",
          ("in yours a single one is enough", dict(enough=lambda count, least: count >= 1)),
@@ -66,8 +65,7 @@ ring_score = Implementation(
          ("you took the mean over all N x K pairs of a sample and a centre",
           dict(share=lambda good, near, found: good), FOUND | dict(share=lambda good, near, found: near)),
          ("yours is that of the *modes* that are found", dict(share=lambda good, near, found: found)),
-         ("yours leaves out good samples of modes that are not found",
-          dict(share=lambda good, near, found: good[:, found].any(1))),
+         ("yours leaves out those of missed modes", dict(share=lambda good, near, found: good[:, found].any(1))),
          ("yours is in percent", dict(share=lambda good, near, found: 100 * good.any(1))),
          ("yours is the share of those that are *not* good", dict(share=lambda good, near, found: ~good.any(1)))),
         ("you look for the sample that is nearest to each centre: each *sample* belongs to its nearest centre",
@@ -151,8 +149,7 @@ losses = Implementation(
          ("with -log(1 - D) it would learn to be caught", *_any(want=lambda t: (t, 0.0, 0.0))),
          ("yours is the saturating one, log(1 - D)",
           *_any(want=lambda t: (t, 0.0, 0.0), put=lambda r, f, g, t: (r + f, -g))),
-         ("yours is minus the loss of the discriminator, the saturating game",
-          *_any(put=lambda r, f, g, t: (r + f, -r - f)))),
+         ("yours is minus the discriminator's, the saturating game", *_any(put=lambda r, f, g, t: (r + f, -r - f)))),
         ("everything is upside down: real examples shall have large logits, and fakes small ones",
          *_any(want=lambda t: (1 - t, 1.0, 0.0))),
         ("a loss is minus a logarithm, and it is minimised: {}",
@@ -163,22 +160,19 @@ losses = Implementation(
           *(lambda r, f, t, nll=nll: (torch.cat([nll(r, t), nll(f, 0.0)]).mean(), nll(f, 1.0).mean()) for nll in NLL)),
          ("yours is half of it", *_any(put=lambda r, f, g, t: ((r + f) / 2, g))),
          ("yours are sums over the batch", *_any(mean=Tensor.sum))),
-        ("the two losses are in the wrong order: the discriminator's comes first",
-         *_any(put=lambda r, f, g, t: (g, r + f))),
+        ("the discriminator's loss comes first, and then the generator's", *_any(put=lambda r, f, g, t: (g, r + f))),
         ("the values are right, but no gradient of the discriminator's loss reaches fake_logits: you detach them",
          *_any(put=lambda r, f, g, t: (r + f.detach(), g))),
-        ("D is the sigmoid of the logit: {}", ("you took the logarithm of the logit itself", lambda r, f, t: (
+        ("D is the sigmoid of the logit: {}",
+         ("you took the logarithm of the logit itself", lambda r, f, t: (
              -(t * r.log() + (1 - t) * (1 - r).log()).mean() - (1 - f).log().mean(), -f.log().mean())),
-         ("you took it twice, once before a function that wants logits",
-          dict(nll=lambda s, t: _stable(s.sigmoid(), t))),
-         ("binary_cross_entropy_with_logits takes the logits first, and then the targets",
-          dict(nll=lambda s, t: _stable(torch.full_like(s, t), s)))),
+         ("you took it twice, and softplus wants logits", dict(nll=lambda s, t: _stable(s.sigmoid(), t))),
+         ("the logits come first, and then the targets", dict(nll=lambda s, t: _stable(torch.full_like(s, t), s)))),
     ],
     hints=("Take one real and one fake example, both with the logit 0, so that D is 1/2: the losses are 1.386 and "
            "0.693. Which of the three terms is not as it should be?",
-           "Minus log D is softplus of minus the logit, and minus log(1 - D) is softplus of the logit. Real examples: "
-           "target times the first, plus 1 - target times the second. Fakes: the second, and for the generator the "
-           "first.",
+           "Minus log D is softplus of minus the logit, and minus log(1 - D) is softplus of the logit. Weigh the two "
+           "by target and 1 - target on real examples. Fakes: the second, and for the generator the first.",
            "real = target * softplus(-real_logits) + (1 - target) * softplus(real_logits)\n"
            "real.mean() + softplus(fake_logits).mean(), softplus(-fake_logits).mean()"),
     rtol=1e-3, atol=1e-4)
@@ -192,8 +186,9 @@ ADVICE = {                                         # for errors of autograd
                                        "discriminator that very tensor, the one with requires_grad_()",
     "only for scalar outputs": "autograd.grad differentiates one number, and you gave it the logits of a whole batch: "
                                "add them up first, as each depends on its own example only",
-    "through the graph a second time|by an inplace operation": "the discriminator's loss reaches back into the "
-                                                               "generator: give it fake.detach(), as the code did", }
+    "graph a second time|by an inplace": "the discriminator's loss reaches back into the generator: give it "
+                                         "fake.detach(), as the code did",
+}
 CUT = {"does not require grad": "a loss does not depend on any parameter, its way back is cut: is there a no_grad(), a "
                                 "detach() or an item() between the networks and its backward()?"}   # with two players
 
@@ -349,7 +344,8 @@ train_step = Implementation(
          dict(clear=("gd", "d", "d"))),
         ("the generator never changes: its loss must see `fake` itself (no detach(), no no_grad()), and nothing may "
          "clear its gradients before g_opt.step()", *_repaired_or_not(see=lambda fake: fake.detach())),
-        ("what each loss computes was right: {}", ("with softplus(+logit) the generator learns to be caught",
+        ("what each loss computes was right: {}",
+         ("with softplus(+logit) the generator learns to be caught",
           *_repaired_or_not(g_loss=lambda f: F.softplus(f).mean())),
          ("now the generator's is the saturating one", *_repaired_or_not(g_loss=lambda f: -F.softplus(f).mean())),
          ("now the discriminator learns to call fakes real",
@@ -362,9 +358,7 @@ train_step = Implementation(
     hints=("Just before the discriminator's backward(), print the gradients of its parameters. What should they be?",
            "The loss of the generator goes through the discriminator: its backward() leaves gradients in both, and "
            "adds to what is there. Clear the discriminator's after that, and before its own backward().",
-           "g_opt.step()\n"
-           "d_opt.zero_grad()\n"
-           "d_loss = ..."),
+           "g_opt.step()\nd_opt.zero_grad()\nd_loss = ..."),
     rtol=1e-3, atol=1e-4)
 
 # --- 5
