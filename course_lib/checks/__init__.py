@@ -340,6 +340,9 @@ def conform(name: str, got, want, label: str = "") -> dict[str, Tensor]:
         if isinstance(got, tuple | list):
             remedy = "torch.stack makes one tensor of several, torch.tensor one of numbers"
         raise Mistake(f"{what} is {kind(got)}, and a tensor is asked for: {remedy}", HELP["type"])
+    if type(got) is not Tensor:                    # a class of one's own can lie about what is in it
+        with torch._C.DisableTorchFunctionSubclass():
+            got = got.as_subclass(Tensor)
     device = want.device if isinstance(want, Tensor) else torch.device("cpu")
     if got.device.type != device.type:
         raise Mistake(f"{what} is on the device {got.device.type!r}, and the inputs are on {device.type!r}: "
