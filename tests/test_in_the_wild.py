@@ -15,8 +15,23 @@ from authoring import build
 
 GAUSSIAN = "diffusers.models.autoencoders.vae:DiagonalGaussianDistribution"            # what AutoencoderKL.encode gives
 NAMES = {                                                          # lesson -> names
+    "00_start_here": "torch.nn.functional:binary_cross_entropy_with_logits torch.optim:AdamW torch.utils.data:DataLoader "
+                     "torch.utils.data:TensorDataset",
+    "11_softmax_and_mlp": "torch.nn.functional:cross_entropy torchvision.datasets:MNIST torchvision.ops:MLP "
+                          "sklearn.neural_network:MLPClassifier",
+    "12_convnet": "torchvision.models:ResNet18_Weights torchvision.models:resnet18 torchvision.models:inception_v3 "
+                  "torchvision.transforms.v2:Compose torchvision.transforms.v2:ElasticTransform "
+                  "torchvision.transforms.v2:RandomAffine torchvision.ops:Conv2dNormActivation",
     "31_vae": "torch.distributions:Normal.rsample diffusers:AutoencoderKL.from_pretrained "
               f"diffusers:AutoencoderKL.encode diffusers:AutoencoderKL.decode {GAUSSIAN}.sample {GAUSSIAN}.kl",
+    "51_attention": "torch.nn.functional:scaled_dot_product_attention torch.nn:TransformerEncoderLayer "
+                    "transformers:AutoModel.from_pretrained transformers:AutoTokenizer.from_pretrained",
+    "54_gpt": "transformers:GPT2LMHeadModel.from_pretrained transformers:GPT2LMHeadModel.generate "
+              "transformers:AutoTokenizer.from_pretrained",
+    "61_ddpm": "diffusers:DDPMScheduler.set_timesteps diffusers:DDPMScheduler.step diffusers:UNet2DModel",
+    "63_guidance": "diffusers:StableDiffusionPipeline.from_pretrained diffusers:StableDiffusionInpaintPipeline",
+    "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
+                        "diffusers:FlowMatchEulerDiscreteScheduler.step",
 }
 PAIRS = [(lesson, name) for lesson, names in NAMES.items() for name in names.split()]
 
