@@ -1,14 +1,13 @@
 """The checks of exercise 64: both ends of a road, Heun's method, one half of a DiT block, a loss whose velocity fades
 away, and how much shorter paths are than roads that cross."""
 
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, rand
+from course_lib.checks import Implementation, Measurement, Mistake, rand
 from course_lib.data import toys
 from course_lib.device import seeded
 
@@ -31,44 +30,35 @@ def _roads(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _ends(noise: Callable = lambda x, v, t: x - t * v, image: Callable = lambda x, v, t: x + (1 - t) * v,
-          each: Callable = _each) -> Callable:
-    def ends(x_t, v, t):
-        return noise(x_t, v, each(t, v)), image(x_t, v, each(t, v))
-    return ends
+def _ends(x_t, v, t, noise=lambda x, v, t: x - t * v, data=lambda x, v, t: x + (1 - t) * v, each=_each):
+    return noise(x_t, v, each(t, v)), data(x_t, v, each(t, v))
 
+
+BACK, AHEAD = dict(noise=lambda x, v, t: x - (1 - t) * v), dict(data=lambda x, v, t: x + t * v)
+WHOLE = dict(noise=lambda x, v, t: x - v, data=lambda x, v, t: x + v)
+WRONG = dict(noise=lambda x, v, t: x + t * v, data=lambda x, v, t: x - (1 - t) * v)
 
 ends = Implementation(
-    "ends",
-    right=_ends(),
-    cases=_roads,
-    returns=("noise", "data"),
+    "ends", right=_ends, cases=_roads, returns=("noise", "data"),
     slips=[
-        Slip(_ends(lambda x, v, t: x + (1 - t) * v, lambda x, v, t: x - t * v),
-             "noise and data have changed places: here t = 0 is the noise, v leads away from it, and it comes first"),
-        Slip(_ends(lambda x, v, t: x - (1 - t) * v, lambda x, v, t: x + t * v),
-             "you took the part of the road that lies behind for the one that is left: at t = 0 all of it is left"),
-        Slip(_ends(lambda x, v, t: x + t * v, lambda x, v, t: x - (1 - t) * v),
-             "you walk the wrong way: v leads from the noise to the data, so the data are where +v leads"),
-        Slip(_ends(lambda x, v, t: x - v, lambda x, v, t: x + v),
-             "you walk a whole road from x_t, which lies somewhere on it: t of it is behind, 1 - t is left"),
-        Slip(_ends(each=lambda t, v: t),
-             "t of shape (B,) meets the last axis of v, and not its examples: every example has its own time",
-             "t.view(-1, 1, 1, 1) for images. For any shape: t.view(-1, *[1] * (x_t.ndim - 1))."),
-        Slip((_ends(each=lambda t, v: t[0]), _ends(each=lambda t, v: t.mean())),
-             "you use one time for all examples: each has its own", "t.view(-1, *[1] * (x_t.ndim - 1))"),
-        Slip(tuple(_ends(noise=f) for f in (lambda x, v, t: x + t * v, lambda x, v, t: x - (1 - t) * v,
-                                            lambda x, v, t: x - v)),
-             "the data are right, and not the noise: t of the road lies behind x_t, and the way back is -v"),
-        Slip(tuple(_ends(image=f) for f in (lambda x, v, t: x - (1 - t) * v, lambda x, v, t: x + t * v,
-                                            lambda x, v, t: x + v, lambda x, v, t: x)),
-             "the noise is right, and not the data: 1 - t of the road lies before x_t, and the way on is +v"),
-        *[Slip(None, f"right for {here}, and not for {there}: t needs as many axes as x_t, whatever their number",
-               "t.view(-1, *[1] * (x_t.ndim - 1))", only=only)
-          for here, there, only in (("points", "images", (3, 4)), ("images", "points", (0, 1, 2)))],
+        ("v leads from the noise to the data; t of the road lies behind x_t, and 1 - t of it is left: {}",
+         ("you took what is behind for what is left", BACK | AHEAD), ("you walk a whole road from x_t", WHOLE),
+         ("you walk the wrong way", WRONG),
+         ("your data are right, and not your noise", *(dict(noise=way["noise"]) for way in (WRONG, BACK, WHOLE))),
+         ("your noise is right, and not your data", *(dict(data=way["data"]) for way in (WRONG, AHEAD, WHOLE)),
+          dict(data=lambda x, v, t: x))),
+        ("every example has its own time: {}",
+         ("t of shape (B,) meets the last axis of v, and not its examples", dict(each=lambda t, v: t)),
+         ("you use one for all", dict(each=lambda t, v: t[0]), dict(each=lambda t, v: t.mean()))),
+        ("right for points, and not for images: t needs as many axes as x_t, whatever their number", {3, 4}),
+        ("right for images, and not for points: t needs as many axes as x_t, whatever their number", {0, 1, 2}),
     ],
-    hint="x_t lies a share t of the road behind eps, and 1 - t of it is left to x: x = x_t + (1 - t) * v and "
-         "eps = x_t - t * v. There is nothing to divide by. Reshape t first, so that it has as many axes as v.")
+    hints=("Draw a road from eps = 0 to x = 1, and on it x_t for t = 0.25. How far is it from there to each end, and "
+           "which way does v lead?",
+           "A share t of the road lies behind x_t, so the noise is t times v back; 1 - t of it is left, so the data "
+           "are 1 - t times v ahead. There is nothing to divide by. First give t as many axes as v has.",
+           "t = t.view(-1, *[1] * (v.ndim - 1))\n"
+           "x_t - t * v, x_t + (1 - t) * v"))
 
 # --- 2
 
@@ -86,7 +76,7 @@ class Field(nn.Module):
             what = f"shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"type {type(t).__name__}"
             raise Mistake(f"your function calls the model with a time of {what}, for {len(x)} examples: it wants one "
                           f"time for each, a tensor of shape ({len(x)},)",
-                          "torch.full((len(x),), i / steps) makes them of a number; .flatten() undoes a reshape.")
+                          "Make a tensor with one number for each example. One that fits x is not for the model.")
         return self.turn * x.flip(-1) + (2 * x + 3 * _each(t, x) + self.phase).sin()
 
 
@@ -95,104 +85,78 @@ def _starts(g: torch.Generator) -> list[tuple]:
     return [(Field(g), rand(g, *shape), steps) for *shape, steps in sizes]
 
 
-def _walk(step: Callable, clock: Callable = lambda i, n: i / n, count: Callable = lambda n: n) -> Callable:
-    """`count` steps of x = step(f, x, t, h), where f(x, t) takes a number as its time."""
-    def walk(model, x, steps):
-        def f(x, t):
-            return model(x, torch.full((len(x),), t))
-        for i in range(count(steps)):
-            x = step(f, x, clock(i, steps), 1 / steps)
-        return x
-    return walk
+def _heun(model, x, steps, clock=lambda i, n: i / n, count=lambda n: n, there=lambda x, h, k: x + h * k,
+          later=lambda t, h: t + h, move=lambda x, h, k1, k2: x + h * (k1 + k2) / 2):
+    for i in range(count(steps)):
+        t, h = clock(i, steps), 1 / steps
+        k1 = model(x, torch.full((len(x),), t))
+        k2 = model(there(x, h, k1), torch.full((len(x),), later(t, h)))
+        x = move(x, h, k1, k2)
+    return x
 
 
-def _two(second: Callable = lambda f, x, t, h, k: f(x + h * k, t + h), move: Callable = lambda x, h, k1, k2:
-         x + h * (k1 + k2) / 2) -> Callable:
-    """A step with two slopes."""
-    def step(f, x, t, h):
-        k1 = f(x, t)
-        return move(x, h, k1, second(f, x, t, h, k1))
-    return step
-
-
-def _gaps(model, x, steps):
-    """torch.linspace(0, 1, steps) has one gap too few."""
-    return _walk(_two())(model, x, steps - 1) if steps > 1 else x
-
-
-def _old_slope(renew: bool) -> Callable:
+def _old_slope(model, x, steps, renew=False):
     """k1 is computed once, before the loop, and perhaps becomes k2 at the end of each step."""
-    def walk(model, x, steps):
-        h, k1 = 1 / steps, model(x, torch.zeros(len(x)))
-        for i in range(steps):
-            k2 = model(x + h * k1, torch.full((len(x),), (i + 1) * h))
-            x, k1 = x + h * (k1 + k2) / 2, k2 if renew else k1
-        return x
-    return walk
+    h, k1 = 1 / steps, model(x, torch.zeros(len(x)))
+    for i in range(steps):
+        k2 = model(x + h * k1, torch.full((len(x),), (i + 1) * h))
+        x, k1 = x + h * (k1 + k2) / 2, k2 if renew else k1
+    return x
 
 
-def _euler_at_the_end(f, x, t, h):
-    return _two()(f, x, t, h) if t < 1 - 1.5 * h else x + h * f(x, t)
-
+EULER = dict(move=lambda x, h, k1, k2: x + h * k1)
+MINUS = dict(there=lambda x, h, k: x - h * k, move=lambda x, h, k1, k2: x - h * (k1 + k2) / 2)
+NO_H = dict(there=lambda x, h, k: x + k, move=lambda x, h, k1, k2: x + (k1 + k2) / 2)
+FROM_1 = dict(clock=lambda i, n: 1 - i / n, later=lambda t, h: t - h)
+ONE, LAST = dict(count=lambda n: 1), dict(clock=lambda i, n: (n - 1) / n, count=lambda n: 1)
 
 heun = Implementation(
-    "heun",
-    right=_walk(_two()),
-    cases=_starts,
+    "heun", right=_heun, cases=_starts,
     slips=[
-        Slip(_walk(lambda f, x, t, h: x + h * f(x, t)),
-             "this is Euler's method: move by the mean of the slopes at both ends of the step"),
-        Slip(_walk(_two(lambda f, x, t, h, k: f(x + h / 2 * k, t + h / 2), lambda x, h, k1, k2: x + h * k2)),
-             "this is the midpoint method: Heun's takes the slopes at both ends of the step, and their mean"),
-        Slip(_walk(_two(lambda f, x, t, h, k: f(x, t + h))),
-             "your second slope has the later time, but the old place: take it where Euler's step ends"),
-        Slip(_walk(_two(lambda f, x, t, h, k: f(x + h * k, t))),
-             "your second slope has the new place, but the old time: at the end of the step it is t + h"),
-        Slip(_walk(_two(move=lambda x, h, k1, k2: x + h * (k1 + k2))),
-             "you move by the sum of both slopes, twice too far: by their mean"),
-        Slip(_walk(_two(move=lambda x, h, k1, k2: x + h * k1 + h * (k1 + k2) / 2)),
-             "you go on from the end of Euler's step: that was a trial. The real step starts at the old x"),
-        Slip(_walk(_two(move=lambda x, h, k1, k2: x + h * k2)),
-             "you move by the second slope alone: by the mean of both"),
-        Slip((_walk(_two(), count=lambda n: 1), _walk(_two(), clock=lambda i, n: (n - 1) / n, count=lambda n: 1)),
-             "only one of the steps is made: does `return` stand inside the loop, or does every step start at the "
-             "same x?", "return x after the loop, at the depth of `for`."),
-        Slip((_gaps, _walk(_two(), clock=lambda i, n: i / max(n - 1, 1))),
-             "torch.linspace(0, 1, steps) has steps - 1 gaps, and its last time is 1, where no step begins",
-             "torch.linspace(0, 1, steps + 1), or t = i / steps for i in range(steps)."),
-        Slip((_walk(_two(lambda f, x, t, h, k: f(x + h * k, t - h)), clock=lambda i, n: 1 - i / n),
-              _walk(_two(lambda f, x, t, h, k: f(x - h * k, t - h), lambda x, h, k1, k2: x - h * (k1 + k2) / 2),
-                    clock=lambda i, n: 1 - i / n)),
-             "your clock runs from 1 to 0: here the noise is at t = 0 and the data at t = 1", "t = i / steps"),
-        Slip((_walk(_two(lambda f, x, t, h, k: f(x + h * k, t + 1))),
-              _walk(_two(lambda f, x, t, h, k: f(x + k, t + h))),
-              _walk(_two(move=lambda x, h, k1, k2: x + (k1 + k2) / 2)), _walk(_two(), clock=lambda i, n: i),
-              *(_walk(_two(lambda f, x, t, h, k, s=s: f(x + k, t + (s or h)), lambda x, h, k1, k2: x + (k1 + k2) / 2),
-                      clock=lambda i, n, c=c: i * (c or 1 / n)) for s, c in ((0, 0), (1, 0), (1, 1)))),
-             "h = 1 / steps is missing: the trial goes by h * k1, the clock by h, and the move by h times the mean"),
-        Slip((_walk(_two(move=lambda x, h, k1, k2: x + h * (k1 + k2 / 2))),
-              _walk(_two(move=lambda x, h, k1, k2: x + h * k1 + k2 / 2))),
-             "k1 counts in full and k2 by half: the mean is (k1 + k2) / 2, in brackets, and the old x moves by it"),
-        Slip(tuple(_walk(_two(), clock=lambda i, n, s=s: (i + s) / n, count=lambda n: n - 1) for s in (0, 1)),
-             "you make one step too few: they are as many as `steps`", "for i in range(steps), with t = i / steps"),
-        Slip(_walk(_two(), count=lambda n: n + 1), "you make one step too many: it begins at t = 1, where you are done",
-             "for i in range(steps), with t = i / steps"),
-        Slip(_walk(_two(), clock=lambda i, n: (i + 1) / n),
-             "your clock is one step ahead: the first step begins at t = 0", "t = i / steps for i in range(steps)"),
-        Slip((_walk(_two(), clock=lambda i, n: 0.0), _walk(_two(), clock=lambda i, n: 2 * i / n)),
-             "your clock stands still, or goes twice in a step: t grows by h from each step to the next",
-             "t = i / steps for i in range(steps)"),
-        Slip((_walk(_two(move=lambda x, h, k1, k2: x - h * (k1 + k2) / 2)),
-              _walk(_two(lambda f, x, t, h, k: f(x - h * k, t + h), lambda x, h, k1, k2: x - h * (k1 + k2) / 2))),
-             "you walk backwards: x moves along its velocity, by + h times the mean"),
-        Slip((_old_slope(True), _old_slope(False)),
-             "k1 is not that of the step: compute it in the loop, at the x and the t where the step begins"),
-        Slip(_walk(_euler_at_the_end), "your last step is Euler's: it too takes both slopes, the second at t = 1"),
-        Slip(lambda model, x, steps: x, "you return the noise as it was: the loop must change x itself"),
+        ("this is {}: Heun's takes the slopes at both ends of the step, and moves by their mean",
+         ("Euler's method", EULER),
+         ("the midpoint method", dict(there=lambda x, h, k: x + h / 2 * k, later=lambda t, h: t + h / 2,
+                                      move=lambda x, h, k1, k2: x + h * k2))),
+        ("the second slope is that where Euler's step ends, at the time t + h: yours has the old {}",
+         ("place", dict(there=lambda x, h, k: x)), ("time", dict(later=lambda t, h: t))),
+        ("the real step starts at the old x, and moves it by h times the mean of both slopes: {}",
+         ("you move by their sum, twice too far", dict(move=lambda x, h, k1, k2: x + h * (k1 + k2))),
+         ("you go on from the end of Euler's step, which was a trial",
+          dict(move=lambda x, h, k1, k2: x + h * k1 + h * (k1 + k2) / 2)),
+         ("you move by the second alone", dict(move=lambda x, h, k1, k2: x + h * k2)),
+         ("k1 counts in full in yours, and only k2 by half", dict(move=lambda x, h, k1, k2: x + h * (k1 + k2 / 2)),
+          dict(move=lambda x, h, k1, k2: x + h * k1 + k2 / 2)),
+         ("you walk backwards", MINUS, dict(move=MINUS["move"]))),
+        ("only one of the steps is made: does `return` stand inside the loop, or does every step start at the same x?",
+         ONE, LAST),
+        ("torch.linspace(0, 1, steps) has steps - 1 gaps, and its last time is 1, where no step begins",
+         lambda model, x, steps: _heun(model, x, steps - 1) if steps > 1 else x,
+         dict(clock=lambda i, n: i / max(n - 1, 1))),
+        ("your clock runs from 1 to 0: here the noise is at t = 0 and the data at t = 1", FROM_1, FROM_1 | MINUS),
+        ("h = 1 / steps is missing: the trial goes by h * k1, the clock by h, and the move by h times the mean",
+         dict(later=lambda t, h: t + 1), *({key: way} for key, way in NO_H.items()), dict(clock=lambda i, n: i),
+         NO_H, NO_H | dict(later=lambda t, h: t + 1), NO_H | dict(later=lambda t, h: t + 1, clock=lambda i, n: i)),
+        ("you make one step too {}",
+         ("few: they are as many as `steps`",
+          *(dict(clock=lambda i, n, s=s: (i + s) / n, count=lambda n: n - 1) for s in (0, 1))),
+         ("many: it begins at t = 1, where you are done", dict(count=lambda n: n + 1))),
+        ("the first step begins at t = 0, and t grows by h from each to the next: your clock {}",
+         ("is one step ahead", dict(clock=lambda i, n: (i + 1) / n)), ("stands still", dict(clock=lambda i, n: 0.0)),
+         ("goes twice in a step", dict(clock=lambda i, n: 2 * i / n))),
+        ("k1 is not that of the step: compute it in the loop, at the x and the t where the step begins",
+         _old_slope, partial(_old_slope, renew=True)),
+        ("your last step is Euler's: it too takes both slopes, the second at t = 1",
+         lambda model, x, n: _heun(model, _heun(model, x, n, count=lambda n: n - 1), n, **LAST, **EULER)),
+        ("you return the noise as it was: the loop must change x itself", dict(count=lambda n: 0)),
     ],
-    hint="k1 = model(x, t); k2 = model(x + h * k1, t + h); x = x + h * (k1 + k2) / 2, with h = 1 / steps. "
-         "Start with t = 0, and let t grow by h.",
-    rtol=1e-3)
+    hints=("Take one step by hand, for a velocity that is 1 at t = 0 and 3 at t = 1 everywhere: how far must x go?",
+           "For each of the steps: k1 at the x and the time where it begins; k2 where h times k1 leads, h later; then "
+           "move the old x by h times the mean of both. h is 1 over the number of steps, and the model wants the time "
+           "as a tensor, one for each example.",
+           "t = torch.full((len(x),), i / steps)\n"
+           "k1 = model(x, t)\n"
+           "k2 = model(x + h * k1, t + h)\n"
+           "x = x + h * (k1 + k2) / 2"), rtol=1e-3)
 
 # --- 3
 
@@ -221,84 +185,73 @@ def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-def _over(x: Tensor, axes: tuple[int, ...], least: float) -> Tensor:
-    """A norm over other axes, with or without a small number under the root."""
-    return (x - x.mean(axes, True)) / (x.var(axes, keepdim=True, correction=0) + least).sqrt()
+def _over(x: Tensor, axes=(-1,), least: float = 0, correction: int = 0, power: float = 0.5) -> Tensor:
+    """A norm over some axes, with a small number under the root, with C - 1, or without a root."""
+    return (x - x.mean(axes, True)) / (x.var(axes, keepdim=True, correction=correction) + least) ** power
 
 
-def _half(enter: Callable = lambda x, scale, shift: _norm(x) * (1 + scale) + shift,
-          leave: Callable = lambda x, y, gate: x + gate * y,
-          call: Callable = lambda f, h, scale, shift: f(h), each: Callable = lambda p: p[:, None]) -> Callable:
-    def half_block(x, layer, scale, shift, gate):
-        scale, shift, gate = each(scale), each(shift), each(gate)
-        return leave(x, call(layer, enter(x, scale, shift), scale, shift), gate)
-    return half_block
+def _half(x, layer, scale, shift, gate, norm=_norm, enter=lambda n, scale, shift: n * (1 + scale) + shift,
+          leave=lambda x, y, gate: x + gate * y, each=lambda p: p[:, None]):
+    return leave(x, layer(enter(norm(x), each(scale), each(shift))), each(gate))
 
 
 half_block = Implementation(
-    "half_block",
-    right=_half(),
-    cases=_tokens,
+    "half_block", right=_half, cases=_tokens,
     slips=[
-        Slip(_half(each=lambda p: p),
-             "scale, shift and gate of shape (B, C) meet the tokens in place of the examples: each example has its "
-             "own, the same for all its tokens"),
-        Slip(_half(lambda x, scale, shift: _norm(x) * scale + shift),
-             "you multiply by scale, and by 1 + scale is asked for: where scale is 0, the layer must get norm(x)"),
-        Slip(_half(lambda x, scale, shift: x * (1 + scale) + shift), "norm(x) is missing"),
-        Slip(_half(lambda x, scale, shift: _norm(x * (1 + scale) + shift)),
-             "you normalise after you have scaled and shifted: norm(x) comes first"),
-        *[Slip(tuple(lambda x, f, *p, order=order: _half()(x, f, *(p[i] for i in order)) for order in orders),
-               f"{names} have changed places")
-          for names, orders in (("scale and shift", [(1, 0, 2)]), ("gate and another of the three", [
-              (2, 1, 0), (0, 2, 1), (1, 2, 0), (2, 0, 1)]))],
-        Slip((_half(lambda x, scale, shift: _norm(x), call=lambda f, h, scale, shift: f(h) * (1 + scale) + shift),
-              _half(lambda x, scale, shift: x, call=lambda f, h, scale, shift: _norm(f(h)) * (1 + scale) + shift)),
-             "you scale and shift what comes out of the layer: what goes in"),
-        Slip(_half(lambda x, scale, shift: (x - x.mean(-1, True)) / x.std(-1, keepdim=True) * (1 + scale) + shift),
-             ".std() divides by C - 1: the norm of nn.LayerNorm divides by C",
-             "x.std(-1, unbiased=False), x.var(-1, correction=0), or F.layer_norm(x, x.shape[-1:])"),
-        Slip(tuple(_half(lambda x, scale, shift, axes=axes, least=least: _over(x, axes, least) * (1 + scale) + shift)
-                   for axes in ((1, 2), (0, 1, 2), (1,), (0,), (0, 1)) for least in (0, 1e-5)),
-             "you normalise over other axes than the last: each token has its own mean and variance, over C numbers",
-             "F.layer_norm(x, x.shape[-1:])"),
-        Slip((_half(lambda x, scale, shift: (x - x.mean(-1, True)) * (1 + scale) + shift),
-              _half(lambda x, scale, shift: x / x.std(-1, keepdim=True, correction=0) * (1 + scale) + shift),
-              _half(lambda x, scale, shift: F.rms_norm(x, x.shape[-1:]) * (1 + scale) + shift),
-              _half(lambda x, scale, shift: F.normalize(x, dim=-1) * (1 + scale) + shift),
-              *(_half(lambda x, scale, shift, n=n: (x - x.mean(-1, True)) / x.var(-1, keepdim=True, correction=n)
-                      * (1 + scale) + shift) for n in (0, 1))),
-             "your norm is another: subtract the mean of each token, and divide by its standard deviation, the root of "
-             "its variance", "F.layer_norm(x, x.shape[-1:])"),
-        Slip((_half(lambda x, scale, shift: _norm(x) + scale + shift),
-              _half(lambda x, scale, shift: _norm(x) * (1 + scale + shift)),
-              _half(lambda x, scale, shift: (_norm(x) + shift) * (1 + scale))),
-             "your brackets stand in another place: norm(x) * (1 + scale) first, and then + shift"),
-        Slip(_half(lambda x, scale, shift: _norm(x) + shift), "scale has no effect"),
-        Slip(_half(lambda x, scale, shift: _norm(x) * (1 + scale)), "shift has no effect"),
-        Slip(_half(call=lambda f, h, scale, shift: h), "the layer is missing: it gets norm(x), scaled and shifted"),
-        Slip((_half(each=lambda p: p[0]), _half(each=lambda p: p.mean(0))),
-             "you use the same scale, shift and gate for all images: each has its own"),
-        Slip(_half(leave=lambda x, y, gate: gate * y), "x itself is missing: the layer's result is added to it"),
-        Slip(_half(leave=lambda x, y, gate: x + y), "gate has no effect"),
-        Slip(_half(leave=lambda x, y, gate: x + (1 + gate) * y),
-             "you multiply by 1 + gate, and gate alone is asked for: where gate is 0, the block must return x"),
-        Slip((_half(leave=lambda x, y, gate: gate * (x + y)), _half(leave=lambda x, y, gate: gate * x + y),
-              _half(leave=lambda x, y, gate: (1 - gate) * x + gate * y)),
-             "the gate stands on the way past the layer: it belongs to the layer's result alone"),
-        Slip(lambda x, f, scale, shift, gate: x + f(gate[:, None] * (_norm(x) * (1 + scale[:, None]) + shift[:, None])),
-             "the gate stands before the layer: it multiplies what comes out of it"),
-        Slip((lambda x, f, *p: _norm(x) + _half(leave=lambda x, y, gate: gate * y)(x, f, *p),
-              lambda x, f, scale, shift, gate: (h := _norm(x) * (1 + scale[:, None]) + shift[:, None])
-              + gate[:, None] * f(h)),
-             "the layer's result is added to what went into the layer: to x itself, as it came"),
-        Slip((*(_half(leave=lambda x, y, gate, f=f: x + f(gate) * y) for f in (torch.sigmoid, torch.tanh)),
-              _half(lambda x, scale, shift: _norm(x) * scale.exp() + shift)),
-             "scale and gate are taken as they are: no sigmoid, tanh or exp of them"),
+        ("each image has its own scale, shift and gate, the same for all its tokens: {}",
+         ("yours, of shape (B, C), meet the tokens in place of the images", dict(each=lambda p: p)),
+         ("you use the same for all images", dict(each=lambda p: p[0]), dict(each=lambda p: p.mean(0)))),
+        ("you multiply by scale, and by 1 + scale is asked for: where scale is 0, the layer must get norm(x)",
+         dict(enter=lambda n, scale, shift: n * scale + shift)),
+        ("what goes into the layer is norm(x) * (1 + scale) + shift, in this order: {}",
+         ("the norm is missing", dict(norm=Tensor.clone)),
+         ("you normalise after you have scaled and shifted",
+          dict(norm=Tensor.clone, enter=lambda x, scale, shift: _norm(x * (1 + scale) + shift))),
+         ("you scale and shift what comes out", *(lambda x, f, *p, norm=norm: _half(
+             x, Tensor.clone, *p, norm=lambda x: norm(f, x)) for norm in (
+                 lambda f, x: f(_norm(x)), lambda f, x: _norm(f(x))))),
+         ("your brackets stand in another place", *(dict(enter=enter) for enter in (
+             lambda n, scale, shift: n + scale + shift, lambda n, scale, shift: n * (1 + scale + shift),
+             lambda n, scale, shift: (n + shift) * (1 + scale))))),
+        ("{} have changed places", ("scale and shift", lambda x, f, a, b, c: _half(x, f, b, a, c)),
+         ("gate and another of the three", *(lambda x, f, *p, order=order: _half(x, f, *(p[i] for i in order))
+                                             for order in ((2, 1, 0), (0, 2, 1), (1, 2, 0), (2, 0, 1))))),
+        ("the norm gives each token mean 0 and variance 1 over its C channels, the last axis: {}",
+         (".std() divides by C - 1, and nn.LayerNorm divides by C", dict(norm=partial(_over, correction=1))),
+         ("you normalise over other axes", *(dict(norm=partial(_over, axes=axes, least=least)) for least in (0, 1e-5)
+                                             for axes in ((1, 2), (0, 1, 2), (1,), (0,), (0, 1)))),
+         ("in yours the mean is not subtracted, or what it is divided by is no standard deviation",
+          *(dict(norm=norm) for norm in (
+              lambda x: x - x.mean(-1, True), lambda x: x / x.std(-1, keepdim=True, correction=0),
+              lambda x: F.rms_norm(x, x.shape[-1:]), lambda x: F.normalize(x, dim=-1),
+              *(partial(_over, correction=n, power=1) for n in (0, 1)))))),
+        ("{} no effect", ("scale has", dict(enter=lambda n, scale, shift: n + shift)),
+         ("shift has", dict(enter=lambda n, scale, shift: n * (1 + scale))),
+         ("gate has", dict(leave=lambda x, y, gate: x + y)),
+         ("the layer has", lambda x, f, *p: _half(x, Tensor.clone, *p))),
+        ("the layer's result, times gate, is added to x itself, as it came: {}",
+         ("x is missing", dict(leave=lambda x, y, gate: gate * y)),
+         ("yours is added to norm(x)", dict(leave=lambda x, y, gate: _norm(x) + gate * y)),
+         ("yours is added to what went into the layer", lambda x, f, *p: _half(
+             x, f, *p, leave=lambda x, y, gate: gate * y) + _half(x, Tensor.clone, *p, leave=lambda x, y, gate: y))),
+        ("the gate multiplies the layer's result, and nothing else: {}",
+         ("you multiply by 1 + gate, and where gate is 0, the block must return x",
+          dict(leave=lambda x, y, gate: x + (1 + gate) * y)),
+         ("yours stands on the way past the layer", *(dict(leave=leave) for leave in (
+             lambda x, y, gate: gate * (x + y), lambda x, y, gate: gate * x + y,
+             lambda x, y, gate: (1 - gate) * x + gate * y))),
+         ("yours stands before the layer", lambda x, f, scale, shift, gate: _half(
+             x, lambda h: f(gate[:, None] * h), scale, shift, torch.ones_like(gate)))),
+        ("scale and gate are taken as they are: no sigmoid, tanh or exp of them",
+         *(dict(leave=lambda x, y, gate, f=f: x + f(gate) * y) for f in (torch.sigmoid, torch.tanh)),
+         dict(enter=lambda n, scale, shift: n * scale.exp() + shift)),
     ],
-    hint="h = norm(x) * (1 + scale) + shift; return x + gate * layer(h). Give scale, shift and gate the shape "
-         "(B, 1, C) first, by scale[:, None] and so on. The norm is F.layer_norm(x, x.shape[-1:]).",
-    rtol=2e-3, atol=1e-4)
+    hints=("What must come out where gate is 0? And where scale and shift are 0 and gate is 1? Try both, with a layer "
+           "that returns its input.",
+           "Give scale, shift and gate the shape (B, 1, C), so that each image meets all its own tokens. Normalise x "
+           "over its last axis, multiply by 1 plus scale, add shift. Then the layer, times gate, is added to x.",
+           "h = F.layer_norm(x, x.shape[-1:]) * (1 + scale[:, None]) + shift[:, None]\n"
+           "x + gate[:, None] * layer(h)"), rtol=2e-3, atol=1e-4)
 
 # --- 4
 
@@ -308,55 +261,45 @@ def _batches(g: torch.Generator) -> list[tuple]:
     return [(Field(g), rand(g, *s), rand(g, *s), 0.15 + 0.7 * torch.rand(s[0], generator=g)) for s in sizes]
 
 
-def _loss(target: Callable = lambda x, eps, x_t, t: x - eps, place: Callable = lambda x, eps, t: (1 - t) * eps + t * x,
-          reduce: Callable = lambda d: d.square().mean(), guess: Callable = lambda v, t: v) -> Callable:
-    def velocity_loss(model, x, eps, t):
-        each = _each(t, x)
-        x_t = place(x, eps, each)
-        return reduce(guess(model(x_t, t), each) - target(x, eps, x_t, each))
-    return velocity_loss
+def _loss(model, x, eps, t, place=lambda x, eps, t: (1 - t) * eps + t * x, target=lambda x, eps, x_t, t: x - eps,
+          told=lambda t: t, guess=lambda v, t: v, reduce=lambda d: d.square().mean()) -> Tensor:
+    each = _each(t, x)
+    x_t = place(x, eps, each)
+    return reduce(guess(model(x_t, told(t)), each) - target(x, eps, x_t, each))
 
 
 velocity_loss = Implementation(
-    "velocity_loss",
-    right=_loss(),
-    cases=_batches,
-    gradient=("model",),
+    "velocity_loss", right=_loss, cases=_batches, gradient=("model",),
     slips=[
-        Slip((*(_loss(lambda x, eps, x_t, t, f=f: f(t) * (x - x_t)) for f in (
-                  lambda t: 1, lambda t: -1, lambda t: 1 - t, lambda t: 1 / t)), _loss(guess=lambda v, t: v / (1 - t))),
-             "the bug is still there: what is the velocity of a road that leads from eps to x in a time of 1?"),
-        Slip(_loss(lambda x, eps, x_t, t: x_t - eps),
-             "this target is the way behind x_t, which is short at the beginning: the velocity is the same at all "
-             "times"),
-        Slip(_loss(lambda x, eps, x_t, t: x - x_t, guess=lambda v, t: (1 - t) * v),
-             "this has the right minimum, but an error counts less the later it is made: the plain mean of "
-             "(model(x_t, t) - velocity)^2 is asked for"),
-        Slip(_loss(lambda x, eps, x_t, t: eps - x), "the sign is wrong: the road leads from eps to x"),
-        Slip(tuple(_loss(target, lambda x, eps, t: t * eps + (1 - t) * x) for target in (
-                 lambda x, eps, x_t, t: x - eps, lambda x, eps, x_t, t: eps - x, lambda x, eps, x_t, t: x - x_t)),
-             "now your road begins at x: x_t was right as it stood, eps at t = 0", "x_t = (1 - t) * eps + t * x"),
-        Slip((_loss(place=lambda x, eps, t: x), _loss(place=lambda x, eps, t: eps)),
-             "the model is shown an end of the road in place of x_t", "model(x_t, t)"),
-        Slip(lambda model, x, eps, t: _loss()(lambda x_t, t: model(x_t, 1 - t), x, eps, t),
-             "the model is told the time 1 - t: here t is 0 at the noise", "model(x_t, t)"),
-        Slip((_loss(lambda x, eps, x_t, t: x), _loss(lambda x, eps, x_t, t: eps),
-              _loss(lambda x, eps, x_t, t: x + eps)),
-             "this target is no velocity: how far, and which way, is it from eps to x?"),
-        Slip((_loss(reduce=lambda d: d.square().sum()), _loss(reduce=lambda d: d.square().sum(1).mean()),
-              _loss(reduce=lambda d: d.square().sum() / len(d))),
-             "this is a sum, if only over the numbers of an example: the mean is asked for", ".square().mean()"),
-        Slip((_loss(reduce=lambda d: d.mean()), _loss(reduce=lambda d: d.abs().mean()),
-              _loss(reduce=lambda d: d.mean().square()), _loss(reduce=lambda d: d.square().mean().sqrt()),
-              _loss(reduce=lambda d: d.flatten(1).norm(dim=1).mean())),
-             "square each error first, and then take the mean of all: without absolute values or a root",
-             ".square().mean()"),
-        Slip(_loss(reduce=lambda d: d.square().flatten(1).mean(1)),
-             "this is one number for each example: their mean is asked for", ".square().mean()"),
+        ("the bug is still there: what is the velocity of a road that leads from eps to x in a time of 1?",
+         *(dict(target=lambda x, eps, x_t, t, f=f: f(t) * (x - x_t)) for f in (
+             lambda t: 1, lambda t: -1, lambda t: 1 - t, lambda t: 1 / t)), dict(guess=lambda v, t: v / (1 - t))),
+        ("the velocity is the whole way from eps to x, the same at all times: {}",
+         ("your target is the way behind x_t", dict(target=lambda x, eps, x_t, t: x_t - eps)),
+         ("yours leads from x to eps", dict(target=lambda x, eps, x_t, t: eps - x)),
+         ("yours is no difference of the two", *(dict(target=lambda x, eps, x_t, t, i=i, j=j: i * x + j * eps)
+                                                 for i, j in ((1, 0), (0, 1), (1, 1))))),
+        ("this has the right minimum, but an error counts less the later it is made: the plain mean is asked for",
+         dict(target=lambda x, eps, x_t, t: x - x_t, guess=lambda v, t: (1 - t) * v)),
+        ("now your road begins at x: x_t was right as it stood, eps at t = 0",
+         *(dict(place=lambda x, eps, t: t * eps + (1 - t) * x, target=target) for target in (
+             lambda x, eps, x_t, t: x - eps, lambda x, eps, x_t, t: eps - x, lambda x, eps, x_t, t: x - x_t))),
+        ("the model gets x_t and t: {}",
+         ("yours is shown an end of the road", dict(place=lambda x, eps, t: x), dict(place=lambda x, eps, t: eps)),
+         ("yours is told the time 1 - t, and here t is 0 at the noise", dict(told=lambda t: 1 - t))),
+        ("you add up the numbers {}: the mean over all examples and all their numbers is asked for",
+         ("of all examples", dict(reduce=lambda d: d.square().sum())),
+         ("of an example", dict(reduce=lambda d: d.square().sum() / len(d)),
+          dict(reduce=lambda d: d.square().sum(1).mean()))),
+        ("square each error first, and then take the mean of all: without absolute values or a root",
+         *(dict(reduce=f) for f in (Tensor.mean, lambda d: d.abs().mean(), lambda d: d.mean().square(),
+                                    lambda d: d.flatten(1).norm(dim=1).mean()))),
     ],
-    hint="The function was right but for one line. Take eps = 0, x = 1 and a few times t: what is the target, and what "
-         "is the velocity of the road?",
-    rtol=1e-3)
+    hints=("The function was right but for one line. Take eps = 0, x = 1 and a few times t: what is the target, and "
+           "what is the velocity of the road?",
+           "The road is walked at the same speed all the time, and is done in a time of 1. So its velocity is the "
+           "whole way from the noise to the data, wherever on it we stand.",
+           "velocity = x - eps"), rtol=1e-3)
 
 # --- 5
 
@@ -372,62 +315,45 @@ def exact_velocity(x: Tensor, t: Tensor) -> Tensor:
 
 
 @cache
-def _roads_of(steps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The noise and the data of the task, paired at random, and the ends of the paths from it.  3 x (5000, 2)"""
-    eps, x = torch.randn(5_000, 2, generator=seeded(5)), toys.ring().sample(5_000, seeded(6))
-    return eps, x, heun.right(exact_velocity, eps, steps)
+def _roads_and_ends(start: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    pair = torch.randn(5_000, 2, generator=seeded(5)), toys.ring().sample(5_000, seeded(6))
+    return *pair, heun.right(exact_velocity, pair[start], steps)
 
 
-def _before() -> float:
-    eps, x, _ = _roads_of(50)
-    return (x - eps).square().sum(1).mean().item()
-
-
-def _after(steps: int = 50) -> float:
-    eps, _, end = _roads_of(steps)
-    return (end - eps).square().sum(1).mean().item()
-
-
-def _between(start: int, goal: int) -> float:
-    """Mean squared distance from the noise (goal 0) or the data (1) to the ends of paths that begin at the noise
-    (start 0) or, wrongly, at the data (1)."""
-    pair = _roads_of(50)[:2]
-    return (heun.right(exact_velocity, pair[start], 50) - pair[goal]).square().sum(1).mean().item()
-
-
-def _ratios(power: int) -> float:
-    eps, x, end = _roads_of(50)
-    return 1 - ((end - eps).norm(dim=1) / (x - eps).norm(dim=1)).pow(power).mean().item()
-
-
-def _lengths() -> float:
-    eps, x, end = _roads_of(50)
-    return 1 - ((end - eps).norm(dim=1).mean() / (x - eps).norm(dim=1).mean()).item()
+def _saved(start=0, origin=0, steps=50, norm=lambda way: way.square().sum(1).mean(),
+           share=lambda before, after: 1 - after / before) -> float:
+    """`share` of the roads, and of the ways from `origin` to the end of a path that begins at `start`: 0 is the noise
+    of a pair, and 1 its data."""
+    *pair, end = _roads_and_ends(start, steps)
+    return float(share(norm(pair[1] - pair[0]), norm(end - pair[origin])))
 
 
 saved = Measurement(
-    "saved",
-    truth=lambda: 1 - _after() / _before(),
-    tolerance=0.02,
+    "saved", truth=_saved, tolerance=0.02,
     slips=[
-        Slip(lambda: _after() / _before(), "this is the share that is left: the share that is saved is asked for"),
-        Slip((lambda: _before() - _after(), lambda: (_before() - _after()) / 2),
-             "this is a difference: divide it by the mean before"),
-        Slip((lambda: _before() / _after(), lambda: _before() / _after() - 1, lambda: 1 - _before() / _after()),
-             "you divide by the mean of the paths: 1 - after / before is asked for"),
-        Slip((lambda: _ratios(2), lambda: _ratios(1)),
-             "this is a mean of 5,000 ratios: take both means first, and divide then"),
-        Slip((lambda: 1 - _between(1, 1) / _before(), lambda: 1 - _between(1, 0) / _before()),
-             "your paths begin at the data: they begin at the noise, heun(exact_velocity, eps, 50)"),
-        Slip(lambda: 1 - _between(0, 1) / _before(), "you measure how far the ends are from the data of the pairs: how "
-             "far are they from where they began, from eps?"),
-        Slip(_lengths, "you compare lengths: the means of the squared lengths are asked for"),
-        Slip((_after, lambda: _after() / 2), "this is the mean of the paths alone: 1 - after / before is asked for"),
-        Slip((_before, lambda: _before() / 2), "this is the mean of the roads alone: 1 - after / before is asked for"),
-        Slip((*(lambda n=n: 1 - _after(n) / _before() for n in (1, 2)), lambda: 1 - 2 / _before(),
-              *(lambda f=f: 1 - f * _after() / _before() for f in (0.5, 2))),
-             "so much comes out if the paths are followed in only one or two steps (take at least 20), or if the sum "
-             "over the two coordinates is missing in one of the means"),           # too near to be told apart
+        ("1 - after / before is asked for: {}",
+         ("yours is the share that is left", dict(share=lambda before, after: after / before)),
+         ("yours is a difference", *(dict(share=lambda before, after, n=n: (before - after) / n) for n in (1, 2))),
+         ("you divide by the mean of the paths", *(dict(share=lambda before, after, i=i, j=j: i + j * before / after)
+                                                   for i, j in ((0, 1), (-1, 1), (1, -1)))),
+         ("yours is the mean of the paths", *(dict(share=lambda before, after, n=n: after / n) for n in (1, 2))),
+         ("yours is the mean of the roads", *(dict(share=lambda before, after, n=n: before / n) for n in (1, 2)))),
+        ("this is a mean of 5,000 ratios: take both means first, and divide then",
+         *(dict(norm=lambda way, p=p: way.norm(dim=1) ** p, share=lambda before, after: 1 - (after / before).mean())
+           for p in (2, 1))),
+        ("your paths begin at the data: they begin at the noise", *(dict(start=1, origin=origin) for origin in (1, 0))),
+        ("you measure how far the ends are from the data of the pairs: how far are they from their beginning, eps?",
+         dict(origin=1)),
+        ("you compare lengths: the means of the squared lengths are asked for",
+         dict(norm=lambda way: way.norm(dim=1).mean())),
+        ("so much comes out if the paths are followed in only one or two steps (take at least 20), or if the sum over "
+         "the two coordinates is missing in one of the means",                            # too near to be told apart
+         dict(steps=1), dict(steps=2), dict(share=lambda before, after: 1 - 2 / before),
+         *(dict(share=lambda before, after, f=f: 1 - f * after / before) for f in (0.5, 2))),
     ],
-    hint="1 - after / before, with (end - eps).square().sum(1).mean() for after, and x in place of end for before. "
-         "Both begin at the same eps; end = heun(exact_velocity, eps, 50).")
+    hints=("Compute both means by themselves first. The one of the roads can be known by hand: 4 + 0.02 + 2.",
+           "Follow the paths from the 5,000 points of noise. Twice take the squared distance from eps, summed over the "
+           "two coordinates, and its mean: for the ends of the paths, and for the data. Their ratio is what is left.",
+           "end = heun(exact_velocity, eps, 50)\n"
+           "before, after = ((to - eps).square().sum(1).mean() for to in (x, end))\n"
+           "1 - after / before"))

@@ -6,118 +6,103 @@ from course_lib import dit, flow
 from course_lib.checks import flow_matching as check
 from course_lib.data import toys
 from course_lib.device import seeded
-from wrong_answers import right, wrong
+from wrong_answers import equivalent, right, wrong
+
+# --- 1
 
 
-def written(first, lines, **names):
-    """A function as a learner writes it, from its first line and its lines."""
-    names |= {"torch": torch, "F": F, "nn": nn, "flow": flow}
-    exec(f"def answer({first}):\n    " + lines.replace("\n", "\n    "), names)
-    return names["answer"]
+wrong(check.ends, "right for points, and not for images")(
+    lambda x_t, v, t: (x_t - t[:, None] * v, x_t + (1 - t)[:, None] * v))
+wrong(check.ends, "right for images, and not for points")(
+    lambda x_t, v, t: (x_t - t[:, None, None, None] * v, x_t + (1 - t)[:, None, None, None] * v))
 
 
-# --- 1: the lines after t has been given as many axes as v
+@right(check.ends)
+def _(x_t, v, t):
+    t = t.view(-1, *[1] * (v.ndim - 1))
+    return [torch.lerp(x_t, x_t - v, t), x_t + v - t * v]
 
-def both(line, reshape="t = t.view(-1, *[1] * (v.ndim - 1))"):
-    return written("x_t, v, t", f"{reshape}\nreturn {line}")
 
-
-wrong(check.ends, "right for points, and not for images")(both("x_t - t * v, x_t + (1 - t) * v", "t = t[:, None]"))
-wrong(check.ends, "right for images, and not for points")(both(
-    "x_t - t * v, x_t + (1 - t) * v", "t = t[:, None, None, None]"))
-
-right(check.ends)(both("x_t - t * v, x_t + (1 - t) * v"))
-right(check.ends)(both("[torch.lerp(x_t, x_t - v, t), x_t + v - t * v]"))
+@right(check.ends)
+def _(x_t, v, t):
+    back = torch.einsum("b,b...->b...", t, v)
+    return x_t - back, x_t - back + v
 
 
 # --- 2
 
-HEUN = """
-h = 1 / steps
-for i in range(steps):
-    t = torch.full((len(x),), i / steps)
-    k1 = model(x, t)
-    {second}
-    {move}
-return x"""
-SECOND, MOVE = "k2 = model(x + h * k1, t + h)", "x = x + h * (k1 + k2) / 2"
+
+@right(check.heun)
+def _(model, x, steps):
+    for i in range(steps):
+        t = torch.full((len(x),), i / steps)
+        k1 = model(x, t)
+        trial = x + k1 / steps
+        x = 0.5 * x + 0.5 * (trial + model(trial, t + 1 / steps) / steps)
+    return x
 
 
-def heun(second=SECOND, move=MOVE, change=("", "")):
-    return written("model, x, steps", HEUN.format(second=second, move=move).strip().replace(*change))
+@right(check.heun)
+def _(model, x, steps):
+    times = torch.linspace(0, 1, steps + 1)
+    for t, later in zip(times, times[1:]):
+        k1 = model(x, t.repeat(len(x)))
+        k2 = model(x + (later - t) * k1, later.repeat(len(x)))
+        x = x + (later - t) * torch.stack([k1, k2]).mean(0)
+    return x
 
 
-right(check.heun)(heun())
-right(check.heun)(heun("guess = x + k1 * h; k2 = model(guess, t + h)", "x = 0.5 * x + 0.5 * (guess + h * k2)"))
-
+equivalent(check.heun, "later(t, h) -> later(h, t)", "a sum")
 
 # --- 3
 
-HALF = """
-scale, shift, gate = scale[:, None], shift[:, None], gate[:, None]
-h = F.layer_norm(x, x.shape[-1:])
-{enter}
-{leave}"""
-ENTER, LEAVE = "h = h * (1 + scale) + shift", "return x + gate * layer(h)"
+
+@right(check.half_block)
+def _(x, layer, scale, shift, gate):
+    h = (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True, unbiased=False)
+    return x + torch.einsum("bc,btc->btc", gate, layer(h + torch.einsum("bc,btc->btc", scale, h) + shift.unsqueeze(1)))
 
 
-def half(enter=ENTER, leave=LEAVE, change=("", "")):
-    return written("x, layer, scale, shift, gate", HALF.format(enter=enter, leave=leave).strip().replace(*change))
-
-
-right(check.half_block)(half())
 right(check.half_block)(lambda x, layer, scale, shift, gate: x + gate.unsqueeze(1) * layer(
     dit.modulate(nn.LayerNorm(x.shape[2], elementwise_affine=False)(x), scale, shift)))
 
 
 # --- 4
 
-LOSS = """
-each = t.view(-1, *[1] * (x.ndim - 1))
-x_t = (1 - each) * eps + each * x
-velocity = {velocity}
-return {loss}"""
-MEAN = "(model(x_t, t) - velocity).square().mean()"
+
+def loss(model, x, eps, t):
+    each = t.view(-1, *[1] * (x.ndim - 1))
+    return F.mse_loss(model((1 - each) * eps + each * x, t), x - eps)
 
 
-def loss(velocity="x - eps", loss=MEAN, change=("", "")):
-    return written("model, x, eps, t", LOSS.format(velocity=velocity, loss=loss).strip().replace(*change))
+wrong(check.velocity_loss, "cannot be differentiated")(lambda model, x, eps, t: loss(model, x, eps, t).item())
+right(check.velocity_loss)(loss)
 
 
-wrong(check.velocity_loss, "cannot be differentiated")(loss(loss=MEAN + ".item()"))
-
-right(check.velocity_loss)(loss())
-right(check.velocity_loss)(loss("(x - x_t) / (1 - each)"))
+@right(check.velocity_loss)
+def _(model, x, eps, t):
+    each = t.view(-1, *[1] * (x.ndim - 1))
+    x_t = torch.lerp(eps, x, each.expand_as(x))
+    return (model(x_t, t) - (x - x_t) / (1 - each)).flatten(1).pow(2).mean(1).mean()
 
 
 # --- 5
 
-class Later:
-    """A number that is computed when it is looked at."""
 
-    def __init__(self, f):
-        self.f = f
+class Later:
+    """A share that is computed when it is looked at, with this way to follow the paths."""
+
+    def __init__(self, solve, times=1):
+        self.solve, self.times = solve, times
 
     def __float__(self):
-        return float(self.f())
+        eps, x = torch.randn(5_000, 2, generator=seeded(5)), toys.ring().sample(5_000, seeded(6))
+        end = self.solve(check.exact_velocity, eps)
+        return self.times * (1 - float((end - eps).square().mean() / (x - eps).square().mean()))
 
 
-def ways(solve=lambda eps: flow.midpoint(check.exact_velocity, eps, 20)):
-    """Mean squared way of random pairs and of the flow, as a learner measures them."""
-    eps, x = torch.randn(5_000, 2, generator=seeded(5)), toys.ring().sample(5_000, seeded(6))
-    return (x - eps).square().sum(1).mean(), (solve(eps) - eps).square().sum(1).mean()
-
-
-def share(before, after):
-    return 1 - after / before
-
-
-def steps(method, n):
-    return Later(lambda: share(*ways(lambda eps: method(check.exact_velocity, eps, n))))
-
-
-wrong(check.saved, "is in percent")(Later(lambda: 100 * share(*ways())))
+wrong(check.saved, "is in percent")(Later(lambda v, eps: flow.midpoint(v, eps, 20), 100))
 wrong(check.saved, "is too small")(0.21)
 wrong(check.saved, "is too large")(16)
-right(check.saved)(steps(check.heun.right, 20))
-right(check.saved)(steps(flow.euler, 50))
+right(check.saved)(Later(lambda v, eps: check.heun.right(v, eps, 20)))
+right(check.saved)(Later(lambda v, eps: flow.euler(v, eps, 50)))
