@@ -6,7 +6,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from course_lib.checks import Implementation, Measurement, Mistake, conform, rand
+from course_lib.checks import HELP, Implementation, Measurement, Mistake, conform, rand
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -238,12 +238,12 @@ def _law(fn, mu: Tensor, cov: Tensor, eps: Tensor) -> dict[str, Tensor]:
         out, want = conform("sample_normal", fn(mu.clone(), cov.clone(), noise.clone()), noise)[""], tuple(noise.shape)
         if tuple(out.shape) != want:
             raise Mistake(f"the result has shape {tuple(out.shape)} for eps of shape {want}: let each row be a sample, "
-                          "one for each row of eps")
+                          "one for each row of eps", HELP["shape"])
         return out.detach().to(noise.dtype)
 
     first = samples(eps)
     if not torch.equal(samples(eps).nan_to_num(), first.nan_to_num()):
-        raise Mistake("two calls with the same eps give different samples: you draw noise of your own; use eps instead")
+        raise Mistake("two calls with the same eps give different samples: you draw noise of your own", HELP["noise"])
     shift = samples(torch.zeros_like(eps))                                    # (N, D)
     matrix = samples(torch.eye(len(mu))) - shift[:1]                          # (D, D)
     if not torch.allclose(first, shift + eps @ matrix, 1e-3, 1e-3, equal_nan=True):
