@@ -130,8 +130,7 @@ def confusion(counts: Tensor, classes: tuple[str, ...], ax=None):
     for i in range(len(classes)):
         for j in range(len(classes)):
             if counts[i, j]:
-                ax.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8,
-                        color="0.6" if i == j else "black")
+                ax.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8)
     ax.set(xticks=range(len(classes)), yticks=range(len(classes)), xticklabels=classes, yticklabels=classes,
            xlabel="answer", ylabel="true class")
     ax.tick_params(length=0)
