@@ -97,10 +97,10 @@ def _heun(model, x, steps, clock=lambda i, n: i / n, count=lambda n: n, there=la
 
 def _old_slope(model, x, steps, renew=False):
     """k1 is computed once, before the loop, and perhaps becomes k2 at the end of each step."""
-    h, k1 = 1 / steps, model(x, torch.zeros(len(x)))
-    for i in range(steps):
-        k2 = model(x + h * k1, torch.full((len(x),), (i + 1) * h))
-        x, k1 = x + h * (k1 + k2) / 2, k2 if renew else k1
+    k1 = model(x, torch.zeros(len(x)))
+    for i in range(1, steps + 1):
+        k2 = model(x + k1 / steps, torch.full((len(x),), i / steps))
+        x, k1 = x + (k1 + k2) / 2 / steps, k2 if renew else k1
     return x
 
 
@@ -136,13 +136,12 @@ heun = Implementation(
         ("h = 1 / steps is missing: the trial goes by h * k1, the clock by h, and the move by h times the mean",
          dict(later=lambda t, h: t + 1), *({key: way} for key, way in NO_H.items()), dict(clock=lambda i, n: i),
          NO_H, NO_H | dict(later=lambda t, h: t + 1), NO_H | dict(later=lambda t, h: t + 1, clock=lambda i, n: i)),
-        ("you make one step too {}",
-         ("few: they are as many as `steps`",
-          *(dict(clock=lambda i, n, s=s: (i + s) / n, count=lambda n: n - 1) for s in (0, 1))),
-         ("many: it begins at t = 1, where you are done", dict(count=lambda n: n + 1))),
-        ("the first step begins at t = 0, and t grows by h from each to the next: your clock {}",
-         ("is one step ahead", dict(clock=lambda i, n: (i + 1) / n)), ("stands still", dict(clock=lambda i, n: 0.0)),
-         ("goes twice in a step", dict(clock=lambda i, n: 2 * i / n))),
+        ("there are as many steps as `steps`, the first at t = 0, the last at t = 1 - h: {}",
+         ("you make one too few", *(dict(clock=lambda i, n, s=s: (i + s) / n, count=lambda n: n - 1) for s in (0, 1))),
+         ("you make one too many", dict(count=lambda n: n + 1)),
+         ("your clock is one step ahead", dict(clock=lambda i, n: (i + 1) / n)),
+         ("your clock stands still", dict(clock=lambda i, n: 0.0)),
+         ("your clock goes twice in a step", dict(clock=lambda i, n: 2 * i / n))),
         ("k1 is not that of the step: compute it in the loop, at the x and the t where the step begins",
          _old_slope, partial(_old_slope, renew=True)),
         ("your last step is Euler's: it too takes both slopes, the second at t = 1",
@@ -207,9 +206,9 @@ half_block = Implementation(
          ("the norm is missing", dict(norm=Tensor.clone)),
          ("you normalise after you have scaled and shifted",
           dict(norm=Tensor.clone, enter=lambda x, scale, shift: _norm(x * (1 + scale) + shift))),
-         ("you scale and shift what comes out", *(lambda x, f, *p, norm=norm: _half(
-             x, Tensor.clone, *p, norm=lambda x: norm(f, x)) for norm in (
-                 lambda f, x: f(_norm(x)), lambda f, x: _norm(f(x))))),
+         ("you scale and shift what comes out",
+          lambda x, f, *p: _half(x, Tensor.clone, *p, norm=lambda x: f(_norm(x))),
+          lambda x, f, *p: _half(x, Tensor.clone, *p, norm=lambda x: _norm(f(x)))),
          ("your brackets stand in another place", *(dict(enter=enter) for enter in (
              lambda n, scale, shift: n + scale + shift, lambda n, scale, shift: n * (1 + scale + shift),
              lambda n, scale, shift: (n + shift) * (1 + scale))))),
@@ -237,11 +236,10 @@ half_block = Implementation(
         ("the gate multiplies the layer's result, and nothing else: {}",
          ("you multiply by 1 + gate, and where gate is 0, the block must return x",
           dict(leave=lambda x, y, gate: x + (1 + gate) * y)),
-         ("yours stands on the way past the layer", *(dict(leave=leave) for leave in (
-             lambda x, y, gate: gate * (x + y), lambda x, y, gate: gate * x + y,
-             lambda x, y, gate: (1 - gate) * x + gate * y))),
-         ("yours stands before the layer", lambda x, f, scale, shift, gate: _half(
-             x, lambda h: f(gate[:, None] * h), scale, shift, torch.ones_like(gate)))),
+         ("yours stands on the way past the layer", dict(leave=lambda x, y, gate: gate * (x + y)),
+          dict(leave=lambda x, y, gate: gate * x + y), dict(leave=lambda x, y, gate: (1 - gate) * x + gate * y)),
+         ("yours stands before the layer", lambda x, f, a, b, gate: _half(
+             x, lambda h: f(gate[:, None] * h), a, b, torch.ones_like(gate)))),
         ("scale and gate are taken as they are: no sigmoid, tanh or exp of them",
          *(dict(leave=lambda x, y, gate, f=f: x + f(gate) * y) for f in (torch.sigmoid, torch.tanh)),
          dict(enter=lambda n, scale, shift: n * scale.exp() + shift)),
