@@ -21,7 +21,7 @@ def _(x_s, s, t, eps, a):
     return r.sqrt() * x_s + (1 - r).sqrt() * eps
 
 
-@wrong(check.noisier, "only s = -1 is wrong")
+@wrong(check.noisier, "right but for batches with s = -1")
 def _(x_s, s, t, eps, a):
     r = diffusion.per_sample(a, t, x_s) / diffusion.per_sample(a, s, x_s)
     return r.sqrt() * x_s + (1 - r).sqrt() * eps
