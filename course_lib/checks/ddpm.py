@@ -57,7 +57,7 @@ noisier = Implementation(
     right=_jump,
     cases=_jumps,
     slips=[
-        ("right but for batches with s = -1: for Python alphas_cumprod[-1] is the last entry; a clean image has all left", {4},
+        ("right but for batches with s = -1: alphas_cumprod[-1] is the last entry, and a clean image has all left", {4},
          "How much of x_s is noise at the time -1? So how much of the image is left there?"),
         ("right for points, and not for images: r of shape (B,) needs as many axes as x_s", {2}),
         ("x_s has been shrunk and has noise already, at the time s: {}",
