@@ -40,10 +40,9 @@ def numbered(number: str) -> str:
 @functools.cache
 def index() -> dict[tuple[str, str], str]:
     """The idea index: (file in course_lib, function or class) -> lesson."""
-    text = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "README.md", ROOT / "course_lib" / "README.md")
-                   if p.exists())
-    rows = re.findall(r"`(?:course_lib/)?([\w/]+\.py):(\w+)`[^|\n]*\| *(\d\d)\b", text)
-    return {(file, name): numbered(number) for file, name, number in rows}
+    text, known = (ROOT / "course_lib" / "README.md").read_text(encoding="utf-8"), {n[:2]: n for n in LESSONS}
+    rows = re.findall(r"^\| .+? \| `(.+?):(\w+)` \| (\d\d) \|", text, re.M)
+    return {(file, name): known[number] for file, name, number in rows if number in known}
 
 
 def lesson_of_file(file: str) -> str | None:
