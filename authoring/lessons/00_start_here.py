@@ -3,8 +3,8 @@
 #
 # Nobody can write down the rule by which we tell a handwritten 4 from a 9, yet a program can learn it from examples.
 # How? A **model** is a function with adjustable numbers inside, its *parameters*. A **loss** says with one number how
-# badly it does. Training changes all parameters a little, so that the loss falls, again and again. Every model of this
-# course is trained in this way. Here it has 1,185 parameters and learns to tell the two arms of a spiral apart. The
+# badly it does. Training changes all parameters a little, so that the loss falls, again and again. Nearly all models of
+# this course are trained in this way. Here the model has 1,185 parameters and learns to tell two arms of a spiral apart. The
 # picture below shows the best answer that is possible at all. At the end your network will have come close to it, and
 # you will have broken it on purpose.
 #
@@ -609,7 +609,6 @@ ax.legend();
 # same on a GPU; only the model and the batches move there:
 #
 # ```python
-# import torch
 # from torch.nn.functional import binary_cross_entropy_with_logits
 # from torch.optim import AdamW
 # from torch.utils.data import DataLoader, TensorDataset
