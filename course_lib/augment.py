@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.expect import finite, whole
+
 
 def augment(x: Tensor, generator: torch.Generator | None = None, *, rotate: float = 12.0, scale: float = 0.12,
             shear: float = 0.15, shift: float = 2.0, elastic: float = 1.0, n_knot: int = 5) -> Tensor:
@@ -21,11 +23,10 @@ def augment(x: Tensor, generator: torch.Generator | None = None, *, rotate: floa
     Raises ValueError if x is no batch of float images.  After Simard, Steinkraus & Platt (2003), who smooth white noise
     with a Gaussian filter where we interpolate between knots.
     """
-    if x.ndim != 4 or not x.is_floating_point():
+    if x.ndim != 4 or not x.is_floating_point() or not x.numel():
         raise ValueError(f"augment needs float images of shape (B, C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
-    if min(rotate, scale, shear, shift, elastic) < 0 or n_knot < 2:
-        raise ValueError(f"strengths must be >= 0 and n_knot >= 2, got {rotate=} {scale=} {shear=} {shift=} {elastic=} "
-                         f"{n_knot=}")
+    finite(0, rotate=rotate, scale=scale, shear=shear, shift=shift, elastic=elastic)
+    whole(2, n_knot=n_knot)
     B, _, H, W = x.shape
     half = x.new_tensor([W / 2, H / 2])                           # a grid runs from -1 to 1: half a picture is one unit
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.gaussians import PrincipalAxes, principal_axes
+from course_lib.expect import floats, same_shape, sizes, whole
+from course_lib.gaussians import PrincipalAxes, grey, principal_axes
 
 
 @dataclass
@@ -32,8 +33,7 @@ def reconstruction_loss(model, x: Tensor) -> dict[str, Tensor]:
     """How far images are from their reconstructions: squared error, *summed* over the pixels of an image, mean over
     images. So it is the same quantity as the variance that principal axes leave over.  model: x -> x, x (B, ...)"""
     rebuilt = model(x)                                            # (B, ...)
-    if rebuilt.shape != x.shape:
-        raise ValueError(f"the model makes {tuple(rebuilt.shape)} of images {tuple(x.shape)}: the shapes must agree")
+    same_shape(reconstructions=rebuilt, images=x)
     return {"loss": (rebuilt - x).square().flatten(1).sum(1).mean()}
 
 
@@ -44,9 +44,10 @@ def principal_angles(A: Tensor, B: Tensor) -> Tensor:
     The cosines are the singular values of Qa^T Qb, which loses small angles to rounding; the sines, of what is left of
     Qb outside A, keep them.  Björck & Golub (1973).
     """
-    if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[0]:
-        raise ValueError(f"A and B need one row for each dimension, (D, k) and (D, m): got {tuple(A.shape)} and "
-                         f"{tuple(B.shape)}")
+    for name, M in dict(A=A, B=B).items():
+        if M.ndim != 2 or 0 in M.shape or not M.isfinite().all() or torch.linalg.matrix_rank(M) < M.shape[1]:
+            raise ValueError(f"{name} of shape {tuple(M.shape)} needs columns that are finite and independent")
+    same_shape(**{"a column of A": A[:, 0], "a column of B": B[:, 0]})
     if A.shape[1] < B.shape[1]:
         A, B = B, A                                               # the angle does not mind, the sines do
     Qa, Qb = torch.linalg.qr(A)[0], torch.linalg.qr(B)[0]
@@ -58,9 +59,8 @@ def principal_angles(A: Tensor, B: Tensor) -> Tensor:
 
 def interpolate(z0: Tensor, z1: Tensor, n: int) -> Tensor:
     """n points on the straight line from z0 to z1, both included: codes or images.  (...) and (...) -> (n, ...)"""
-    if z0.shape != z1.shape or n < 2:
-        raise ValueError(f"a line of n={n} >= 2 points needs two ends of one shape, got {tuple(z0.shape)} and "
-                         f"{tuple(z1.shape)}")
+    same_shape(z0=z0, z1=z1)
+    whole(2, n=n)
     t = torch.linspace(0, 1, n, dtype=z0.dtype, device=z0.device).view(-1, *[1] * z0.ndim)
     return (1 - t) * z0 + t * z1                                  # (n, ...)
 
@@ -79,8 +79,10 @@ class CodeGaussian(nn.Module):
     def fit(self, z: Tensor) -> "CodeGaussian":
         """Take over mean and covariance of codes z (N, n_latent); N may be small, a ridge of 1e-4 of the mean variance
         keeps the covariance invertible."""
-        if z.ndim != 2 or z.shape[1] != len(self.mean) or len(z) < 2:
-            raise ValueError(f"a Gaussian needs at least 2 codes of {len(self.mean)} numbers, got {tuple(z.shape)}")
+        z = floats(z, len(self.mean), like=self.mean, what="codes")
+        if len(z) < 2 or z.is_cpu and not z.isfinite().all():
+            raise ValueError(f"a Gaussian needs at least 2 codes, all finite: got {len(z)}, and "
+                             f"{int(z.isfinite().all(1).sum())} of them are")
         centred = z - z.mean(0)
         cov = centred.T @ centred / len(z)                                    # (D, D)
         ridge = 1e-4 * cov.diagonal().mean() + 1e-12
@@ -90,8 +92,7 @@ class CodeGaussian(nn.Module):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """mean + scale eps.  -> (n, n_latent)"""
-        if n < 1:
-            raise ValueError(f"n={n} codes cannot be drawn: ask for at least 1")
+        whole(1, n=n)
         eps = torch.randn(n, len(self.mean), generator=generator, device=self.mean.device)
         return self.mean + eps @ self.scale.T
 
@@ -129,9 +130,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1:] != (1, 28, 28):
-            raise ValueError(f"the encoder needs images of shape (B, 1, 28, 28), got {tuple(x.shape)}")
-        return self.layers(x)
+        return self.layers(floats(x, 1, 28, 28, like=self.layers[-1].weight))
 
 
 class Decoder(nn.Module):
@@ -149,9 +148,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        if z.ndim != 2 or z.shape[1] != self.n_in:
-            raise ValueError(f"the decoder needs codes of shape (B, {self.n_in}), got {tuple(z.shape)}")
-        return self.layers(z)
+        return self.layers(floats(z, self.n_in, like=self.layers[0].weight, what="codes"))
 
 
 # ----------------------------------------------------------------------------------------------------- the two models
@@ -161,6 +158,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
+        sizes(config)
         self.config = config
         self.encoder = Encoder(config.n_latent, config.n_channel)
         self.decoder = Decoder(config.n_latent, config.n_channel)
@@ -187,6 +185,7 @@ class PCA(PrincipalAxes):
     """
 
     def __init__(self, config: PCAConfig):
+        sizes(config)
         super().__init__(config.size, config.n_latent)
         self.config = config
         self.codes = CodeGaussian(config.n_latent)
@@ -194,7 +193,7 @@ class PCA(PrincipalAxes):
     @classmethod
     def fit(cls, x: Tensor, n_latent: int = 16) -> "PCA":
         """The axes of images x (N, 1, S, S), N > n_latent, and the Gaussian of their codes."""
-        mean, axes = principal_axes(x, n_latent)
+        mean, axes = principal_axes(grey(x), n_latent)
         model = cls(PCAConfig(n_latent, x.shape[-1])).to(x.device)
         model.mean.copy_(mean)
         model.axes.copy_(axes)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.data import load
+from course_lib.expect import classes, sizes, whole
 
 
 @dataclass
@@ -32,16 +33,13 @@ class TrainingDigits(nn.Module):
 
     def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """n different images (as long as there are so many) -> (n, C, H, W).  y: the labels, one for all or (n,)"""
-        if n < 1:
-            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
+        whole(1, n=n)
         if y is None:
             return self.x[self._shuffled(torch.arange(len(self.y), device=self.y.device), n, generator)]
-        wanted = torch.as_tensor(y, device=self.y.device).expand(n)
+        wanted = classes(y, n, int(self.y.max()) + 1, self.y.device)
         i = torch.empty(n, dtype=torch.long, device=self.y.device)
         for label in wanted.unique():
             pool = (self.y == label).nonzero().squeeze(1)
-            if len(pool) == 0:
-                raise ValueError(f"no image of {self.config.dataset} has label {label.item()}")
             places = wanted == label
             i[places] = self._shuffled(pool, int(places.sum()), generator)
         return self.x[i]
@@ -56,11 +54,11 @@ class Noise(nn.Module):
 
     def __init__(self, config: NoiseConfig):
         super().__init__()
+        sizes(config)
         self.config = config
         self.register_buffer("origin", torch.zeros(0))             # knows the device; a file needs one tensor
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """-> (n, 1, size, size)"""
-        if n < 1:
-            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
+        whole(1, n=n)
         return torch.rand(n, 1, self.config.size, self.config.size, generator=generator, device=self.origin.device)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from course_lib.classify import check_labels
+from course_lib.expect import distributions, indices, logits, whole
 
 
 class Reliability(NamedTuple):
@@ -25,11 +25,8 @@ def reliability(probs: Tensor, y: Tensor, n_bins: int = 15) -> Reliability:
     for labels that do not fit.  Source: Guo et al. (2017), "On calibration of modern neural networks", section 2.
     """
     probs, y = _scores(probs, y)
-    if (probs < 0).any() or ((probs.sum(1) - 1).abs() > 1e-3).any():
-        raise ValueError(f"rows must be probabilities that sum to 1, the first sums to {probs[0].sum():.4g}: apply "
-                         f".softmax(1) to logits")
-    if n_bins < 1:
-        raise ValueError(f"n_bins={n_bins} must be at least 1")
+    distributions(probs)
+    whole(1, n_bins=n_bins)
     top, label = probs.max(1)                                     # (N,), (N,)
     edges = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64)
     k = torch.bucketize(top, edges[1:-1])                         # (N,) the bin; an edge belongs to the bin below it
@@ -70,11 +67,7 @@ def fit_temperature(logits: Tensor, y: Tensor) -> float:
 
 def _scores(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Both on the CPU, scores in float64, or ValueError unless they are (N, n_class) with a label for each row."""
-    if scores.ndim != 2 or not scores.is_floating_point() or len(scores) == 0:
-        raise ValueError(f"need floating-point numbers of shape (N, n_class), N >= 1, got {scores.dtype} of shape "
-                         f"{tuple(scores.shape)}")
-    scores, y = scores.detach().cpu().double(), y.cpu()
+    scores, y = logits(scores).detach().cpu().double(), y.cpu()
     if not scores.isfinite().all():
         raise ValueError("the scores contain nan or infinity: look at the model's training")
-    check_labels(y, *scores.shape)
-    return scores, y
+    return scores, indices("labels", y, scores.shape[1], len(scores))

@@ -54,17 +54,27 @@ def names() -> list[str]:
 def save(path: str | Path, model: nn.Module, *, recipe: str, seed: int, steps: int, seconds: float,
          metrics: dict[str, float], **more) -> None:
     """Write `model` (one of KINDS, with its dataclass as `model.config`) and how it was made. The file appears whole or
-    not at all.  metrics: measured numbers by name;  more: anything else that JSON can hold."""
-    kind = next((k for k, (_, cls, _) in KINDS.items() if cls == type(model).__name__), None)
+    not at all. Of a compiled model or a DataParallel, what is inside is written.
+    metrics: measured numbers by name;  more: anything else that JSON can hold."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{str(path)!r} must end in .safetensors: other names are those of shipped checkpoints")
+    while (inside := getattr(model, "_orig_mod", getattr(model, "module", None))) is not None:
+        model = inside
+    kind = next((k for k, (module, cls, _) in KINDS.items()
+                 if (module, cls) == (type(model).__module__, type(model).__name__)), None)
     if kind is None:
         raise ValueError(f"{type(model).__name__} has no entry in course_lib.checkpoint.KINDS: add one")
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     info = dict(kind=kind, config=asdict(model.config), recipe=recipe, seed=seed, steps=steps, seconds=seconds,
                 library=__version__, metrics=metrics, sha256=_fingerprint(tensors, asdict(model.config)), **more)
-    path = Path(path)
+    try:
+        text = json.dumps(info, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"JSON cannot hold what was said of {path.name} ({e}): give plain, finite numbers") from None
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(to_bytes(tensors, {"course": json.dumps(info, sort_keys=True)}))
+        part.write_bytes(to_bytes(tensors, {"course": text}))
         os.replace(part, path)
     except OSError as e:
         with suppress(OSError):
@@ -89,6 +99,8 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     module = importlib.import_module(module)
     try:
         model = getattr(module, cls)(getattr(module, config)(**info["config"]))
+        kept = next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32)
+        model.to(kept if kept.itemsize > 2 else torch.float32)     # 16 bits save space, nothing computes in them
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as e:
         reason = " ".join(str(e).split())[:200]

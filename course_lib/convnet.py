@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from course_lib.expect import floats, sizes
+
 
 @dataclass
 class ConvNetConfig:
@@ -25,6 +27,7 @@ class ConvNet(nn.Module):
 
     def __init__(self, config: ConvNetConfig):
         super().__init__()
+        sizes(config)
         self.config, c = config, config.n_channel
         self.convs = nn.Sequential(
             conv_block(1, c, kernel=5, stride=2), conv_block(c, c), nn.MaxPool2d(2),        # (B, c, 7, 7)
@@ -40,8 +43,7 @@ class ConvNet(nn.Module):
 
         (B, 1, 28, 28) float in [0, 1] -> (B, n_feature), all >= 0.  Raises ValueError for another shape or dtype.
         """
-        if x.shape[1:] != (1, 28, 28) or not x.is_floating_point():
-            raise ValueError(f"ConvNet needs float images of shape (B, 1, 28, 28), got {x.dtype} of {tuple(x.shape)}")
+        x = floats(x, 1, 28, 28, like=self.head.weight)
         return self.embed(self.convs(x))                          # (B, n_feature)
 
     def forward(self, x: Tensor) -> Tensor:                       # (B, 1, 28, 28)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.convnet import conv_block
+from course_lib.device import device_of, evaluating
+from course_lib.expect import classes, floats, indices, probabilities, sizes, whole
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: GANConfig):
         super().__init__()
+        sizes(config)
         self.config, c = config, config.n_channel
         C, H, W = _quarter(config.shape)
         self.layers = nn.Sequential(
@@ -43,6 +46,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:                              # (B, n_latent)
+        z = floats(z, self.config.n_latent, like=self.layers[0].weight, what="numbers z")
         if self.config.n_class:
             label = 3 * _one_hot(y, len(z), self.config.n_class).to(z)        # nearly as long as z: sqrt(n_latent) = 4
             z = torch.cat([z, label], 1)                                                      # (B, n_latent + n_class)
@@ -54,24 +58,18 @@ class Generator(nn.Module):
 
         The statistics of batch norm are the stored ones, whatever mode the module is in. Raises ValueError for n < 1
         and for a class that does not exist."""
-        if n < 1:
-            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
-        device, K = next(self.parameters()).device, self.config.n_class
+        whole(1, n=n)
+        device, K = device_of(self), self.config.n_class
         if y is not None and not K:
             raise ValueError("this generator was trained with no labels and cannot be asked for a class: leave y out")
         if y is not None:
-            y = torch.as_tensor(y, device=device).expand(n)
-            if y.is_floating_point() or y.min() < 0 or y.max() >= K:
-                raise ValueError(f"y must hold whole numbers from 0 to {K - 1}, got {y}")
+            y = classes(y, n, K, device)
         elif K:
             y = torch.randint(K, (n,), generator=generator, device=device)
         z = torch.randn(n, self.config.n_latent, generator=generator, device=device)              # (n, n_latent)
-        was_training = self.training
-        self.eval()
         labels = [None] * n if y is None else y.split(500)
-        x = torch.cat([self(*zy) for zy in zip(z.split(500), labels)])                            # bounds the memory
-        self.train(was_training)
-        return x
+        with evaluating(self):
+            return torch.cat([self(*zy) for zy in zip(z.split(500), labels)])                     # bounds the memory
 
 
 class Discriminator(nn.Module):
@@ -82,6 +80,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: GANConfig):
         super().__init__()
+        sizes(config)
         self.config, c = config, config.n_channel
         C, H, W = _quarter(config.shape)
         self.features = nn.Sequential(
@@ -94,9 +93,7 @@ class Discriminator(nn.Module):
         self.embedding = nn.Embedding(config.n_class, 2 * c) if config.n_class else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        if x.shape[1:] != tuple(self.config.shape):
-            raise ValueError(f"the discriminator needs a batch of images of shape {tuple(self.config.shape)}, got "
-                             f"{tuple(x.shape)}")
+        x = probabilities(floats(x, *self.config.shape, like=self.head.weight))
         h = self.features(2 * x - 1)                                                              # (B, 2c)
         logits = self.head(h).squeeze(1)                                                          # (B,)
         if self.config.n_class:
@@ -105,7 +102,4 @@ class Discriminator(nn.Module):
 
 
 def _one_hot(y: Tensor | None, n: int, n_class: int) -> Tensor:
-    if y is None or y.shape != (n,) or y.is_floating_point():
-        raise ValueError(f"{n} examples need labels of shape ({n},), whole numbers from 0 to {n_class - 1}; got "
-                         f"{None if y is None else (y.dtype, tuple(y.shape))}")
-    return F.one_hot(y, n_class)
+    return F.one_hot(indices("labels", y, n_class, n), n_class)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib import expect
+from course_lib.device import device_of, evaluating
 from course_lib.gpt import GPT
 from course_lib.transformer import alibi
 
@@ -16,13 +18,18 @@ def next_token(logits: Tensor, temperature: float = 1.0, top_k: int | None = Non
     """Draw one token per row from softmax(logits / temperature), of the top_k most probable ones only, if given.
 
     (B, vocab_size) -> (B,) int64.  temperature 0: always the most probable token."""
-    if temperature < 0 or (top_k is not None and top_k < 1):
-        raise ValueError(f"temperature={temperature} must be at least 0 and top_k={top_k} at least 1")
+    expect.between(0, math.inf, temperature=temperature)
+    expect.whole(1, top_k=1 if top_k is None else top_k)
+    highest, best = expect.logits(logits).max(-1, keepdim=True)
+    if logits.is_cpu and not highest.isfinite().all():
+        raise ValueError(f"the highest logits are {highest.flatten().tolist()[:5]}: no token can be drawn from that")
     if temperature == 0:
-        return logits.argmax(-1)
+        return best.squeeze(1)
     if top_k is not None and top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -math.inf)
-    return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator).squeeze(1)
+        kept = logits.topk(top_k)                                              # exactly so many, also where some tie
+        logits = torch.full_like(logits, -math.inf).scatter(-1, kept.indices, kept.values)
+    p = ((logits - highest) / max(temperature, 1e-30)).softmax(-1)             # 0 stays 0, however cold it is
+    return torch.multinomial(p, 1, generator=generator).squeeze(1)
 
 
 def _first_seen(length: int, first: int, block_size: int) -> int:
@@ -39,13 +46,14 @@ def generate_plainly(model: nn.Module, prompt: Tensor, n_new: int, temperature: 
     """Write n_new tokens after one prompt (T,), by reading everything again for each of them.  -> (n_new,) int64
 
     Short and slow: what `generate` must equal. model: anything with `config.block_size` that returns logits."""
-    prompt, = _check_prompts([prompt], n_new)
+    prompt, = _check_prompts([prompt], n_new, model)
     block = model.config.block_size
-    idx, first = prompt.to(next(model.parameters()).device), max(0, len(prompt) - block)
-    for _ in range(n_new):
-        first = _first_seen(len(idx), first, block)
-        logits = model(idx[None, first:])[:, -1]                               # (1, vocab_size)
-        idx = torch.cat([idx, next_token(logits, temperature, top_k, generator)])
+    idx, first = prompt.to(device_of(model)), max(0, len(prompt) - block)
+    with evaluating(model):
+        for _ in range(n_new):
+            first = _first_seen(len(idx), first, block)
+            logits = model(idx[None, first:])[:, -1]                           # (1, vocab_size)
+            idx = torch.cat([idx, next_token(logits, temperature, top_k, generator)])
     return idx[len(prompt):]
 
 
@@ -58,15 +66,13 @@ def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float =
     Prompts end in the same column: shorter ones begin further right, and nobody looks at the columns before them.
     Raises ValueError for an empty prompt.
     """
-    prompts = _check_prompts(prompts, n_new)
-    where, block = next(model.parameters()).device, model.config.block_size
+    prompts = _check_prompts(prompts, n_new, model)
+    where, block = device_of(model), model.config.block_size
     B, T = len(prompts), max(map(len, prompts))
     idx = torch.stack([F.pad(p.to(where), (T - len(p), n_new)) for p in prompts])              # (B, T + n_new)
     first = [T - min(len(p), block) for p in prompts]                          # the first column that each row sees
     done = min(first)                                                          # columns whose keys are in the cache
-    was_training = model.training
-    model.eval()
-    cache = Cache(model, B, T + n_new)
+    cache = Cache(model, B, T + n_new)                                         # draws nothing: no dropout, no mode
     for t in range(T, T + n_new):
         for i in range(B):                                                     # a full row forgets, and reads again
             now = _first_seen(t, first[i], block)
@@ -77,7 +83,6 @@ def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float =
         logits = cache.read(idx[:, done:t], done, first)                       # (B, vocab_size)
         idx[:, t] = next_token(logits, temperature, top_k, generator)
         done = t
-    model.train(was_training)
     return idx[:, T:]
 
 
@@ -150,11 +155,10 @@ def _times(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.mm(x, weight) if bias is None else torch.addmm(bias, x, weight)
 
 
-def _check_prompts(prompts: list[Tensor], n_new: int) -> list[Tensor]:
-    if not len(prompts) or n_new < 1:
-        raise ValueError(f"{len(prompts)} prompts and n_new={n_new}: both must be at least 1")
-    for i, p in enumerate(prompts):
-        if p.ndim != 1 or len(p) == 0 or p.is_floating_point():
-            raise ValueError(f"prompt {i} is {p.dtype} of shape {tuple(p.shape)}: a prompt is a row of at least one "
-                             f"token (T,), for example a line break")
-    return list(prompts)
+def _check_prompts(prompts: list[Tensor], n_new: int, model: nn.Module) -> list[Tensor]:
+    expect.whole(1, n_new=n_new)
+    prompts = [expect.indices(f"tokens of prompt {i}", p, model.config.vocab_size, "T") for i, p in enumerate(prompts)]
+    empty = [i for i, p in enumerate(prompts) if not len(p)]
+    if not prompts or empty:
+        raise ValueError(f"prompt {empty[0]} has 0 tokens: begin with a line break" if empty else "got 0 prompts")
+    return prompts

@@ -1,7 +1,9 @@
-"""Where to compute, how much to compute, and which random numbers to draw."""
+"""Where to compute, how much to compute, in which mode, and which random numbers to draw."""
 
 import os
 import random
+from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,6 +22,25 @@ def device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def device_of(model) -> torch.device:
+    """Where a model's numbers are; the CPU for a function, and for a model that has none."""
+    parts = chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else ()
+    return next((part.device for part in parts), torch.device("cpu"))
+
+
+@contextmanager
+def evaluating(model):
+    """Eval mode for a while; afterwards, also after an interruption, every part is in the mode that it was in."""
+    modes = [(part, part.training) for part in model.modules()] if isinstance(model, torch.nn.Module) else []
+    try:
+        if modes:
+            model.eval()
+        yield model
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def bfloat16_is_fast(on: torch.device | str = "cpu") -> bool:

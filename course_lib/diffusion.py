@@ -1,13 +1,19 @@
 """DDPM and DDIM. The whole schedule is one tensor, alphas_cumprod (T,): the share of the image's variance that is left
 after each of T steps of noise. The network is any callable model(x, t) with whole numbers t (B,) from 0 to T-1; nothing
 here knows a U-Net. It predicts one of three things, each of which gives the others: the noise eps, the image x0, or
-v = sqrt(a) eps - sqrt(1 - a) x0. To see the states on the way, wrap the model in a function that keeps its x."""
+v = sqrt(a) eps - sqrt(1 - a) x0. To see the states on the way, wrap the model in a function that keeps its x.
+
+A schedule may end in 0, where nothing is left of the image. A network that predicts eps cannot guess it from there; x0
+and v can (v = -x0): their `to_eps` leaves a trace of it in eps, which samplers follow back."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from course_lib.expect import above, between, finite, indices, same_shape, whole
+
+TRACE = 2**-10                                 # of x0 in an eps, where the schedule leaves none
 TARGETS = ("eps", "x0", "v")
 
 
@@ -15,8 +21,7 @@ def linear_alphas_cumprod(T: int = 1000, first: float = 1e-4, last: float = 0.02
     """The schedule of Ho, Jain & Abbeel (2020): beta rises linearly, and alphas_cumprod is the product of 1 - beta.
 
     `first` and `last` are meant for T = 1000; for another T they are scaled so that as much noise is added.  -> (T,)"""
-    if T < 1:
-        raise ValueError(f"T={T} steps of noise must be at least 1")
+    whole(1, T=T)
     first, last = first * 1000 / T, last * 1000 / T
     if not (0 < first < 1 and 0 < last < 1):
         raise ValueError(f"betas from {first:.3g} to {last:.3g} must lie between 0 and 1: use more steps than "
@@ -28,19 +33,21 @@ def cosine_alphas_cumprod(T: int = 1000, s: float = 0.008) -> Tensor:
     """The schedule of Nichol & Dhariwal (2021, eq. 17), whose noise grows evenly to the eye.  -> (T,)
 
     No beta is above 0.999, so the last step leaves a trace of the image."""
-    if T < 1:
-        raise ValueError(f"T={T} steps of noise must be at least 1")
+    whole(1, T=T)
+    finite(0, s=s)
     a = (((torch.arange(T + 1, dtype=torch.float64) / T + s) / (1 + s)) * math.pi / 2).cos() ** 2       # (T + 1,)
     return (a[1:] / a[:-1]).clamp(min=0.001).cumprod(0).float()
 
 
 def per_sample(values: Tensor, t: Tensor, like: Tensor) -> Tensor:
     """values[t], shaped so that it multiplies a batch.  values (T,), t (B,), like (B, ...) -> (B, 1, ...)"""
-    return values.to(like.device)[t].view(-1, *[1] * (like.ndim - 1))
+    t = indices("times t", t, len(values), len(like))
+    return values.to(like.device).gather(0, t).view(-1, *[1] * (like.ndim - 1))
 
 
 def q_sample(x0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor) -> Tensor:
     """x_t ~ q(x_t | x_0) in one step (Ho et al., 2020, eq. 4).  x0, eps (B, ...), t (B,) -> (B, ...)"""
+    same_shape(x0=x0, eps=eps)
     a = per_sample(alphas_cumprod, t, x0)                         # (B, 1, ...)
     return a.sqrt() * x0 + (1 - a).sqrt() * eps
 
@@ -49,6 +56,7 @@ def target_of(x0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor, target
     """What a network with this target should answer for x_t: eps, x0, or v (Salimans & Ho, 2022).  -> (B, ...)"""
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
+    same_shape(x0=x0, eps=eps)
     a = per_sample(alphas_cumprod, t, x0)
     return {"eps": eps, "x0": x0, "v": a.sqrt() * eps - (1 - a).sqrt() * x0}[target]
 
@@ -59,17 +67,20 @@ def to_eps(prediction: Tensor, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor, t
     prediction, x_t (B, ...), t (B,) -> (B, ...)"""
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
+    same_shape(prediction=prediction, x_t=x_t)
     a = per_sample(alphas_cumprod, t, x_t)
-    return {"eps": prediction, "x0": (x_t - a.sqrt() * prediction) / (1 - a).sqrt(),
-            "v": a.sqrt() * prediction + (1 - a).sqrt() * x_t}[target]
+    root, rest = a.sqrt().where(a > 0, TRACE), (1 - a).sqrt()
+    return {"eps": prediction, "x0": (x_t - root * prediction) / rest.where(a < 1, 1.0),
+            "v": root * prediction + rest * x_t}[target]
 
 
 def to_x0(eps: Tensor, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
     """The image that is left when this noise is taken away: x0 = (x_t - sqrt(1 - a) eps) / sqrt(a).
 
     eps, x_t (B, ...), t (B,) -> (B, ...)"""
+    same_shape(eps=eps, x_t=x_t)
     a = per_sample(alphas_cumprod, t, x_t)
-    return (x_t - (1 - a).sqrt() * eps) / a.sqrt()
+    return (x_t - (1 - a).sqrt() * eps) / a.sqrt().where(a > 0, TRACE)
 
 
 def predicts_eps(model, alphas_cumprod: Tensor, target: str):
@@ -82,8 +93,9 @@ def diffusion_loss(model, x0: Tensor, alphas_cumprod: Tensor, target: str = "eps
 
     Mean over batch and pixels.  x0 (B, ...), about in [-1, 1]"""
     t = torch.randint(len(alphas_cumprod), (len(x0),), device=x0.device)                      # (B,)
-    eps = torch.randn_like(x0)
+    eps = torch.randn(x0.shape, device=x0.device)
     prediction = model(q_sample(x0, t, eps, alphas_cumprod), t)
+    same_shape(prediction=prediction, x0=x0)
     return {"loss": (prediction - target_of(x0, t, eps, alphas_cumprod, target)).square().mean()}
 
 
@@ -93,14 +105,13 @@ def ddim_step(eps: Tensor, x_t: Tensor, t: int, t_next: int, alphas_cumprod: Ten
 
     t_next = -1 is the clean image.  eta = 0: nothing random; eta = 1: as much noise as DDPM adds, from `noise`.
     clip      the predicted image is clamped to [-clip, clip] and eps made to agree with it"""
-    if not -1 <= t_next < t < len(alphas_cumprod):
-        raise ValueError(f"a step from t={t} to t_next={t_next} does not go back in 0 ... {len(alphas_cumprod) - 1}")
-    a, a_next = float(alphas_cumprod[t]), float(alphas_cumprod[t_next]) if t_next >= 0 else 1.0
-    x0 = (x_t - math.sqrt(1 - a) * eps) / math.sqrt(a)
-    if clip is not None:
-        x0 = x0.clamp(-clip, clip)
+    between(0, 1, eta=eta)
+    a, a_next, x0 = _levels_and_image(eps, x_t, t, t_next, alphas_cumprod, clip, noise)
+    if a == 1:                                                    # no noise to take away
+        return x0
+    if clip is not None or a == 0:
         eps = (x_t - math.sqrt(a) * x0) / math.sqrt(1 - a)
-    sigma = eta * math.sqrt((1 - a_next) / (1 - a) * (1 - a / a_next))
+    sigma = eta * math.sqrt((1 - a_next) / (1 - a) * (1 - (a / a_next if a_next else 1.0)))
     x = math.sqrt(a_next) * x0 + math.sqrt(max(0.0, 1 - a_next - sigma**2)) * eps
     if sigma == 0:
         return x
@@ -111,17 +122,31 @@ def ddpm_step(eps: Tensor, x_t: Tensor, t: int, alphas_cumprod: Tensor, clip: fl
               noise: Tensor | None = None) -> Tensor:
     """One ancestral step from x_t to x_{t-1}: the mean and variance of q(x_{t-1} | x_t, x_0) with x_0 predicted (Ho et
     al., 2020, eq. 6 and 7). The last step, t = 0, adds no noise.  -> the shape of x_t"""
-    if not 0 <= t < len(alphas_cumprod):
-        raise ValueError(f"t={t} is not one of the times 0 ... {len(alphas_cumprod) - 1}")
-    a, a_next = float(alphas_cumprod[t]), float(alphas_cumprod[t - 1]) if t > 0 else 1.0
-    alpha, beta = a / a_next, 1 - a / a_next
-    x0 = (x_t - math.sqrt(1 - a) * eps) / math.sqrt(a)
-    if clip is not None:
-        x0 = x0.clamp(-clip, clip)
+    a, a_next, x0 = _levels_and_image(eps, x_t, t, t - 1, alphas_cumprod, clip, noise)
+    if a == 1:                                                    # no noise to take away
+        return x0
+    alpha = a / a_next if a_next else 1.0
+    beta = 1 - alpha
     mean = (math.sqrt(a_next) * beta * x0 + math.sqrt(alpha) * (1 - a_next) * x_t) / (1 - a)
     if t == 0:
         return mean
     return mean + math.sqrt((1 - a_next) / (1 - a) * beta) * (torch.randn_like(x_t) if noise is None else noise)
+
+
+def _levels_and_image(eps: Tensor, x_t: Tensor, t: int, t_next: int, alphas_cumprod: Tensor, clip: float | None,
+                      noise: Tensor | None) -> tuple[float, float, Tensor]:
+    """What a step needs: alphas_cumprod before and after it, and the image that the noise implies."""
+    same_shape(eps=eps, x_t=x_t, noise=x_t if noise is None else noise)
+    if not -1 <= t_next < t < len(alphas_cumprod):
+        raise ValueError(f"a step from t={t} to t_next={t_next} does not go back in 0 ... {len(alphas_cumprod) - 1}")
+    a, a_next = float(alphas_cumprod[t]), float(alphas_cumprod[t_next]) if t_next >= 0 else 1.0
+    if not 0 <= a <= a_next <= 1:
+        raise ValueError(f"alphas_cumprod must fall from 1 to 0: it is {a_next:.4g} at t={t_next} and {a:.4g} at t={t}")
+    x0 = (x_t - math.sqrt(1 - a) * eps) / (math.sqrt(a) or TRACE)
+    if clip is not None:
+        above(0, clip=clip)
+        x0 = x0.clamp(-clip, clip)
+    return a, a_next, x0
 
 
 @torch.no_grad()
@@ -141,21 +166,22 @@ def ddim(model, x: Tensor, alphas_cumprod: Tensor, steps: int, eta: float = 0.0,
 
     generator: where fresh noise comes from, if eta > 0"""
     times = timesteps(len(alphas_cumprod), steps)
+    between(0, 1, eta=eta)
     for t, t_next in zip(times, [*times[1:], -1]):
-        noise = torch.randn(x.shape, generator=generator, device=x.device) if eta else None
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype) if eta else None
         x = ddim_step(model(x, _times(x, t)), x, t, t_next, alphas_cumprod, eta, clip, noise)
     return x
 
 
 def in_steps(model, T: int):
     """Wrap a network that takes a time in [0, 1] as one that takes the steps 0 ... T-1: returns f(x, t, ...)."""
+    whole(1, T=T)
     return lambda x, t, *y, **context: model(x, (t + 1) / T, *y, **context)
 
 
 def timesteps(T: int, steps: int) -> list[int]:
     """`steps` of the times T-1 ... 0, evenly spread, the noisiest always among them.  timesteps(10, 3) -> [9, 6, 3]"""
-    if not 1 <= steps <= T:
-        raise ValueError(f"steps={steps} must lie between 1 and T={T}")
+    whole(1, T, steps=steps)
     return [T - 1 - i * T // steps for i in range(steps)]
 
 
@@ -167,6 +193,8 @@ def guided(model, y: Tensor | int, null: Tensor | int, scale: float):
     Or y and null are contexts (B or 1, L, n) for model(x, t, context=c); a null that says something is what to avoid,
     a "negative prompt".  Ho & Salimans (2022), eq. 6 with scale = 1 + w.
     """
+    finite(scale=scale)
+
     def predict(x: Tensor, t: Tensor) -> Tensor:
         both = torch.cat([for_each(y, x), for_each(null, x)])                  # (2B,) or (2B, L, n)
         twice = torch.cat([x, x]), torch.cat([t, t])
@@ -179,6 +207,8 @@ def guided(model, y: Tensor | int, null: Tensor | int, scale: float):
 def for_each(condition: Tensor | int, x: Tensor) -> Tensor:
     """A label or a context, once for each of a batch x.  () or (B,) -> (B,);  (1 or B, L, n) -> (B, L, n)"""
     condition = torch.as_tensor(condition, device=x.device)
+    if condition.ndim and len(condition) not in (1, len(x)):
+        raise ValueError(f"{len(condition)} labels or contexts for {len(x)} images: give one for all, or one for each")
     return condition.expand(len(x), *condition.shape[1:])
 
 
@@ -189,9 +219,12 @@ def autoguided(model, weak, scale: float):
     model, weak: (x, t) -> predictions of the same kind. The weak one has been trained like the other, but for a
     shorter time, and errs in the same places, only more; no label is needed.  Karras et al. (2024).
     """
+    finite(scale=scale)
+
     def predict(x: Tensor, t: Tensor) -> Tensor:
-        bad = weak(x, t)
-        return bad + scale * (model(x, t) - bad)
+        good, bad = model(x, t), weak(x, t)
+        same_shape(good=good, bad=bad)
+        return bad + scale * (good - bad)
 
     return predict
 
@@ -200,8 +233,7 @@ def drop_labels(y: Tensor, null: Tensor | int, share: float = 0.1) -> Tensor:
     """Replace a random share of the labels by `null`: one network learns both models.  (B,) -> (B,)
 
     So with the words of captions (B, L), of which `null` (L,) is the empty one."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"share={share} of the labels must lie between 0 and 1")
+    between(0, 1, share=share)
     left_out = (torch.rand(len(y), device=y.device) < share).view(-1, *[1] * (y.ndim - 1))
     return torch.where(left_out, null, y)
 

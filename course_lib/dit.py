@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.expect import sizes
 from course_lib.transformer import CrossAttention, attention, split_heads
 from course_lib.unet import TimeAndLabel, check_inputs
 
@@ -76,6 +77,7 @@ class DiT(nn.Module):
 
     def __init__(self, config: DiTConfig):
         super().__init__()
+        sizes(config)
         C, H, W = config.shape
         if min(C, H, W, config.patch) < 1 or H % config.patch or W % config.patch:
             raise ValueError(f"patch={config.patch} must divide height and width of shape={tuple(config.shape)}")
@@ -95,8 +97,8 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | int | None = None,
                 context: Tensor | None = None) -> Tensor:
-        context = check_inputs(x, context, self.config)
-        emb = self.embed(torch.as_tensor(t, device=x.device).expand(len(x)), y, context)      # (B, C)
+        x, t, context = check_inputs(x, t, context, self.config, self.enter.weight)
+        emb = self.embed(t, y, context)                                          # (B, C)
         h = self.enter(patchify(x, self.config.patch)) + self.position           # (B, T, C)
         for block in self.blocks:
             h = block(h, emb, context)                                           # (B, T, C)

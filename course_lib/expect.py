@@ -5,6 +5,7 @@ Shapes and types are looked at everywhere, values of tensors on the CPU only: a 
 """
 
 import math
+from dataclasses import fields
 from numbers import Integral, Real
 
 import torch
@@ -39,11 +40,11 @@ MAY_BE_0 = "n_layer", "n_class", "n_context"
 
 def sizes(config) -> None:
     """The numbers of a configuration: whole ones at least 1 (but MAY_BE_0), others finite and not negative."""
-    for name, value in vars(config).items():
-        if isinstance(value, Integral) and not isinstance(value, bool):
-            whole(0 if name in MAY_BE_0 else 1, **{name: value})
-        elif isinstance(value, Real) and not isinstance(value, bool):
-            finite(0, **{name: value})
+    for field in fields(config):
+        if field.type is int:
+            whole(0 if field.name in MAY_BE_0 else 1, **{field.name: getattr(config, field.name)})
+        elif field.type is float:
+            finite(0, **{field.name: getattr(config, field.name)})
 
 
 # ------------------------------------------------------------------------------------------------------------- tensors

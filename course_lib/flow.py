@@ -1,14 +1,18 @@
 """Flow matching: a straight road from noise at t = 0 to data at t = 1, and a network that learns the velocity on it.
 Every function takes any callable model(x, t) -> velocity of the shape of x; nothing here knows a network."""
 
+
 import torch
 from torch import Tensor
+
+from course_lib.expect import same_shape, whole
 
 
 def interpolate(x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     """The point on the straight road (Lipman et al., 2023, eq. 22 with sigma_min = 0): x_t = (1 - t) eps + t x.
 
     x, eps (B, ...), t (B,) -> (B, ...)"""
+    _check(x, eps, t)
     t = t.view(-1, *[1] * (x.ndim - 1))                           # (B, 1, ...)
     return (1 - t) * eps + t * x
 
@@ -25,47 +29,56 @@ def uniform(n: int, like: Tensor) -> Tensor:
 
 def flow_loss(model, x: Tensor, times=logit_normal) -> dict[str, Tensor]:
     """Squared error of the velocity x - eps, mean over batch and pixels.  x (B, ...) in about [-1, 1]"""
-    eps, t = torch.randn_like(x), times(len(x), x)
-    return {"loss": (model(interpolate(x, eps, t), t) - (x - eps)).square().mean()}
+    eps, t = torch.randn(x.shape, device=x.device), times(len(x), x)
+    velocity = model(interpolate(x, eps, t), t)                   # (B, ...)
+    same_shape(velocity=velocity, x=x)
+    return {"loss": (velocity - (x - eps)).square().mean()}
 
 
 @torch.no_grad()
 def euler(model, x: Tensor, steps: int) -> Tensor:
     """From noise x at t = 0 to data at t = 1 in `steps` equal steps, each along the velocity at its start: one
     evaluation a step.  x (B, ...) -> (B, ...)"""
-    _at_least_one(steps)
+    whole(1, steps=steps)
     for i in range(steps):
-        x = x + model(x, _time(x, i / steps)) / steps
+        x = x + _velocity(model, x, i / steps) / steps
     return x
 
 
 @torch.no_grad()
 def midpoint(model, x: Tensor, steps: int) -> Tensor:
     """The same with the velocity at the middle of each step: two evaluations a step, an error of second order."""
-    _at_least_one(steps)
+    whole(1, steps=steps)
     for i in range(steps):
-        half = x + model(x, _time(x, i / steps)) / (2 * steps)
-        x = x + model(half, _time(x, (i + 0.5) / steps)) / steps
+        half = x + _velocity(model, x, i / steps) / (2 * steps)
+        x = x + _velocity(model, half, (i + 0.5) / steps) / steps
     return x
 
 
 @torch.no_grad()
 def straightness(model, x: Tensor, steps: int) -> float:
     """How far the roads from x are from straight ones, 0 for perfectly straight: the mean of |v - (x_1 - x_0)|^2 over
-    the road, as a share of the mean of |v|^2 (Liu, Gong & Liu, 2023, sec. 2.2, divided by the speed).  x (B, ...)"""
-    _at_least_one(steps)
+    the road, as a share of the mean of |v|^2 (Liu, Gong & Liu, 2023, sec. 2.2, divided by the speed).  x (B, ...)
+
+    Where nothing moves, every road is straight: 0."""
+    whole(1, steps=steps)
     start, velocities = x, []
     for i in range(steps):
-        velocities.append(model(x, _time(x, i / steps)))
+        velocities.append(_velocity(model, x, i / steps))
         x = x + velocities[-1] / steps
     v = torch.stack(velocities)                                   # (steps, B, ...)
-    return ((v - (x - start)).square().mean() / v.square().mean()).item()
+    speed = v.square().mean().item()
+    return (v - (x - start)).square().mean().item() / speed if speed else 0.0
 
 
-def _time(x: Tensor, t: float) -> Tensor:
-    return torch.full((len(x),), t, device=x.device)
+def _velocity(model, x: Tensor, t: float) -> Tensor:
+    v = model(x, torch.full((len(x),), t, device=x.device))
+    same_shape(velocity=v, x=x)
+    return v
 
 
-def _at_least_one(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
+def _check(x: Tensor, eps: Tensor, t: Tensor) -> None:
+    same_shape(x=x, eps=eps)
+    if t.shape != (len(x),) or not t.is_floating_point() or t.is_cpu and not (0 <= t.min() and t.max() <= 1):
+        raise ValueError(f"times t must be numbers in [0, 1] of shape ({len(x)},), got {t.dtype} {tuple(t.shape)}, of "
+                         f"which the largest is {t.max().item():.4g}")

@@ -7,6 +7,7 @@ The game knows no network: any  generator(z, *y) -> x  and  discriminator(x, *y)
 positive for "real"; the probability D(x) is its sigmoid. The networks that draw digits are in dcgan.py.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from course_lib.train import Endless, History, check_settings, learning_rate, progress_bar, uses_bfloat16
+from course_lib.device import device_of
+from course_lib.expect import above, distributions, finite, same_shape, whole
+from course_lib.train import Endless, History, check_settings, explained, learning_rate, progress_bar, uses_bfloat16
 
 # ----------------------------------------------------------------------------------------------------------- the losses
 
@@ -48,6 +51,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Te
 
     real (B, ...) -> (), differentiable.  For logits w.x it is |w|^2. `fake` is not used: `fit_gan` hands it to every
     penalty.  Mescheder, Geiger & Nowozin (2018), eq. 9, without its factor gamma / 2."""
+    same_shape(images=real)
     x = real.detach().requires_grad_()
     slope, = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)                  # (B, ...)
     return slope.flatten(1).square().sum(1).mean()
@@ -60,9 +64,10 @@ def optimal_discriminator(p: Tensor, q: Tensor) -> Tensor:
 
     Where both are 0, nothing is known, and the answer is 1/2.  Raises ValueError for a negative density.
     Goodfellow et al. (2014), proposition 1."""
-    if (p < 0).any() or (q < 0).any():
-        raise ValueError(f"densities cannot be negative, and the smallest are {p.min().item():.3g} and "
-                         f"{q.min().item():.3g}")
+    same_shape(p=p, q=q)
+    if not all(0 <= density.min() and density.max() < math.inf for density in (p, q)):
+        raise ValueError(f"densities cannot be negative or infinite, and p reaches from {p.min().item():.3g} to "
+                         f"{p.max().item():.3g}, q from {q.min().item():.3g} to {q.max().item():.3g}")
     total = p + q
     return torch.where(total > 0, p / total.where(total > 0, torch.ones_like(total)), torch.full_like(total, 0.5))
 
@@ -94,14 +99,17 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
     of "real" before the discriminator's step. Raises ValueError for impossible settings and FloatingPointError, naming
     the step, when a loss is no longer finite.
     """
-    check_settings(ema, decay, steps=steps, n_latent=n_latent, eval_every=eval_every, penalty_every=penalty_every)
-    device = next(generator.parameters()).device
+    check_settings(steps, lr, betas, decay, ema, evaluate, eval_every, autocast, generator, discriminator)
+    whole(1, n_latent=n_latent, penalty_every=penalty_every)
+    finite(0, penalty_weight=penalty_weight)
+    device = device_of(generator)
     d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=betas, fused=True)
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=lr, betas=betas, fused=True)
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None   # buffers are copied
     precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=uses_bfloat16(autocast, device))
     history, start, batches = History(), time.perf_counter(), Endless(loader)
     remedy = f"Lower lr={lr:g}, or add a penalty such as r1_penalty"
+    learners = [p for p in generator.parameters() if p.requires_grad]
     generator.train()
     discriminator.train()
     bar = progress_bar(steps, label or "the game", progress)
@@ -110,8 +118,9 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
             group["lr"] = learning_rate(step, steps, lr, decay=decay)
         real, *y = (t.to(device) for t in next(batches))                                        # (B, ...), maybe (B,)
         z = torch.randn(len(real), n_latent, device=device)                                     # (B, n_latent)
-        with precision():
+        with precision(), explained(real):
             fake = generator(z, *y)                                                             # as real
+            same_shape(**{"the generator's output": fake, "a batch of the loader": real})
 
             # The discriminator's move. Fakes are detached: it must not change the generator.
             real_logits, fake_logits = discriminator(real, *y), discriminator(fake.detach(), *y)   # (B,)
@@ -124,13 +133,11 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
         d_optimizer.step()
 
         # The generator's move, against the new discriminator, whose weights need no gradient now.
-        discriminator.requires_grad_(False)
         with precision():
             terms["generator"] = g_loss(discriminator(fake, *y))
         g_optimizer.zero_grad(set_to_none=True)
-        terms["generator"].backward()
+        terms["generator"].backward(inputs=learners)
         g_optimizer.step()
-        discriminator.requires_grad_(True)
 
         if average is not None:
             average.update_parameters(generator)
@@ -139,7 +146,6 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
         bar.update()
         if evaluate and (step + 1 == steps or (eval_every and (step + 1) % eval_every == 0)):
             history.evaluate(step + 1, evaluate, generator if average is None else average.module)
-            generator.train()
     bar.close()
     if average is not None:
         generator.load_state_dict(average.module.state_dict())
@@ -155,8 +161,9 @@ def modes_hit(x: Tensor, centres: Tensor, radius: float, at_least: int = 1) -> i
     """How many centres have `at_least` points within `radius`: for the ring of Gaussians, how many modes are drawn.
 
     x (n, D), centres (K, D) -> 0 ... K.  A point may lie near several centres."""
-    if not radius > 0 or at_least < 1:
-        raise ValueError(f"radius={radius} must be greater than 0 and at_least={at_least} at least 1")
+    above(0, radius=radius)
+    whole(1, at_least=at_least)
+    same_shape(**{"one point of x": x[:1], "one of the centres": centres[:1]})
     near = (x[:, None] - centres[None]).square().sum(2) <= radius**2                            # (n, K)
     return int((near.sum(0) >= at_least).sum())
 
@@ -166,7 +173,5 @@ def class_entropy(probs: Tensor) -> Tensor:
 
     probs (n, K): a classifier's p(y | x), rows sum to 1 -> ().  exp of it is the number of classes in use; a rare class
     counts for less than 1."""
-    if probs.ndim != 2 or len(probs) == 0:
-        raise ValueError(f"probabilities have shape (n, K) with n >= 1, got {tuple(probs.shape)}")
-    share = probs.mean(0)                                                                       # (K,)
+    share = distributions(probs).mean(0)                                                        # (K,)
     return -torch.special.xlogy(share, share).sum()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from course_lib.expect import classes, finite, floats, indices, same_shape, sizes, whole
+
 
 @dataclass
 class ClassGaussiansConfig:
@@ -38,9 +40,7 @@ def principal_axes(x: Tensor, n_axis: int) -> tuple[Tensor, Tensor]:
     n_axis.
     """
     flat = _finite(x).flatten(1).cpu().double()                               # (N, P) Apple's GPU has no float64
-    if not 1 <= n_axis <= min(flat.shape):
-        raise ValueError(f"n_axis={n_axis} must be between 1 and {min(flat.shape)} for {len(flat)} images of "
-                         f"{flat.shape[1]} numbers")
+    whole(1, min(flat.shape), n_axis=n_axis)
     mean = flat.mean(0)
     _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))           # (P, P) columns by rising variance
     axes = vectors.T.flip(0)[:n_axis]                                         # (n_axis, P)
@@ -54,7 +54,10 @@ def gaussian_log_prob(z: Tensor, mu: Tensor, scale: Tensor) -> Tensor:
     z (B, D), mu (K, D), scale (K, D, D) lower triangular (Cholesky) -> (B, K).  With u = scale^-1 (z - mu), the density
     is that of D standard normals u, divided by the volume that `scale` stretches: the product of its diagonal.
     """
-    D = z.shape[1]
+    K, D = mu.shape
+    if z.shape[1:] != (D,) or scale.shape != (K, D, D):
+        raise ValueError(f"points {tuple(z.shape)}, means {tuple(mu.shape)} and scales {tuple(scale.shape)} do not "
+                         f"fit together: they are (B, D), (K, D) and (K, D, D)")
     u = [torch.linalg.solve_triangular(L, (z - m).T, upper=False) for m, L in zip(mu, scale)]   # K x (D, B)
     log_volume = scale.diagonal(dim1=1, dim2=2).log().sum(1)                                    # (K,)
     squared = torch.stack([(v**2).sum(0) for v in u], dim=1)                                    # (B, K)
@@ -67,6 +70,9 @@ def moments(z: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     z (N, D), r (N, K) >= 0 -> n (K,), mu (K, D), cov (K, D, D).  The maximum-likelihood estimates: they divide by n.
     """
     n = r.sum(0)                                                              # (K,)
+    if r.shape != (len(z), len(n)) or r.is_cpu and not (r.min() >= 0 and n.min() > 0):
+        raise ValueError(f"weights of shape {tuple(r.shape)} for points {tuple(z.shape)} must be (N, K), at least 0 "
+                         f"and more in each group: the least is {r.min():.3g}, the least group has {n.min():.3g}")
     mu = r.T @ z / n[:, None]                                                 # (K, D)
     second = torch.stack([(z * w[:, None]).T @ z for w in r.T])               # (K, D, D) sums of r z z^T
     return n, mu, second / n[:, None, None] - mu[:, :, None] * mu[:, None, :]
@@ -81,6 +87,7 @@ def shrink(cov: Tensor, n: Tensor, pool: float, ridge: float) -> Tensor:
     "Regularized discriminant analysis".
     """
     D = cov.shape[-1]
+    _check_shrink(cov, n, pool, ridge)
     shared = (n[:, None, None] * cov).sum(0) / n.sum()                                          # (D, D)
     shared = shared + ridge * shared.diagonal().mean() * torch.eye(D, dtype=cov.dtype, device=cov.device)
     own = (n / (n + pool))[:, None, None] if pool > 0 else torch.ones_like(cov[:, :1, :1])      # (K, 1, 1)
@@ -90,6 +97,7 @@ def shrink(cov: Tensor, n: Tensor, pool: float, ridge: float) -> Tensor:
 def kmeans_plus_plus(z: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
     """k points of z, far from each other: each next one is drawn in proportion to its squared distance to the nearest
     already chosen (k-means++, Arthur & Vassilvitskii, 2007).  z (N, D) -> (k, D)"""
+    whole(1, len(z), k=k)
     chosen = torch.randint(len(z), (1,), generator=generator, device=z.device)
     nearest = ((z - z[chosen]) ** 2).sum(1)                                   # (N,)
     for _ in range(k - 1):
@@ -109,6 +117,7 @@ def em(z: Tensor, mu: Tensor, steps: int, *, pool: float = 0.0, ridge: float = 1
     never falls (Dempster, Laird & Rubin, 1977); with them it hardly does, and is better for points not seen.
     """
     K, D = mu.shape
+    whole(0, steps=steps)
     eye = torch.eye(D, dtype=z.dtype, device=z.device)
     weights = torch.full((K,), 1 / K, dtype=z.dtype, device=z.device)
     cov = (torch.cov(z.T, correction=0).reshape(D, D) + ridge * eye).expand(K, D, D)
@@ -131,23 +140,20 @@ class PrincipalAxes(nn.Module):
 
     def __init__(self, size: int, n_axis: int):
         super().__init__()
+        whole(1, size * size, n_axis=n_axis)
         self.register_buffer("mean", torch.zeros(size * size))                # of the images
         self.register_buffer("axes", torch.eye(n_axis, size * size))
 
     def encode(self, x: Tensor) -> Tensor:
         """Coordinates on the principal axes.  (B, 1, size, size) -> (B, n_axis)"""
         side = math.isqrt(len(self.mean))
-        if x.shape[1:] != (1, side, side) or not x.is_floating_point():
-            raise ValueError(f"{type(self).__name__} needs float images of shape (B, 1, {side}, {side}), got {x.dtype} "
-                             f"{tuple(x.shape)}")
-        return (x.flatten(1) - self.mean) @ self.axes.T
+        return (floats(x, 1, side, side, like=self.mean).flatten(1) - self.mean) @ self.axes.T
 
     def decode(self, z: Tensor) -> Tensor:
         """The image at coordinates z, clamped to [0, 1], which can only bring it nearer to a real one.
 
         (B, n_axis) -> (B, 1, size, size)"""
-        if z.ndim != 2 or z.shape[1] != len(self.axes):
-            raise ValueError(f"coordinates have shape (B, {len(self.axes)}), got {tuple(z.shape)}")
+        z = floats(z, len(self.axes), like=self.axes, what="coordinates")
         side = math.isqrt(len(self.mean))
         return (self.mean + z @ self.axes).clamp(0, 1).view(-1, 1, side, side)
 
@@ -167,17 +173,20 @@ class Gaussians(PrincipalAxes):
 
     def draw(self, k: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One image from each Gaussian named in k: z = mu + scale eps.  k (B,) int64 -> (B, 1, size, size)"""
-        eps = torch.randn(len(k), self.mu.shape[1], 1, generator=generator, device=self.mu.device)
+        k = indices("numbers of Gaussians", k, len(self.mu), "B")
+        eps = torch.randn(len(k), self.mu.shape[1], 1, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
         return self.decode(self.mu[k] + (self.scale[k] @ eps).squeeze(-1))
 
     def choose(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n components drawn by their weights.  -> (n,) int64"""
-        return torch.multinomial(self.log_weight.exp(), _positive(n), replacement=True, generator=generator)
+        whole(1, n=n)
+        return torch.multinomial(self.log_weight.exp(), n, replacement=True, generator=generator)
 
     def set(self, mean: Tensor, axes: Tensor, weight: Tensor, mu: Tensor, cov: Tensor) -> "Gaussians":
         """Take over fitted values (any float dtype; cov must be positive definite)."""
         scale = torch.linalg.cholesky(cov)
         for name, value in dict(mean=mean, axes=axes, log_weight=weight.log(), mu=mu, scale=scale).items():
+            same_shape(**{f"the model's {name}": getattr(self, name), name: value})
             getattr(self, name).copy_(value)
         return self
 
@@ -186,6 +195,7 @@ class ClassGaussians(Gaussians):
     """A classifier that can draw: p(x, y) = p(y) N(x; mu_y, Sigma_y) on principal axes."""
 
     def __init__(self, config: ClassGaussiansConfig):
+        sizes(config)
         super().__init__(config.size, config.n_axis, config.n_class)
         self.config = config
 
@@ -197,19 +207,15 @@ class ClassGaussians(Gaussians):
         x (N, 1, S, S), y (N,) int64, every class present.  pool, ridge: see `shrink`.  axes: (mean, axes) of
         `principal_axes` where they were found on other images, unlabelled ones for example; default: those of x.
         """
-        labels = torch.as_tensor(y)
-        if len(x) != len(labels) or len(x) == 0:
-            raise ValueError(f"{len(x)} images need as many labels, and at least one of each class: got {len(labels)}")
-        if labels.is_floating_point() or labels.min() < 0 or labels.max() >= n_class:
-            raise ValueError(f"labels must be whole numbers from 0 to {n_class - 1}, got {labels.dtype} from "
-                             f"{labels.min().item()} to {labels.max().item()}")
+        grey(x)
+        labels = indices("labels", torch.as_tensor(y), n_class, len(x))
         missing = sorted(set(range(n_class)) - set(labels.tolist()))
         if missing:
             raise ValueError(f"no image of class {missing[0]} to fit a Gaussian to: give at least one of each class")
         mean, basis = principal_axes(x, n_axis) if axes is None else axes
         model = cls(ClassGaussiansConfig(x.shape[-1], len(basis), n_class)).to(x.device)
         z = _coordinates(x, mean, basis)                                                        # (N, n_axis)
-        r = nn.functional.one_hot(labels.long().cpu(), n_class).to(z)                                 # (N, n_class)
+        r = nn.functional.one_hot(labels.cpu(), n_class).to(z)                                        # (N, n_class)
         n, mu, cov = moments(z, r)
         return model.set(mean, basis, n / n.sum(), mu, shrink(cov, n, pool, ridge))
 
@@ -225,16 +231,14 @@ class ClassGaussians(Gaussians):
         """n images in [0, 1] -> (n, 1, S, S).  y: the class asked for, one for all or (n,); None draws it from p(y)."""
         if y is None:
             return self.draw(self.choose(n, generator), generator)
-        k = torch.as_tensor(y, device=self.mu.device).expand(_positive(n))
-        if k.is_floating_point() or k.min() < 0 or k.max() >= self.config.n_class:
-            raise ValueError(f"y must hold whole numbers from 0 to {self.config.n_class - 1}, got {y}")
-        return self.draw(k, generator)
+        return self.draw(classes(y, n, self.config.n_class, self.mu.device), generator)
 
 
 class GaussianMixture(Gaussians):
     """The same density fitted without labels: p(x) = sum_k w_k N(x; mu_k, Sigma_k) on principal axes."""
 
     def __init__(self, config: GaussianMixtureConfig):
+        sizes(config)
         super().__init__(config.size, config.n_axis, config.n_gaussian)
         self.config = config
 
@@ -246,8 +250,7 @@ class GaussianMixture(Gaussians):
         pool, ridge: see `em`; without them a Gaussian that has few images collapses onto them.
         generator: on the CPU, where all fitting is done, in float64.
         """
-        if not 1 <= n_gaussian <= len(x):
-            raise ValueError(f"n_gaussian={n_gaussian} must be between 1 and the number of images, {len(x)}")
+        whole(1, len(grey(x)), n_gaussian=n_gaussian)
         mean, axes = principal_axes(x, n_axis)
         model = cls(GaussianMixtureConfig(x.shape[-1], n_axis, n_gaussian)).to(x.device)
         z = _coordinates(x, mean, axes)                                                         # (N, n_axis)
@@ -272,10 +275,18 @@ def _coordinates(x: Tensor, mean: Tensor, axes: Tensor) -> Tensor:
     return (_finite(x).flatten(1) - mean).cpu().double() @ axes.cpu().double().T
 
 
-def _positive(n: int) -> int:
-    if n < 1:
-        raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
-    return n
+def _check_shrink(cov: Tensor, n: Tensor, pool: float, ridge: float) -> None:
+    finite(0, ridge=ridge)
+    same_shape(**{"n": n, "the diagonals of cov": cov[:, 0, 0]})
+    if not pool >= 0:
+        raise ValueError(f"pool={pool} must be a number of points: at least 0, and math.inf for one covariance")
+
+
+def grey(x: Tensor) -> Tensor:
+    """x, if it is a batch of square grey images (N, 1, S, S)"""
+    if x.ndim != 4 or x.shape[1:] != (1, x.shape[-1], x.shape[-1]) or len(x) == 0:
+        raise ValueError(f"grey images (N, 1, S, S) can be fitted, got shape {tuple(x.shape)}")
+    return x
 
 
 def _finite(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.expect import indices, sizes
 from course_lib.transformer import Block, alibi, causal_mask
 
 
@@ -40,14 +41,17 @@ class GPT(nn.Module):
     """The model.  idx (B, T) int64 -> logits (B, T, vocab_size) float32; row t predicts token t + 1.
 
     Its blocks are those of lesson 51, `transformer.Block`.
-    forward(idx, dtype=torch.bfloat16) keeps the residual stream, and with it all layers, in that precision.
+    forward(idx, dtype=torch.bfloat16) keeps the residual stream, and with it all layers, in that precision; the default
+    is that of the weights.
     """
 
     def __init__(self, config: GPTConfig):
         super().__init__()
+        sizes(config)
         self.config, c = config, config
-        if c.positions not in ("learned", "alibi"):
-            raise ValueError(f"unknown positions {c.positions!r}: choose learned or alibi")
+        for name, choices in dict(positions=("learned", "alibi"), gelu=("tanh", "none")).items():
+            if getattr(c, name) not in choices:
+                raise ValueError(f"unknown {name} {getattr(c, name)!r}: choose {' or '.join(choices)}")
         self.tok_emb = nn.Embedding(c.vocab_size, c.n_embd)
         self.pos_emb = nn.Embedding(c.block_size, c.n_embd) if c.positions == "learned" else None
         self.dropout = nn.Dropout(c.dropout)
@@ -76,34 +80,33 @@ class GPT(nn.Module):
 
     def embed(self, idx: Tensor) -> Tensor:
         """What each token is, plus where it stands.  (B, T) -> (B, T, C)"""
-        _check_tokens(idx, self.config)
+        idx = indices("tokens", idx, self.config.vocab_size, "B", "T")
+        if not 1 <= idx.shape[1] <= self.config.block_size:
+            raise ValueError(f"{idx.shape[1]} tokens do not fit: from 1 to block_size={self.config.block_size}")
         x = self.tok_emb(idx)                                                  # (B, T, C)
         if self.pos_emb is not None:
             x = x + self.pos_emb.weight[:idx.shape[1]]
         return self.dropout(x)
 
-    def forward(self, idx: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        T = idx.shape[-1]
-        x = self.embed(idx).to(dtype)                                          # (B, T, C)
+    def forward(self, idx: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        x, T = self.embed(idx), idx.shape[-1]                                  # (B, T, C)
+        dtype = x.dtype if dtype is None else dtype
+        x = x.to(dtype)
         mask = self.mask[None, :, :T, :T].to(dtype)                            # of four axes, as in `Transformer`
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
         table = self.tok_emb.weight if self.head is None else self.head.weight
-        return F.linear(x, table.to(dtype)).float()                            # (B, T, vocab_size)
-
-
-def _check_tokens(idx: Tensor, c: GPTConfig) -> None:
-    if idx.ndim != 2 or idx.is_floating_point():
-        raise ValueError(f"tokens are whole numbers of shape (B, T), got {idx.dtype} of {tuple(idx.shape)}")
-    if not 1 <= idx.shape[1] <= c.block_size:
-        raise ValueError(f"{idx.shape[1]} tokens do not fit: from 1 to block_size={c.block_size}")
+        logits = F.linear(x, table.to(dtype))                                  # (B, T, vocab_size)
+        return logits.to(torch.promote_types(dtype, torch.float32))
 
 
 def lm_loss(model: nn.Module, idx: Tensor, **kwargs) -> dict[str, Tensor]:
     """How surprised the model is by each next token, in nats per token.  idx (B, T + 1): T inputs and their targets."""
-    logits = model(idx[:, :-1], **kwargs)                                      # (B, T, vocab_size)
-    return {"loss": F.cross_entropy(logits.flatten(0, 1), idx[:, 1:].flatten())}
+    idx = indices("tokens", idx, None, "B", "T + 1")
+    logits = model(idx[:, :-1], **kwargs).flatten(0, 1)                        # (B * T, vocab_size)
+    targets = indices("tokens", idx[:, 1:].flatten(), logits.shape[1], len(logits))
+    return {"loss": F.cross_entropy(logits, targets)}
 
 
 # ------------------------------------------------------------------------------------------------------------ counting
@@ -143,8 +146,11 @@ def to_gpt2(model: GPT) -> dict[str, Tensor]:
 def from_gpt2(model: GPT, weights: dict[str, Tensor]) -> GPT:
     """Fill a model with the weights of a Hugging Face GPT2LMHeadModel of the same size; returns the model."""
     _check_gpt2(model.config)
-    own = {name: weights[_gpt2_name(name)] for name in model.state_dict()}
-    model.load_state_dict({name: p.T if _is_matrix(name, p) else p for name, p in own.items()})
+    try:
+        own = {name: weights[_gpt2_name(name)] for name in model.state_dict()}
+        model.load_state_dict({name: p.T if _is_matrix(name, p) else p for name, p in own.items()})
+    except (KeyError, RuntimeError) as e:
+        raise ValueError(f"these are no weights of {model.config}: {' '.join(str(e).split())[:200]}") from None
     return model
 
 

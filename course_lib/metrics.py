@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from course_lib import checkpoint
 from course_lib.data import load
+from course_lib.device import device_of, evaluating
+from course_lib.expect import floats, indices, logits, probabilities, whole
 
 # ------------------------------------------------------------------------------------- distances between distributions
 
@@ -63,8 +65,7 @@ def nearest_neighbours(x: Tensor, reference: Tensor, k: int = 1) -> tuple[Tensor
     """
     x, reference = _cloud("x", x, 1), _cloud("reference", reference, 1)
     _same_width(x, reference)
-    if not 1 <= k <= len(reference):
-        raise ValueError(f"k={k} must be between 1 and the number of reference points, {len(reference)}")
+    whole(1, len(reference), k=k)
     found = [_distances(part, reference).topk(k, largest=False) for part in x.split(500)]       # bounds the memory
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
@@ -75,6 +76,7 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
     "Where points are" is the union of balls around them, each reaching to its k-th nearest neighbour in its own cloud.
     real (n, d), fake (m, d), n, m > k -> two numbers in [0, 1].  Kynkäänniemi et al. (2019), eq. 1-2.
     """
+    whole(1, k=k)
     real, fake = _cloud("real", real, k + 1), _cloud("fake", fake, k + 1)
     _same_width(real, fake)
     between = _distances(fake, real)                                          # (m, n)
@@ -110,8 +112,7 @@ def bootstrap(metric: Callable[..., float], *sets: Tensor, n: int = 200, seed: i
     repeated points, which moves distances like Fréchet's upwards. For a distance that is nearly 0 the interval is about
     twice too wide (measured on two halves of the digits); elsewhere it is right.
     """
-    if n < 2:
-        raise ValueError(f"n={n} resamplings have no spread: use at least 2")
+    whole(2, n=n)
     sets = [_cpu(s) for s in sets]
     draw = np.random.default_rng(seed)
     values = [metric(*(s[torch.from_numpy(draw.integers(len(s), size=len(s)))] for s in sets)) for _ in range(n)]
@@ -142,11 +143,9 @@ def control_accuracy(judge: nn.Module | None, images: Tensor, labels: Tensor, ba
 
     judge: anything that returns logits; None: the shipped one.  images (n, 1, 28, 28) in [0, 1], labels (n,) -> [0, 1]
     """
-    labels = _cpu(labels)
-    if len(labels) != len(images):
-        raise ValueError(f"{len(images)} images need as many labels, got {len(labels)}")
-    seen = _in_batches(judge, images, batch_size, lambda j, x: j(x).argmax(1))
-    return (seen == labels).double().mean().item()
+    scores = _in_batches(judge, images, batch_size, lambda j, x: logits(j(x)))
+    labels = indices("labels", _cpu(labels), scores.shape[1], len(images))
+    return (scores.argmax(1) == labels).double().mean().item()
 
 
 def measure(images: Tensor, labels: Tensor | None = None, *, judge: nn.Module | None = None, n_bootstrap: int = 200,
@@ -185,49 +184,37 @@ def bits_per_byte(model: Callable[[Tensor], Tensor], text: Tensor, block_size: i
              block_size / 2 every token has at least half a block before it, for twice the time.
     n_bytes  how many bytes the text has; default N, right where a token is a byte
     """
-    stride, text = block_size if stride is None else stride, torch.as_tensor(text)
-    if text.ndim != 1 or len(text) < 2 or text.is_floating_point():
-        raise ValueError(f"a text is a row of at least 2 tokens (N,), got {text.dtype} of {tuple(text.shape)}")
-    if not 1 <= stride <= block_size:
-        raise ValueError(f"stride={stride} must lie between 1 and block_size={block_size}")
-    where = next((p.device for p in model.parameters()), text.device) if isinstance(model, nn.Module) else text.device
+    stride, text = block_size if stride is None else stride, indices("tokens", text, None, "N")
+    whole(1, block_size=block_size, batch_size=batch_size, n_bytes=len(text) if n_bytes is None else n_bytes)
+    whole(1, block_size, stride=stride)
+    if len(text) < 2:
+        raise ValueError(f"a text of {len(text)} tokens has nothing to predict: at least 2 are needed")
+    where = device_of(model) if isinstance(model, nn.Module) else text.device
     N, T = len(text), min(block_size, len(text) - 1)
     begin = torch.arange(0, N - T, stride)                                    # (n,) of windows that fit
     if begin[-1] < N - 1 - T:
         begin = torch.cat([begin, torch.tensor([N - 1 - T])])                 # the last one ends with the text
     windows = text.to(where).unfold(0, T + 1, 1)                              # (N - T, T + 1), a view
-    was_training = getattr(model, "training", False)
-    if was_training:
-        model.eval()
     nats, known = 0.0, 1                                                      # tokens that are predicted already
-    for part in begin.split(batch_size):
-        idx = windows[part.to(where)].long()                                  # (B, T + 1)
-        losses = F.cross_entropy(model(idx[:, :-1]).mT.float(), idx[:, 1:], reduction="none").double().cpu()   # (B, T)
-        for start, loss in zip(part.tolist(), losses):
-            nats += loss[known - start - 1:].sum().item()
-            known = start + T + 1
-    if was_training:
-        model.train()
+    with evaluating(model):
+        for part in begin.split(batch_size):
+            idx = windows[part.to(where)]                                     # (B, T + 1)
+            scores = logits(model(idx[:, :-1]).flatten(0, 1))                 # (B * T, vocab_size)
+            targets = indices("tokens", idx[:, 1:].flatten(), scores.shape[1], len(scores))
+            losses = F.cross_entropy(scores.float(), targets, reduction="none").double().cpu().view(-1, T)
+            for start, loss in zip(part.tolist(), losses):
+                nats += loss[known - start - 1:].sum().item()
+                known = start + T + 1
     return (8 + nats / math.log(2)) / (n_bytes or N)
 
 
 # ------------------------------------------------------------------------------------------------------------ the parts
 
 def _in_batches(judge: nn.Module | None, images: Tensor, batch_size: int, what: Callable) -> Tensor:
-    if images.ndim != 4 or images.shape[1:] != (1, 28, 28) or len(images) == 0 or not images.is_floating_point():
-        raise ValueError(f"the judge looks at float images of shape (n, 1, 28, 28), n >= 1; got {images.dtype} "
-                         f"{tuple(images.shape)}")
-    low, high = images.min().item(), images.max().item()
-    if not (-1e-4 <= low and high <= 1 + 1e-4):                               # also catches nan
-        raise ValueError(f"the judge looks at images in [0, 1]; these reach from {low:.3g} to {high:.3g}: clamp or "
-                         f"rescale them")
-    judge = the_judge() if judge is None else judge
-    at = next((p.device for p in judge.parameters()), images.device)
-    was_training = judge.training
-    judge.eval()
-    seen = torch.cat([what(judge, part.float().to(at)).cpu() for part in images.split(batch_size)])
-    judge.train(was_training)
-    return seen
+    images = probabilities(floats(images, 1, 28, 28, like=torch.empty(0)).cpu())
+    whole(1, batch_size=batch_size)
+    with evaluating(the_judge() if judge is None else judge) as judge:
+        return torch.cat([what(judge, part.to(device_of(judge))).cpu() for part in images.split(batch_size)])
 
 
 def _cpu(x) -> Tensor:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from course_lib.classify import check_labels
+from course_lib import expect
 
 
 def softmax(logits: Tensor) -> Tensor:
@@ -25,11 +25,9 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """-log softmax(logits)[y]: how surprised the model is by the true class, in nats per example.  (B, K), (B,) -> (B,)
 
     Its gradient with respect to the logits is softmax(logits) - onehot(y) (Bishop, 2006, eq. 4.109). The average over
-    the batch is left to the caller.  Raises ValueError for a wrong shape or dtype, and as `check_labels` does.
+    the batch is left to the caller.  Raises ValueError for a wrong shape or dtype, and for labels that are no class.
     """
-    if logits.ndim != 2 or not logits.is_floating_point():
-        raise ValueError(f"logits are floating-point numbers, shape (B, K); got {logits.dtype} {tuple(logits.shape)}")
-    check_labels(y, *logits.shape)
+    y = expect.indices("labels", y, expect.logits(logits).shape[1], len(logits))
     highest = logits.max(dim=1, keepdim=True).values.detach()     # (B, 1) any constant would cancel
     logits = logits - highest                                     # (B, K) all <= 0: exp cannot overflow
     log_sum = logits.exp().sum(dim=1).log()                       # (B,) log of the softmax's denominator
@@ -49,8 +47,7 @@ class MLP(nn.Module):
 
     def __init__(self, config: MLPConfig):
         super().__init__()
-        if min(config.n_input, config.n_hidden, config.n_class) < 1 or config.n_layer < 0:
-            raise ValueError(f"{config}: n_layer must be at least 0, every other size at least 1")
+        expect.sizes(config)
         self.config = config
         widths = [config.n_input] + [config.n_hidden] * config.n_layer
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
@@ -63,7 +60,7 @@ class MLP(nn.Module):
         if x.ndim < 2 or x[0:1].numel() != self.config.n_input or not x.is_floating_point():
             raise ValueError(f"this model takes float batches of {self.config.n_input} numbers an example; got "
                              f"{x.dtype} {tuple(x.shape)}")
-        x = x.flatten(1)                                          # (B, n_input)
+        x = x.flatten(1).to(self.head.weight.dtype)               # (B, n_input)
         for layer in self.hidden:
             x = layer(x).relu()                                   # (B, n_hidden)
         return x

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.device import bfloat16_is_fast
+from course_lib.expect import finite, whole
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315         # chosen by Jordan for speed: singular values end between 0.7 and 1.2
 
@@ -23,8 +24,8 @@ def orthogonalise(G: Tensor, steps: int = 5) -> Tensor:
     3.4445 s - 4.7750 s^3 + 2.0315 s^5, with matrix products only: no singular vector is ever computed.
     What torch.optim.Muon does to its momentum.
     """
-    if G.ndim < 2:
-        raise ValueError(f"only matrices have singular values, got shape {tuple(G.shape)}")
+    if G.ndim < 2 or not G.is_floating_point():
+        raise ValueError(f"only matrices have singular values, got {G.dtype} {tuple(G.shape)}")
     a, b, c = COEFFICIENTS
     X = G.mT if G.shape[-2] > G.shape[-1] else G                             # wide, so that X X^T is small
     X = X / X.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)               # no singular value above 1
@@ -96,6 +97,10 @@ class Muon(torch.optim.Optimizer):
     it.  Raises ValueError for parameters that are no matrices."""
 
     def __init__(self, params, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0, steps: int = 5):
+        finite(0, lr=lr, weight_decay=weight_decay)
+        whole(1, steps=steps)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum={momentum} must be at least 0 and less than 1")
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, steps=steps))
         shapes = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim < 2]
         if shapes:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from course_lib.expect import indices, whole
+
 LONGEST = 8                                    # bytes in one int64
 
 
@@ -32,16 +34,13 @@ class NGram:
     """
 
     def __init__(self, text: Tensor, n: int = 5):
-        if not 1 <= n <= LONGEST:
-            raise ValueError(f"n={n} must lie between 1 and {LONGEST}")
-        if text.ndim != 1 or len(text) < n or text.is_floating_point():
-            raise ValueError(f"a text is a row of at least n={n} bytes, got {text.dtype} of {tuple(text.shape)}")
-        self.n, text = n, text.cpu().long()
+        whole(1, LONGEST, n=n)
+        self.n, text = n, _bytes(text, n)
         self.tables = [_count(text, k) for k in range(n)]
 
     def prob(self, text: Tensor) -> Tensor:
         """The probability of each byte of a text after those before it, all of them as far as n - 1.  (N,) -> (N,)"""
-        text = text.cpu().long()
+        text = _bytes(text)
         p = torch.full((len(text),), 1 / 256, dtype=torch.float64)
         for k, table in enumerate(self.tables):
             if len(text) > k:                                                  # the first k bytes have a shorter past
@@ -51,11 +50,11 @@ class NGram:
 
     def bits_per_byte(self, text: Tensor) -> float:
         """What it would cost to write this text down with these probabilities (Shannon, 1948)."""
-        return -self.prob(text).log2().mean().item()
+        return -self.prob(_bytes(text, 1)).log2().mean().item()
 
     def next_probs(self, context: Tensor) -> Tensor:
         """The probabilities of all 256 next bytes.  context (T,) -> (256,) float64"""
-        context = context.cpu().long()[len(context) - min(len(context), self.n - 1):]
+        context = _bytes(context)[len(context) - min(len(context), self.n - 1):]
         p, bytes_ = torch.full((256,), 1 / 256, dtype=torch.float64), torch.arange(256)
         for k, table in enumerate(self.tables[:len(context) + 1]):
             h = torch.zeros((), dtype=torch.long)
@@ -66,10 +65,18 @@ class NGram:
 
     def generate(self, prompt: Tensor, n_new: int, generator: torch.Generator | None = None) -> Tensor:
         """Write n_new bytes after a prompt (T,), one draw at a time.  -> (n_new,) int64"""
-        idx = prompt.cpu().long()
+        whole(1, n_new=n_new)
+        idx = _bytes(prompt)
         for _ in range(n_new):
             idx = torch.cat([idx, torch.multinomial(self.next_probs(idx), 1, generator=generator)])
         return idx[len(prompt):]
+
+
+def _bytes(text: Tensor, at_least: int = 0) -> Tensor:
+    text = indices("bytes of a text", text, 256, "N").cpu()
+    if len(text) < at_least:
+        raise ValueError(f"a text of {len(text)} bytes is too short: at least {at_least} are needed")
+    return text
 
 
 def _numbers(text: Tensor, k: int) -> Tensor:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import diffusion, flow
+from course_lib.device import device_of
 from course_lib.dit import DiT, DiTConfig
+from course_lib.expect import between, classes, finite, probabilities, whole
 from course_lib.unet import UNet, UNetConfig
 
 NETWORKS = {"unet": (UNet, UNetConfig), "dit": (DiT, DiTConfig)}
@@ -38,6 +40,9 @@ class Pipeline(nn.Module):
             raise ValueError(f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}")
         if config.path not in PATHS:
             raise ValueError(f"unknown path {config.path!r}: choose one of {', '.join(PATHS)}")
+        between(0, 1, eta=config.eta)
+        finite(guidance=config.guidance)
+        whole(1, steps=config.steps, T=config.T)
         network, its_config = NETWORKS[config.network]
         self.config = config
         self.network = network(its_config(**config.sizes))
@@ -51,15 +56,12 @@ class Pipeline(nn.Module):
         context (n or 1, L, n_context), and `null`, of such a shape too: what guidance leads away from.
         guidance, steps: those of the configuration, if None. The noise that is added on the way (eta > 0) depends on
         batch_size.  Raises ValueError for n < 1 and for labels that the network does not know."""
-        if n < 1:
-            raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
-        device, c, K = next(self.parameters()).device, self.config, self.network.config.n_class
+        whole(1, n=n, batch_size=batch_size)
+        device, c, K = device_of(self), self.config, self.network.config.n_class
         if y is not None:
-            y = torch.as_tensor(y, device=device).expand(n)
             if not K:
                 raise ValueError("this network was trained with no labels and cannot be asked for a class: leave y out")
-            if y.is_floating_point() or y.is_cpu and (y.min() < 0 or y.max() >= K):
-                raise ValueError(f"y must hold whole numbers from 0 to {K - 1}, got {y}")
+            y = classes(y, n, K, device)
         x = torch.randn(n, *self.network.config.shape, generator=generator, device=device)
         if context is not None:
             context = diffusion.for_each(context, x)
@@ -105,7 +107,7 @@ def beside(pipeline: Pipeline, weak: nn.Module, guidance: float) -> Pipeline:
 def pipeline_loss(model: Pipeline, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
     """What a pipeline's network is trained with: the loss of its path.  x (B, C, H, W) images in [0, 1]
     and, if the network has classes, labels y (B,), of which one in ten is replaced by the empty one."""
-    c, network, x = model.config, model.network, 2 * x - 1
+    c, network, x = model.config, model.network, 2 * probabilities(x) - 1
     if y is not None:
         network = partial(network, y=diffusion.drop_labels(y, network.config.n_class))
     if c.path == "flow":

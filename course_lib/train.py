@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from course_lib.device import bfloat16_is_fast
+from course_lib.device import bfloat16_is_fast, device_of, evaluating
+from course_lib.expect import above, between, finite, whole
 
 
 @dataclass
@@ -44,7 +47,12 @@ class History:
         """Append the terms of some steps in a row; one wait for the device for all of them.
 
         Raises FloatingPointError, which ends in `remedy`, for a term that is not finite: step and term are named."""
-        values = [v.detach().float().reshape(()) for terms in rows for v in terms.values()]
+        for terms in rows:
+            known = [*self.terms] or [*rows[0]]
+            if [*terms] != known or any(isinstance(v, Tensor) and v.numel() != 1 for v in terms.values()):
+                raise ValueError(f"the loss returned {_shapes(terms)}: each term is one number, and each step has the "
+                                 f"terms {known}")
+        values = [torch.as_tensor(v).detach().float().reshape(()) for terms in rows for v in terms.values()]
         for row in torch.stack(values).view(len(rows), -1).tolist() if rows else ():
             terms = dict(zip(rows[0], row))
             for name, value in terms.items():
@@ -57,10 +65,13 @@ class History:
         """Record `measure(model)`, in eval mode, after so many steps. It leaves no trace in the training: the random
         numbers go on as if nothing had happened.  Raises ValueError for a name that is one of the loss's terms."""
         rng = _rng()
-        model.eval()
-        with torch.no_grad():
-            values = measure(model)
-        _set_rng(rng)
+        try:
+            with torch.no_grad(), evaluating(model):
+                values = measure(model)
+        finally:
+            _set_rng(rng)
+        if not isinstance(values, dict):
+            raise ValueError(f"evaluate must return a dict of numbers by name, got {type(values).__name__}")
         self.eval_steps.append(step)
         for name, value in values.items():
             if name in self.terms:
@@ -111,18 +122,28 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     Raises ValueError for impossible settings and FloatingPointError, naming the step and the term, when a loss is no
     longer finite.
     """
-    check_settings(ema, decay, steps=steps, eval_every=eval_every, save_every=save_every)
-    device = next(model.parameters()).device
+    check_settings(steps, lr, betas, decay, ema, evaluate, eval_every, autocast, model)
+    whole(1, save_every=save_every)
+    whole(0, warmup=warmup)
+    finite(0, weight_decay=weight_decay)
+    if clip is not None:
+        above(0, clip=clip)
+    _callable(loss_fn=loss_fn, optimizer=optimizer)
+    device = device_of(model)
     if optimizer is None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
     else:
         optimizer = optimizer(model)
     peaks = [group["lr"] for group in optimizer.param_groups]
+    finite(0, **{f"lr of group {i} of the optimizer": peak for i, peak in enumerate(peaks)})
     average = AveragedModel(model, multi_avg_fn=_ema_update(ema)) if ema else None    # buffers are copied, not averaged
     history = History()
     precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=uses_bfloat16(autocast, device))
-    settings = dict(steps=steps, lr=peaks, betas=list(betas), weight_decay=weight_decay, warmup=warmup, decay=decay,
-                    clip=clip, ema=ema)
+    settings = dict(optimizer=[type(o).__name__ for o in getattr(optimizer, "optimizers", [optimizer])], steps=steps,
+                    lr=peaks, warmup=warmup, decay=decay, clip=clip, ema=ema, bfloat16=uses_bfloat16(autocast, device))
+    settings |= {f"{name} of group {i}": value for i, group in enumerate(optimizer.param_groups)
+                 for name, value in group.items() if name not in ("params", "lr")}
+    settings = json.loads(json.dumps(settings, default=str))                          # as a file keeps them
     done, place = _load_state(resume, settings, model, average, optimizer, history, device)
     batches = Endless(loader, place)
     if place:
@@ -143,10 +164,14 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
             for group, peak in zip(optimizer.param_groups, peaks):
                 group["lr"] = learning_rate(done, steps, peak, warmup, decay)
             batch = [t.to(device) for t in next(batches)]
-            with precision():
+            with precision(), explained(batch):
                 terms = loss_fn(model, *batch)
+            cost = terms.get("loss") if isinstance(terms, dict) else None
+            if not isinstance(cost, Tensor) or cost.numel() != 1 or not cost.requires_grad:
+                raise ValueError(f"loss_fn returned {_shapes(terms)}: it must return a dict with a 'loss', one number "
+                                 f"that depends on the weights")
             optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward()
+            cost.backward()
             if clip is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             unread.append(terms)
@@ -161,7 +186,6 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
             if evaluate and (done == steps or (eval_every and done % eval_every == 0)):
                 read_terms()
                 history.evaluate(done, evaluate, model if average is None else average.module)
-                model.train()
             if resume and done < steps and done % save_every == 0:
                 read_terms()
                 _save_state(resume, settings, done, batches, model, average, optimizer, history)
@@ -181,15 +205,49 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     return history
 
 
-def check_settings(ema: float | None, decay: float, **counts: int | None) -> None:
-    """Raise ValueError for what no training can be told: a count below 1, an average that forgets all or nothing."""
-    for name, n in counts.items():
-        if n is not None and n < 1:
-            raise ValueError(f"{name}={n} must be at least 1")
+def check_settings(steps: int, lr: float, betas: tuple[float, float], decay: float, ema: float | None, evaluate,
+                   eval_every: int | None, autocast: bool | None, *models: nn.Module) -> None:
+    """Raise ValueError for what no training can be told, of what `fit` and `fit_gan` share."""
+    whole(1, steps=steps)
+    above(0, lr=lr)
+    between(0, 1, decay=decay)
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas={betas} must be two numbers from 0 to 1, and below 1")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema={ema} must lie between 0 and 1, for example 0.995")
-    if not 0 <= decay <= 1:
-        raise ValueError(f"decay={decay} is the fraction of steps over which lr falls: between 0 and 1")
+    _callable(evaluate=evaluate)
+    if eval_every is not None:
+        whole(1, eval_every=eval_every)
+    if autocast not in (None, True, False):
+        raise ValueError(f"autocast={autocast} must be True, False or None")
+    for model in models:
+        if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
+            raise ValueError(f"{type(model).__name__} has 0 parameters that can be trained")
+
+
+def _callable(**functions) -> None:
+    for name, f in functions.items():
+        if f is not None and not callable(f):
+            raise ValueError(f"{name}={type(f).__name__} must be a function")
+
+
+def _shapes(terms) -> str:
+    """What a loss function returned, in a few words."""
+    if not isinstance(terms, dict):
+        return f"{type(terms).__name__}"
+    return str({k: tuple(v.shape) if isinstance(v, Tensor) else v for k, v in terms.items()})
+
+
+@contextmanager
+def explained(batch: list[Tensor]):
+    """Where batch norm meets a batch of one, say what to do."""
+    try:
+        yield
+    except ValueError as e:
+        if "more than 1 value per channel" not in str(e):
+            raise
+        raise ValueError(f"batch norm learns nothing from a batch of {len(batch[0])}: use larger batches, and leave "
+                         f"out a last one that is smaller (drop_last=True)") from None
 
 
 def uses_bfloat16(autocast: bool | None, device: torch.device) -> bool:
@@ -235,31 +293,45 @@ def _ema_update(ema: float):
 
 
 class Endless:
-    """Batches without end, and the place in them as plain data, so that a run can go on from the same batch."""
+    """Batches without end, and the place in them as plain data, so that a run can go on from the same batch.
+
+    A batch is a tensor or a tuple of tensors; a list of tensors comes out."""
 
     def __init__(self, loader: Iterable, place: dict | None = None):
-        self.loader, self.count, self.start, self.batches = loader, 0, None, None
+        if isinstance(loader, (Tensor, Dataset)) or not hasattr(loader, "__iter__"):
+            raise ValueError(f"a {type(loader).__name__} gives no batches: wrap it in Batches or a DataLoader")
+        self.loader, self.count, self.start, self.batches, self.sizes = loader, 0, None, None, None
         if place:
             _set_rng(place["start"], getattr(loader, "generator", None))
             self._begin()
             for _ in range(place["count"]):        # draw the batches of this epoch again, up to the saved place
                 next(self)
+            if (self.count, self.sizes) != (place["count"], place["sizes"]):
+                raise ValueError(f"batch {place['count']} of an epoch had the shapes {place['sizes']} in the saved "
+                                 f"run, here batch {self.count} has {self.sizes}: use its loader, or delete its file")
 
     def _begin(self) -> None:
         self.start = _rng(getattr(self.loader, "generator", None))
         self.batches, self.count = iter(self.loader), 0
 
-    def __next__(self):
+    def __next__(self) -> list[Tensor]:
         if self.batches is None:
             self._begin()
         batch = next(self.batches, None)
         if batch is None:
+            given = self.count
             self._begin()
             batch = next(self.batches, None)
             if batch is None:
-                raise ValueError("the loader gave no batch: its data set is empty, or smaller than one batch")
+                raise ValueError(f"the loader gave {given} batches and then no more: a generator can be read once only"
+                                 if given else "the loader gave no batch: its data set is empty, or smaller than one "
+                                 "batch, or it is a generator that was read before")
         self.count += 1
-        return batch
+        batch = [batch] if isinstance(batch, Tensor) else batch
+        if not isinstance(batch, (tuple, list)) or not batch or not all(isinstance(t, Tensor) for t in batch):
+            raise ValueError(f"batch {self.count} is no tensor and no tuple of tensors: got {type(batch).__name__}")
+        self.sizes = [list(t.shape) for t in batch]
+        return list(batch)
 
 
 def _rng(generator: torch.Generator | None = None) -> dict[str, Tensor]:
@@ -293,10 +365,10 @@ def _save_state(path, settings, done, batches: Endless, model, average, optimize
     if average is not None:
         tensors |= {f"average/{k}": v for k, v in average.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{i}/{k}": v for k, v in state.items()}
+        tensors |= {f"optimizer/{i}/{k}": torch.as_tensor(v) for k, v in state.items() if v is not None}
     tensors |= {f"start/{k}": v for k, v in batches.start.items()} | {f"rng/{k}": v for k, v in _rng().items()}
-    info = dict(settings=settings, done=done, count=batches.count, terms=history.terms, evals=history.evals,
-                eval_steps=history.eval_steps, seconds=history.seconds)
+    info = dict(settings=settings, done=done, count=batches.count, sizes=batches.sizes, terms=history.terms,
+                evals=history.evals, eval_steps=history.eval_steps, seconds=history.seconds)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -317,8 +389,8 @@ def _load_state(path, settings, model, average, optimizer, history, device) -> t
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as e:
         raise ValueError(f"{path} is not the saved state of a run ({e}): delete it to start again") from None
     if info["settings"] != settings:
-        other = {k: v for k, v in info["settings"].items() if v != settings[k]}
-        raise ValueError(f"{path} belongs to a run with other settings {other}: use those, or delete the file")
+        other = {k: v for k, v in (settings | info["settings"]).items() if settings.get(k, ...) != v}
+        raise ValueError(f"{path} belongs to a run with other settings {str(other)[:200]}: use those, or delete it")
     try:
         model.load_state_dict(groups["model"])
         if average is not None:
@@ -333,4 +405,5 @@ def _load_state(path, settings, model, average, optimizer, history, device) -> t
         raise ValueError(f"{path} belongs to another model ({reason}): delete it to start again") from None
     history.terms, history.evals, history.eval_steps = info["terms"], info["evals"], info["eval_steps"]
     history.seconds = info["seconds"]
-    return info["done"], {"count": info["count"], "start": groups["start"], "rng": groups["rng"]}
+    return info["done"], {"count": info["count"], "sizes": info.get("sizes"), "start": groups["start"],
+                          "rng": groups["rng"]}

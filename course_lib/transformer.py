@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.expect import indices, sizes, whole
+
 POSITIONS = ("none", "learned", "sinusoidal", "alibi")
 
 
@@ -30,16 +32,14 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
 
     q (..., T, D), k (..., S, D) -> (..., T, S), every row sums to 1.  mask, broadcast to (..., T, S):
     boolean, True = may look; or float, added to the scores before the softmax. A query that may look
-    nowhere gets nan.  Raises ValueError for a query and a key of different lengths, or a mask of whole
+    nowhere gets zeros.  Raises ValueError for a query and a key of different lengths, or a mask of whole
     numbers.
     Vaswani et al. (2017), eq. 1.
     """
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"queries of {q.shape[-1]} numbers cannot be compared with keys of {k.shape[-1]}")
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])                  # (..., T, S) of variance 1
-    if mask is not None:
-        scores = scores + _additive(mask, scores.dtype)
-    return scores.softmax(-1)
+    return scores.softmax(-1) if mask is None else _masked_softmax(scores, _additive(mask, scores.dtype))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -51,8 +51,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
 
 def causal_mask(T: int, device: torch.device | str | None = None) -> Tensor:
     """Who may look where, if nobody may look ahead: row t is True up to and including column t.  (T, T) bool"""
-    if T < 1:
-        raise ValueError(f"T={T} must be at least 1")
+    whole(1, T=T)
     return torch.ones(T, T, dtype=torch.bool, device=device).tril()
 
 
@@ -66,6 +65,16 @@ def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return mask
 
 
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """softmax(scores + mask) of each row; zeros, as in PyTorch's attention, where a query may look nowhere."""
+    if any(m not in (1, s) for m, s in zip(mask.shape[::-1], scores.shape[::-1])) or mask.ndim > scores.ndim:
+        raise ValueError(f"a mask of shape {tuple(mask.shape)} does not fit scores of shape {tuple(scores.shape)}")
+    nowhere = (mask == -math.inf).all(-1, keepdim=True)                        # (..., T, 1)
+    if nowhere.is_cpu and not nowhere.any():
+        return (scores + mask).softmax(-1)
+    return (scores + mask.masked_fill(nowhere, 0)).softmax(-1).masked_fill(nowhere, 0)
+
+
 # ------------------------------------------------------------------------------------------------------- positions
 
 def sinusoidal_positions(T: int, C: int, device: torch.device | str | None = None) -> Tensor:
@@ -73,8 +82,9 @@ def sinusoidal_positions(T: int, C: int, device: torch.device | str | None = Non
 
     Columns 2i and 2i+1 are the sine and the cosine of one clock.  Vaswani et al. (2017), section 3.5.
     """
-    if T < 1 or C < 2 or C % 2:
-        raise ValueError(f"T={T} must be at least 1 and C={C} even: each frequency has a sine and a cosine")
+    whole(1, T=T, C=C)
+    if C % 2:
+        raise ValueError(f"C={C} must be even: each frequency has a sine and a cosine")
     speed = 10_000 ** (-torch.arange(0, C, 2, device=device) / C)              # (C/2,) radians a step
     angle = torch.arange(T, device=device)[:, None] * speed                    # (T, C/2)
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)          # (T, C)
@@ -86,8 +96,7 @@ def alibi(n_head: int, T: int, device: torch.device | str | None = None) -> Tens
     Head h = 1 ... n_head has the slope 2^(-8h / n_head): some heads see only what is near, others nearly all.
     Press, Smith & Lewis (2022), "Train short, test long", section 3. Combine it with `causal_mask` where one is needed.
     """
-    if n_head < 1 or T < 1:
-        raise ValueError(f"n_head={n_head} and T={T} must be at least 1")
+    whole(1, n_head=n_head, T=T)
     slope = 2 ** (-8 / n_head * torch.arange(1, n_head + 1, device=device))    # (n_head,)
     t = torch.arange(T, device=device)
     return slope[:, None, None] * -(t[:, None] - t).abs()                      # (n_head, T, T)
@@ -208,6 +217,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
+        sizes(config)
         self.config, c = config, config
         self.tok_emb = nn.Embedding(c.vocab_size, c.n_embd)
         positions, mask = _positions_and_mask(c)
@@ -224,10 +234,9 @@ class Transformer(nn.Module):
 
     def embed(self, idx: Tensor) -> Tensor:
         """What each token is, plus where it stands.  (B, T) -> (B, T, C)"""
-        if idx.ndim != 2 or idx.is_floating_point():
-            raise ValueError(f"tokens are whole numbers of shape (B, T), got {idx.dtype} of {tuple(idx.shape)}")
-        if idx.shape[1] > self.config.block_size:
-            raise ValueError(f"{idx.shape[1]} tokens are more than block_size={self.config.block_size}")
+        idx = indices("tokens", idx, self.config.vocab_size, "B", "T")
+        if not 1 <= idx.shape[1] <= self.config.block_size:
+            raise ValueError(f"{idx.shape[1]} tokens do not fit: from 1 to block_size={self.config.block_size}")
         return self.dropout(self.tok_emb(idx) + self.positions[:idx.shape[1]])
 
     def forward(self, idx: Tensor) -> Tensor:                                  # (B, T)
@@ -278,9 +287,6 @@ def _positions_and_mask(c: TransformerConfig) -> tuple[Tensor, Tensor]:
     """(block_size, n_embd), and (1 or n_head, block_size, block_size)"""
     if c.positions not in POSITIONS:
         raise ValueError(f"unknown positions {c.positions!r}: choose one of {', '.join(POSITIONS)}")
-    if min(c.vocab_size, c.block_size) < 1 or c.n_layer < 0:
-        raise ValueError(f"vocab_size={c.vocab_size} and block_size={c.block_size} must be at least 1, and "
-                         f"n_layer={c.n_layer} at least 0")
     T = c.block_size
     positions = torch.zeros(T, c.n_embd)
     if c.positions == "sinusoidal":

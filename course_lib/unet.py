@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.autoencoder import ChannelNorm
+from course_lib.expect import classes, floats, sizes
 from course_lib.transformer import CrossAttention
 
 
@@ -47,14 +48,14 @@ class TimeAndLabel(nn.Module):
         self.context = nn.Linear(n_context, n_embd) if n_context else None
 
     def forward(self, t: Tensor, y: Tensor | int | None, context: Tensor | None = None) -> Tensor:           # t (B,)
-        h = self.mlp(time_features(t, self.n_embd))               # (B, n_embd)
+        h = self.mlp(time_features(t, self.n_embd).to(self.mlp[0].weight.dtype))              # (B, n_embd)
         if self.context is not None:
             h = h + self.context(context.mean(1))
         if self.label is None:
             if y is not None:
                 raise ValueError("this network was built without classes (n_class=0) and takes no label y")
             return F.silu(h)
-        y = torch.as_tensor(self.n_class if y is None else y, device=t.device).expand(len(t))    # (B,)
+        y = classes(self.n_class if y is None else y, len(t), self.n_class + 1, t.device)         # (B,)
         return F.silu(h + self.label(y))                          # (B, n_embd)
 
 
@@ -107,18 +108,24 @@ class Overview(nn.Module):
         return x + self.widen(h)
 
 
-def check_inputs(x: Tensor, context: Tensor | None, config) -> Tensor | None:
-    """The context, one for each image of x.  Raises ValueError where x or context is not what `config` says."""
-    if x.shape[1:] != tuple(config.shape):
-        raise ValueError(f"this network needs a batch of images of shape {tuple(config.shape)}, got {tuple(x.shape)}")
+def check_inputs(x: Tensor, t: Tensor | float, context: Tensor | None, config, like: Tensor,
+                 ) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images, and for each of them a time and a context, in the precision of the weights `like`.
+
+    Raises ValueError where one is not what `config` says, and for a time outside [0, 1]."""
+    x, t = floats(x, *config.shape, like=like), torch.as_tensor(t, device=x.device)
+    if t.shape not in ((), (len(x),)) or t.is_cpu and not (0 <= t.min() and t.max() <= 1):
+        raise ValueError(f"times t must be one number in [0, 1], or one for each of {len(x)} images: got "
+                         f"{tuple(t.shape)}, the largest {t.max().item():.4g}")
+    t = t.expand(len(x))
     if not config.n_context:
         if context is not None:
             raise ValueError(f"this network has n_context=0 and takes no context, got one of {tuple(context.shape)}")
-        return None
+        return x, t, None
     if context is None or context.ndim != 3 or context.shape[2] != config.n_context or len(context) not in (1, len(x)):
         raise ValueError(f"this network needs a context of shape ({len(x)}, L, {config.n_context}), got "
                          f"{None if context is None else tuple(context.shape)}")
-    return context.expand(len(x), -1, -1)
+    return x, t, context.to(like.dtype).expand(len(x), -1, -1)
 
 
 class UNet(nn.Module):
@@ -129,6 +136,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig):
         super().__init__()
+        sizes(config)
         self.config, c, e = config, config.n_channel, config.n_embd
         (C, H, W), p = config.shape, config.patch
         if min(C, H, W, p) < 1 or H % (2 * p) or W % (2 * p):
@@ -152,8 +160,9 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | int | None = None,
                 context: Tensor | None = None) -> Tensor:
-        context, p = check_inputs(x, context, self.config), self.config.patch
-        emb = self.embed(torch.as_tensor(t, device=x.device).expand(len(x)), y, context)      # (B, n_embd)
+        p = self.config.patch
+        x, t, context = check_inputs(x, t, context, self.config, self.enter.weight)
+        emb = self.embed(t, y, context)                                          # (B, n_embd)
         h1 = self.down1(self.enter(F.pixel_unshuffle(x, p)), emb, context)       # (B, c, 14, 14)
         h2 = self.down2(self.shrink(h1), emb, context)                           # (B, 2c, 7, 7)
         h = self.overview(self.middle(h2, emb, context), emb)                    # (B, 2c, 7, 7)

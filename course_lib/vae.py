@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.autoencoder import Decoder, Encoder
+from course_lib.expect import finite, probabilities, same_shape, sizes, whole
 from course_lib.gaussians import em, gaussian_log_prob, kmeans_plus_plus
 
 
@@ -37,7 +38,7 @@ class MixtureVAEConfig(VAEConfig):
 
 def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw z ~ N(mu, exp(logvar)) so that z is differentiable in both.  (B, D), (B, D) -> (B, D)"""
-    _same_shape(mu, logvar)
+    same_shape(2, mu=mu, logvar=logvar)
     eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
     return mu + (0.5 * logvar).exp() * eps                        # exp(logvar / 2) is the standard deviation
 
@@ -46,7 +47,7 @@ def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL( N(mu, exp(logvar)) || N(0, 1) ) of each number of a code, in nats >= 0.  (B, D), (B, D) -> (B, D)
 
     Kingma & Welling (2014), appendix B."""
-    _same_shape(mu, logvar)
+    same_shape(2, mu=mu, logvar=logvar)
     return 0.5 * (mu**2 + logvar.expm1() - logvar)                # expm1: exp(logvar) - 1 without rounding
 
 
@@ -58,12 +59,12 @@ def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
 def bernoulli_log_prob(logits: Tensor, x: Tensor) -> Tensor:
     """log p(x | z) in nats per image, pixels summed: each pixel a coin that shows ink with probability sigmoid(logit).
 
-    logits and x (B, ...) alike -> (B,).  A probability for black-and-white images only. Of grey values it is the mean
-    over all black-and-white images whose pixels are inked with these probabilities: good to train with, no likelihood.
+    logits and x (B, ...) alike, x in [0, 1] -> (B,).  A probability for black-and-white images only. Of grey values it
+    is the mean over all black-and-white images whose pixels are inked with these probabilities: good to train with, no
+    likelihood.
     """
-    if logits.shape != x.shape:
-        raise ValueError(f"logits of shape {tuple(logits.shape)} say nothing about images of shape {tuple(x.shape)}")
-    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+    same_shape(logits=logits, images=x)
+    return -F.binary_cross_entropy_with_logits(logits, probabilities(x), reduction="none").flatten(1).sum(1)
 
 
 def elbo(model: "VAE", x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -77,8 +78,7 @@ def elbo(model: "VAE", x: Tensor, generator: torch.Generator | None = None) -> T
 
 def bits_per_dimension(nats: Tensor | float, n: int) -> Tensor | float:
     """log p(x) in nats -> code length in bits for each of the n numbers of x: -nats / (n log 2). Lower is better."""
-    if n < 1:
-        raise ValueError(f"n={n} dimensions: an image has at least 1")
+    whole(1, n=n)
     return -nats / (n * math.log(2))
 
 
@@ -92,8 +92,7 @@ def vae_loss(model: "VAE", x: Tensor, beta: float = 1.0, free_bits: float = 0.0)
     free_bits   nats that each number of the code may hold (mean over the batch) before the loss counts them; they
                 stop a number from being switched off (Kingma et al., 2016). "kl" stays the real one.
     """
-    if beta < 0 or free_bits < 0:
-        raise ValueError(f"beta={beta} and free_bits={free_bits} must not be negative")
+    finite(0, beta=beta, free_bits=free_bits)
     mu, logvar = model.encode(x)
     logits = model.decoder(reparameterize(mu, logvar))            # (B, 1, 28, 28)
     reconstruction = -bernoulli_log_prob(logits, x).mean()
@@ -105,8 +104,7 @@ def vae_loss(model: "VAE", x: Tensor, beta: float = 1.0, free_bits: float = 0.0)
 def annealed(steps: int, loss=vae_loss, **settings):
     """`loss`, anything with a setting `beta`, with beta rising from 0 to 1 over its first `steps` calls (Bowman et al.,
     2016). The loss function that it returns counts its calls: make a new one for each training."""
-    if steps < 1:
-        raise ValueError(f"beta cannot rise within steps={steps}: give at least 1")
+    whole(1, steps=steps)
     calls = itertools.count()
 
     def loss_fn(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -122,6 +120,7 @@ class VAE(nn.Module):
 
     def __init__(self, config: VAEConfig):
         super().__init__()
+        sizes(config)
         self.config = config
         self.encoder = Encoder(2 * config.n_latent, config.n_channel)
         self.decoder = Decoder(config.n_latent, config.n_channel)
@@ -138,8 +137,9 @@ class VAE(nn.Module):
 
     def draw_code(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes from the prior p(z) = N(0, I).  -> (n, n_latent)"""
+        whole(1, n=n)
         at = next(self.parameters())
-        return torch.randn(_positive(n), self.config.n_latent, generator=generator, device=at.device, dtype=at.dtype)
+        return torch.randn(n, self.config.n_latent, generator=generator, device=at.device, dtype=at.dtype)
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -165,8 +165,7 @@ class MixtureVAE(VAE):
 
         x (N, 1, 28, 28), N >= n_gaussian.  pool: see `gaussians.em`.  generator: on the CPU, where the fitting is done.
         """
-        if not 1 <= n_gaussian <= len(x):
-            raise ValueError(f"n_gaussian={n_gaussian} must be between 1 and the number of images, {len(x)}")
+        whole(1, len(probabilities(x)), n_gaussian=n_gaussian)
         model = cls(MixtureVAEConfig(**asdict(vae.config) | {"n_gaussian": n_gaussian})).to(x.device)
         model.encoder.load_state_dict(vae.encoder.state_dict())   # all but the prior, which may be another mixture
         model.decoder.load_state_dict(vae.decoder.state_dict())
@@ -183,17 +182,7 @@ class MixtureVAE(VAE):
 
     def draw_code(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes from the fitted mixture.  -> (n, n_latent)"""
-        k = torch.multinomial(self.log_weight.exp(), _positive(n), replacement=True, generator=generator)   # (n,)
+        whole(1, n=n)
+        k = torch.multinomial(self.log_weight.exp(), n, replacement=True, generator=generator)   # (n,)
         eps = torch.randn(n, self.config.n_latent, 1, generator=generator, device=self.mu.device)
         return self.mu[k] + (self.scale[k] @ eps).squeeze(-1)
-
-
-def _same_shape(mu: Tensor, logvar: Tensor) -> None:
-    if mu.shape != logvar.shape or mu.ndim != 2:
-        raise ValueError(f"mu and logvar must have one shape (B, D), got {tuple(mu.shape)} and {tuple(logvar.shape)}")
-
-
-def _positive(n: int) -> int:
-    if n < 1:
-        raise ValueError(f"n={n} images cannot be drawn: ask for at least 1")
-    return n

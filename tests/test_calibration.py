@@ -96,11 +96,11 @@ def test_the_search_ends_where_there_is_no_best():
 
 @pytest.mark.parametrize("scores, y, says", [
     (torch.randn(3, 4, generator=seeded(0)), torch.tensor([0, 1, 2]), "softmax"),
-    (two(0.5, 0.5), torch.tensor([0, 1, 1]), "2 inputs need int64 labels"),
-    (two(0.5, 0.5), torch.tensor([0, 2]), "do not fit 2 classes"),
-    (two(0.5, 0.5), torch.tensor([0.0, 1.0]), "int64"),
-    (two(0.5, 0.5)[:0], torch.tensor([], dtype=torch.int64), "N >= 1"),
-    (torch.tensor([0.5, 0.5]), torch.tensor([0, 1]), r"\(N, n_class\)"),
+    (two(0.5, 0.5), torch.tensor([0, 1, 1]), r"of shape \(2,\): got \(3,\)"),
+    (two(0.5, 0.5), torch.tensor([0, 2]), "from 0 to 1, got 0 to 2"),
+    (two(0.5, 0.5), torch.tensor([0.0, 1.0]), r"got \(2,\) of float32"),
+    (two(0.5, 0.5)[:0], torch.tensor([], dtype=torch.int64), r"\(0, 2\)"),
+    (torch.tensor([0.5, 0.5]), torch.tensor([0, 1]), r"\(B, K\)"),
     (two(0.5, float("nan")), torch.tensor([0, 1]), "nan"),
 ])
 def test_bad_input_is_refused_in_one_line(scores, y, says):

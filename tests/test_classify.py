@@ -66,11 +66,11 @@ def test_training_mode_comes_back_after_an_error():
 
 
 @pytest.mark.parametrize("y, says", [
-    (torch.tensor([0, 1]), r"3 inputs need int64 labels of shape \(3,\)"),
-    (torch.tensor([0.0, 1.0, 1.0]), "got torch.float32"),
-    (torch.tensor([[0], [1], [1]]), r"got torch.int64 of shape \(3, 1\)"),
-    (torch.tensor([0, 1, 2]), "from 0 to 2 do not fit 2 classes"),
-    (torch.tensor([0, 1, -1]), "from -1 to 1 do not fit 2 classes"),
+    (torch.tensor([0, 1]), r"labels must be whole numbers from 0 to 1, of shape \(3,\): got \(2,\)"),
+    (torch.tensor([0.0, 1.0, 1.0]), r"got \(3,\) of float32"),
+    (torch.tensor([[0], [1], [1]]), r"got \(3, 1\) of int64"),
+    (torch.tensor([0, 1, 2]), "from 0 to 1, got 0 to 2"),
+    (torch.tensor([0, 1, -1]), "from 0 to 1, got -1 to 1"),
 ])
 def test_labels_that_do_not_fit_are_refused_in_one_line(y, says):
     for function in (classifier_loss, accuracy):
@@ -82,7 +82,7 @@ def test_labels_that_do_not_fit_are_refused_in_one_line(y, says):
 def test_nothing_to_predict_is_an_error():
     with pytest.raises(ValueError, match="0 inputs"):
         predict(same, LOGITS[:0])
-    with pytest.raises(ValueError, match="batches of 0"):
+    with pytest.raises(ValueError, match="batch_size=0"):
         predict(same, LOGITS, batch_size=0)
 
 

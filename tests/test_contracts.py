@@ -44,6 +44,7 @@ from course_lib import (
     device,
     diffusion,
     dit,
+    expect,
     flow,
     gan,
     gaussians,
@@ -365,6 +366,18 @@ def a_step_of_muon_unet():
     optimizer.step()
 
 
+def eval_mode_for_a_while():
+    model = linear().train()
+    with device.evaluating(model):
+        exactly(model.training, False)
+    exactly(model.training, True)
+
+
+def batch_norm_of_one():
+    with train.explained([randn(1, 3)]):
+        nn.BatchNorm1d(3)(randn(1, 3))
+
+
 def exactly(found, expected):
     assert found == expected, (found, expected)
 
@@ -380,7 +393,7 @@ REGISTRY = {
         lambda: autoencoder.reconstruction_loss(linear(), images(3)), "(3, 10)"),
     "autoencoder.principal_angles": Entry(
         lambda n: autoencoder.principal_angles(randn(7, n), randn(7, 4)), (N,),
-        lambda: autoencoder.principal_angles(randn(7, 2), randn(6, 2)), "(6, 2)"),
+        lambda: autoencoder.principal_angles(randn(7, 2), randn(6, 2)), "(6,)", cpu_only=READS),
     "autoencoder.interpolate": Entry(
         lambda n: autoencoder.interpolate(images(n), images(n), 4), (4, N, 1, 28, 28),
         lambda: autoencoder.interpolate(randn(3), randn(4), 5), "(4,)"),
@@ -483,9 +496,6 @@ REGISTRY = {
     "classify.accuracy": Entry(
         lambda n: classify.accuracy(judge(), images(n), labels(n)), None,
         lambda: classify.accuracy(linear(), images(3), labels(2)), "(2,)", cpu_only="returns a Python number"),
-    "classify.check_labels": Entry(
-        lambda n: classify.check_labels(labels(n), n, 10), None,
-        lambda: classify.check_labels(labels(3) + 8, 3, 10), "10 classes"),
 
     "convnet.ConvNetConfig": Entry(lambda n: convnet.ConvNetConfig(), harmless=CONFIG),
     "convnet.conv_block": Entry(
@@ -575,7 +585,7 @@ REGISTRY = {
     "dcgan.Generator": Entry(lambda n: drawer(), harmless=INHERITED),
     "dcgan.Generator.forward": Entry(
         lambda n: drawer(10)(randn(n, 5), labels(n)), (N, 1, 28, 28),
-        lambda: drawer(10)(torch.randn(3, 5)), "labels of shape (3,)"),
+        lambda: drawer(10)(torch.randn(3, 5)), "of shape (3,)"),
     "dcgan.Generator.sample": Entry(
         lambda n: drawer(10).sample(n), (N, 1, 28, 28), lambda: drawer().sample(0), "n=0"),
     "dcgan.Discriminator": Entry(lambda n: critic(), harmless=INHERITED),
@@ -584,6 +594,9 @@ REGISTRY = {
 
     "device.device": Entry(
         lambda n: device.device(), None, lambda: with_variable("COURSE_DEVICE", "abacus", device.device), "'abacus'"),
+    "device.device_of": Entry(
+        lambda n: exactly(device.device_of(linear()).type, WHERE), harmless="every model is somewhere"),
+    "device.evaluating": Entry(lambda n: eval_mode_for_a_while(), harmless="takes what `predict` takes"),
     "device.profile": Entry(
         lambda n: device.profile(), None, lambda: with_variable("COURSE_PROFILE", "tpu", device.profile), "'tpu'"),
     "device.budget": Entry(
@@ -665,6 +678,33 @@ REGISTRY = {
         lambda n: a_dit(10)(images(n), rand(n), labels(n)), (N, 1, 28, 28), lambda: a_dit()(torch.rand(3, 784), 0.5),
         "(3, 784)"),
 
+    "expect.whole": Entry(lambda n: expect.whole(1, n=n), None, lambda: expect.whole(1, n=2.5), "n=2.5"),
+    "expect.finite": Entry(lambda n: expect.finite(0, n=n), None, lambda: expect.finite(n=math.nan), "n=nan"),
+    "expect.above": Entry(lambda n: expect.above(0, n=n), None, lambda: expect.above(0, n=0), "n=0"),
+    "expect.between": Entry(lambda n: expect.between(0, 9, n=n), None, lambda: expect.between(0, 1, n=2), "n=2"),
+    "expect.sizes": Entry(
+        lambda n: expect.sizes(gpt.GPTConfig()), None, lambda: expect.sizes(gpt.GPTConfig(n_embd=0)), "n_embd=0"),
+    "expect.same_shape": Entry(
+        lambda n: expect.same_shape(a=randn(n), b=randn(n)), None,
+        lambda: expect.same_shape(a=randn(3), b=randn(3, 1)), "a is (3,) of float32 and b is (3, 1)"),
+    "expect.floats": Entry(
+        lambda n: expect.floats(rand(n, 2), 2, like=randn(1)), (N, 2),
+        lambda: expect.floats(torch.rand(3, 2), 3, like=randn(1)), "(3, 2)"),
+    "expect.probabilities": Entry(
+        lambda n: expect.probabilities(images(n)), (N, 1, 28, 28),
+        lambda: expect.probabilities(2 * torch.eye(3) - 1), "from -1 to 1"),
+    "expect.distributions": Entry(
+        lambda n: expect.distributions(probs(n)), (N, 10),
+        lambda: expect.distributions(torch.ones(3, 2)), "sums to 2"),
+    "expect.indices": Entry(
+        lambda n: expect.indices("labels", labels(n), 10, n), (N,),
+        lambda: expect.indices("labels", labels(3), 2, 3), "from 0 to 1, got 0 to 2"),
+    "expect.logits": Entry(
+        lambda n: expect.logits(randn(n, 2)), (N, 2), lambda: expect.logits(torch.ones(3)), "got (3,)"),
+    "expect.classes": Entry(
+        lambda n: expect.classes(3, n, 10, torch.device(WHERE)), (N,),
+        lambda: expect.classes(10, 3, 10, torch.device("cpu")), "from 0 to 9, got 10"),
+
     "flow.interpolate": Entry(
         lambda n: flow.interpolate(images(n), images(n), rand(n)), (N, 1, 28, 28), harmless=SHAPES),
     "flow.logit_normal": Entry(lambda n: flow.logit_normal(n, images(1)), (N,), harmless="PyTorch checks the number"),
@@ -718,6 +758,8 @@ REGISTRY = {
     "gaussians.em": Entry(
         lambda n: gaussians.em(randn(20, 3), randn(n, 3), steps=2, ridge=0.1)[1], (N, 3),
         harmless="PyTorch checks the shapes", cpu_only="returns Python numbers"),
+    "gaussians.grey": Entry(
+        lambda n: gaussians.grey(images(n)), (N, 1, 28, 28), lambda: gaussians.grey(torch.rand(3, 784)), "(3, 784)"),
     "gaussians.PrincipalAxes": Entry(lambda n: pca(), harmless=INHERITED),
     "gaussians.PrincipalAxes.encode": Entry(
         lambda n: pca().encode(images(n)), (N, 3), lambda: mixture().encode(torch.rand(3, 784)), "(3, 784)"),
@@ -772,7 +814,7 @@ REGISTRY = {
         lambda n: decoding.next_token(randn(n, 11), top_k=3), (N,), lambda: decoding.next_token(randn(3, 11), -1.0),
         "temperature=-1.0"),
     "decoding.generate_plainly": Entry(
-        lambda n: decoding.generate_plainly(a_gpt(), letters(1)[0], 4 * n), None,
+        lambda n: decoding.generate_plainly(a_gpt(), letters(1)[0], n), None,
         lambda: decoding.generate_plainly(a_gpt(), letters(1)[0][:0], 4), "prompt 0"),
     "decoding.generate": Entry(
         lambda n: decoding.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
@@ -828,7 +870,7 @@ REGISTRY = {
         lambda: metrics.judge_features(images(3) * 255, judge()), "[0, 1]", cpu_only=ON_CPU),
     "metrics.control_accuracy": Entry(
         lambda n: metrics.control_accuracy(judge(), images(n), labels(n)), None,
-        lambda: metrics.control_accuracy(judge(), images(3), labels(2)), "got 2", cpu_only=ON_CPU),
+        lambda: metrics.control_accuracy(judge(), images(3), labels(2)), "got (2,)", cpu_only=ON_CPU),
     "metrics.measure": Entry(
         lambda n: metrics.measure(images(n + 3), labels(n + 3), judge=judge(), n_bootstrap=2), None,
         lambda: metrics.measure(torch.rand(9, 3, 28, 28), judge=judge()), "(9, 3, 28, 28)", cpu_only=ON_CPU),
@@ -840,7 +882,7 @@ REGISTRY = {
     "mlp.softmax": Entry(lambda n: mlp.softmax(randn(n, 7)), (N, 7), lambda: mlp.softmax(labels(3)), "int64"),
     "mlp.cross_entropy": Entry(
         lambda n: mlp.cross_entropy(randn(n, 10), labels(n)), (N,),
-        lambda: mlp.cross_entropy(torch.randn(3, 2), labels(3)), "2 classes"),
+        lambda: mlp.cross_entropy(torch.randn(3, 2), labels(3)), "0 to 1, got 0 to 2"),
     "mlp.MLPConfig": Entry(lambda n: mlp.MLPConfig(), harmless=CONFIG),
     "mlp.MLP": Entry(
         lambda n: a_mlp(n_hidden=n), None, lambda: a_mlp(n_hidden=0), "n_hidden=0"),
@@ -922,6 +964,9 @@ REGISTRY = {
     "plots.diagram": Entry(
         lambda n: plots.diagram({str(i): (i, 0) for i in range(n)}, [("0", str(n - 1))]), None,
         lambda: plots.diagram({"a": (0, 0)}, [("a", "c")]), "called 'c'", cpu_only=DRAWS),
+    "plots.sliders": Entry(
+        lambda n: plots.sliders(lambda a: print(a), a=(n, 0, 9, 1)), None,
+        lambda: plots.sliders(print, a=(3, 0)), "a=(3, 0)", cpu_only=DRAWS),
 
     "reader.ReaderConfig": Entry(lambda n: reader.ReaderConfig(), harmless=CONFIG),
     "reader.Reader": Entry(lambda n: a_reader(), harmless=INHERITED),
@@ -965,8 +1010,11 @@ REGISTRY = {
         lambda n: train.History().evaluate(n, lambda model: {"accuracy": 0.5}, linear()), None,
         lambda: train.History({"loss": [0.5]}).evaluate(1, lambda model: {"loss": 0.5}, linear()), "'test loss'"),
     "train.check_settings": Entry(
-        lambda n: train.check_settings(0.9, 0.5, steps=n), None, lambda: train.check_settings(None, 0.0, every=0),
-        "every=0", cpu_only=NO_TENSOR),
+        lambda n: train.check_settings(n, 0.1, (0.9, 0.99), 0.5, 0.9, None, None, None, linear()), None,
+        lambda: train.check_settings(1, 0.1, (0.9, 0.99), 0.5, None, None, 0, None, linear()), "eval_every=0"),
+    "train.explained": Entry(
+        lambda n: exactly(train.explained([randn(n)]).__enter__(), None), None,
+        lambda: batch_norm_of_one(), "a batch of 1"),
     "train.uses_bfloat16": Entry(
         lambda n: exactly(train.uses_bfloat16(False, torch.device("cpu")), False), harmless="True, False or None",
         cpu_only=NO_TENSOR),
@@ -1047,8 +1095,9 @@ REGISTRY = {
     "unet.Overview.forward": Entry(
         lambda n: there(lambda: unet.Overview(4, 8))(rand(n, 4, 7, 7), rand(n, 8)), (N, 4, 7, 7), harmless=SHAPES),
     "unet.check_inputs": Entry(
-        lambda n: unet.check_inputs(images(n), rand(1, 5, 6), unet.UNetConfig(n_context=6)), (N, 5, 6),
-        lambda: unet.check_inputs(images(3), torch.rand(3, 6), unet.UNetConfig(n_context=6)), "got (3, 6)"),
+        lambda n: unet.check_inputs(images(n), 0.5, rand(1, 5, 6), unet.UNetConfig(n_context=6), randn(1))[2],
+        (N, 5, 6), lambda: unet.check_inputs(
+            images(3), 0.5, torch.rand(3, 6), unet.UNetConfig(n_context=6), randn(1)), "got (3, 6)"),
     "unet.UNet": Entry(lambda n: a_unet(), None, lambda: a_unet(shape=(1, 30, 28)), "(1, 30, 28)"),
     "unet.UNet.forward": Entry(
         lambda n: a_unet(10)(images(n), rand(n), labels(n)), (N, 1, 28, 28),

@@ -277,14 +277,14 @@ BAD = [
     (lambda: frechet_distance(GOOD / 0, GOOD), "a holds 10 numbers that are not finite"),
     (lambda: kernel_distance(GOOD, GOOD[0]), "b must hold at least 2 points as rows (n, d), got shape (2,)"),
     (lambda: precision_recall(GOOD[:3], GOOD), "real must hold at least 4 points"),
-    (lambda: nearest_neighbours(GOOD, GOOD, k=6), "k=6 must be between 1 and the number of reference points, 5"),
+    (lambda: nearest_neighbours(GOOD, GOOD, k=6), "k=6 must be a whole number between 1 and 5"),
     (lambda: memorisation(GOOD[:0], GOOD, GOOD), "x must hold at least 1 points"),
-    (lambda: bootstrap(len, GOOD, n=1), "n=1 resamplings have no spread"),
-    (lambda: judge_features(torch.rand(28, 28)), "the judge looks at float images of shape (n, 1, 28, 28)"),
-    (lambda: judge_features(torch.rand(0, 1, 28, 28)), "the judge looks at float images of shape (n, 1, 28, 28)"),
+    (lambda: bootstrap(len, GOOD, n=1), "n=1 must be a whole number, at least 2"),
+    (lambda: judge_features(torch.rand(28, 28)), "of shape (B, 1, 28, 28), got (28, 28)"),
+    (lambda: judge_features(torch.rand(0, 1, 28, 28)), "at least one: got (0, 1, 28, 28)"),
     (lambda: judge_features(torch.full((1, 1, 28, 28), 255.0)), "reach from 255 to 255: clamp or rescale them"),
     (lambda: judge_features(torch.full((1, 1, 28, 28), float("nan"))), "reach from nan to nan"),
-    (lambda: control_accuracy(None, torch.rand(3, 1, 28, 28), torch.zeros(2)), "3 images need as many labels, got 2"),
+    (lambda: control_accuracy(None, torch.rand(3, 1, 28, 28), torch.zeros(2)), "of shape (3,): got (2,)"),
 ]
 
 

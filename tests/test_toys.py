@@ -109,7 +109,7 @@ def test_without_a_generator_the_global_seed_rules(toy):
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, "8", None])
 def test_a_bad_number_of_points_is_one_clear_line(toy, n):
-    with pytest.raises(ValueError, match=rf"^n={n} must be a whole number, at least 1$"):
+    with pytest.raises(ValueError, match=rf"^n={n!r} must be a whole number, at least 1$"):
         toy.sample(n)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.data.avatars import Avatars, load_avatars
+from course_lib.expect import whole
 
 
 class Split(NamedTuple):
@@ -60,13 +61,12 @@ class Batches:
     """
 
     def __init__(self, *tensors: Tensor, batch_size: int = 64):
-        sizes = [len(t) for t in tensors]
+        sizes = [len(t) if isinstance(t, Tensor) and t.ndim else type(t).__name__ for t in tensors]
         if not sizes or 0 in sizes:
             raise ValueError(f"nothing to make batches of: the tensors have lengths {sizes}")
-        if len(set(sizes)) > 1:
-            raise ValueError(f"tensors of different lengths {sizes} cannot be batched together")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        if len(set(sizes)) > 1 or isinstance(sizes[0], str):
+            raise ValueError(f"only tensors of one length can be batched together, and not {sizes}")
+        whole(1, batch_size=batch_size)
         self.tensors, self.batch_size = tensors, min(batch_size, sizes[0])
 
     def __len__(self) -> int:

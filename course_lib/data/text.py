@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from course_lib.expect import indices, whole
+
 AUSTEN = Path(__file__).parent / "austen.txt.xz"
 TEST_SHARE = 0.1
 PIECE_SHARE = 1 / 12                           # of the paragraphs begin a new piece of text
@@ -32,14 +34,14 @@ class Text(NamedTuple):
 
 def encode(text: str) -> Tensor:
     """The UTF-8 bytes of a string, (n,) int64: what a model takes.  encode("Aß") -> tensor([65, 195, 159])"""
+    if not isinstance(text, str):
+        raise ValueError(f"a {type(text).__name__} is no string: one string at a time is encoded")
     return torch.tensor(list(text.encode()), dtype=torch.long)
 
 
 def decode(idx: Tensor) -> str:
     """Bytes (n,) back to a string. A model may write bytes that are no UTF-8: those become � (U+FFFD)."""
-    if idx.ndim != 1:
-        raise ValueError(f"one text is a row of bytes (n,), got shape {tuple(idx.shape)}: decode row by row")
-    return bytes(idx.tolist()).decode(errors="replace")
+    return bytes(indices("bytes of one text", idx, 256, "n").tolist()).decode(errors="replace")
 
 
 def load_text(name: str = "docs") -> Text:
@@ -76,10 +78,10 @@ class Windows:
     """
 
     def __init__(self, text: Tensor, batch_size: int, block_size: int):
-        if text.ndim != 1 or len(text) <= block_size:
-            raise ValueError(f"a text of shape {tuple(text.shape)} has no piece of block_size + 1 = {block_size + 1}")
-        if batch_size < 1 or block_size < 1:
-            raise ValueError(f"batch_size={batch_size} and block_size={block_size} must be at least 1")
+        whole(1, batch_size=batch_size, block_size=block_size)
+        if text.ndim != 1 or text.is_floating_point() or len(text) <= block_size:
+            raise ValueError(f"a text of {text.dtype} {tuple(text.shape)} has no piece of block_size + 1 = "
+                             f"{block_size + 1} tokens")
         self.text, self.batch_size, self.block_size = text, batch_size, block_size
 
     def __len__(self) -> int:

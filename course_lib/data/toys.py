@@ -9,13 +9,16 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from course_lib.expect import above, whole
+
 
 class Gaussians:
     """An equal mixture of K round Gaussians N(means[k], std^2 I); labels[k] is the class of number k."""
 
     def __init__(self, means: Tensor, std: float, labels: Tensor):
-        if not std > 0:
-            raise ValueError(f"std={std} must be greater than 0")
+        above(0, std=std)
+        if labels.shape != _points(means).shape[:1]:
+            raise ValueError(f"{len(means)} means need as many labels, got {tuple(labels.shape)}")
         self.means, self.std, self.labels = means, std, labels         # (K, 2), float, (K,) int64
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
@@ -38,7 +41,7 @@ class Gaussians:
 
 def ring(n_modes: int = 8, radius: float = 2.0, std: float = 0.1) -> Gaussians:
     """Gaussians evenly spaced on a circle, the classic test for mode collapse (Metz et al. 2017). Class = mode."""
-    _at_least_one("n_modes", n_modes)
+    whole(1, n_modes=n_modes)
     angle = torch.arange(n_modes) * (2 * math.pi / n_modes)
     return Gaussians(radius * torch.stack([angle.cos(), angle.sin()], 1), std, torch.arange(n_modes))
 
@@ -48,8 +51,7 @@ def spirals(n_arms: int = 2, turns: float = 1.25, std: float = 0.1, n_bumps: int
 
     No straight line separates the arms, yet the default two lie eight standard deviations apart.
     """
-    _at_least_one("n_arms", n_arms)
-    _at_least_one("n_bumps", n_bumps)
+    whole(1, n_arms=n_arms, n_bumps=n_bumps)
     inner, outer = 0.5, 2.5
     radius = torch.linspace(inner**2, outer**2, n_bumps).sqrt()        # even in r^2: nearly even along the arm
     along = (radius - inner) / (outer - inner) * turns * 2 * math.pi   # (n_bumps,) the radius grows with the angle
@@ -59,7 +61,7 @@ def spirals(n_arms: int = 2, turns: float = 1.25, std: float = 0.1, n_bumps: int
 
 
 def _choose(k: int, n: int, generator: Generator | None) -> Tensor:
-    _at_least_one("n", n)
+    whole(1, n=n)
     return torch.randint(k, (n,), generator=generator, device=None if generator is None else generator.device)
 
 
@@ -67,8 +69,3 @@ def _points(x: Tensor) -> Tensor:
     if x.ndim != 2 or x.shape[1] != 2 or not x.is_floating_point():
         raise ValueError(f"x is {x.dtype} of shape {tuple(x.shape)}: points are floating-point numbers of shape (n, 2)")
     return x
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={value} must be a whole number, at least 1")
