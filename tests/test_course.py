@@ -141,23 +141,26 @@ def test_a_lesson_that_is_named_elsewhere_is_there_or_announced(path):
 
 # --- the same parts in the same order
 
-OPENING = (r"\*\*You need\*\* .+ All symbols are in the \[table of symbols\]\(symbols\.ipynb\)\. .*"
-           r"\*\*It takes\*\* about an hour (and a half )?to read and .{5,20} to run on a laptop CPU\.")
+OPENING = (r"\*\*After this lesson you can\*\* (- .+?[;,.] ){3}\*\*You need\*\* .+ "
+           r"\*\*It takes\*\* \d+ minutes to read and .{5,20} to run\. \*\*How hard:\*\* (•{1,3})\. "
+           r"All symbols are in the \[table of symbols\]\(symbols\.ipynb\)\.")
+PARTS = ["## Set-up", "Predict, then turn one knob", "## In the wild", "## Recap", "**What we left out.**",
+         "**Exercises:** [", "**Next**", "## Read on", "- In the library: "]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_begins_and_ends_like_the_others(path):
     cells = nbformat.read(path, as_version=4).cells
-    text, number = " ".join(prose(path).split()), path.name[:2]
+    text, number, opening = " ".join(prose(path).split()), path.name[:2], " ".join(markdown(path)[0].split())
     assert cells[0].source.startswith(f"# {number} · ")
-    assert len(re.findall(OPENING, " ".join(markdown(path)[0].split()))) == 1 and text.count("symbols.ipynb") == 1
+    assert (found := re.findall(OPENING, opening)), "what is learned, what is needed, how long it takes, how hard it is"
+    assert text.count("symbols.ipynb") == 1 and "$" not in opening, "the first words need no symbol"
+    row = next(line for line in README.read_text(encoding="utf-8").splitlines() if f"(notebooks/{path.name})" in line)
+    assert row.endswith(f"| {found[0][1]} |"), "as hard as README says"
     shown = next(i for i, c in enumerate(cells) if "image/png" in str(c.get("outputs", "")))
-    before = "\n".join(c.source for c in cells[:shown])
-    assert "## Set-up" in before and "*Figure: " in before, "it opens with a figure"
-    marks = ["## Set-up", "Predict, then turn one knob", "## What we left out", "## Read on", "- In the library: ",
-             "**Exercises:** [", "**Next**"]
-    places = [text.rfind(mark) for mark in marks]
-    assert -1 not in places and places == sorted(places), dict(zip(marks, places))
+    assert "## Set-up" in "\n".join(c.source for c in cells[:shown]) and shown <= 8, "it opens with a figure"
+    places = [text.rfind(mark) for mark in PARTS]
+    assert -1 not in places and places == sorted(places), dict(zip(PARTS, places))
     assert "## Break it" in text
     assert f"**Exercises:** [{path.stem}](../exercises/{path.stem}/{path.name})" in text
     following = LESSONS[LESSONS.index(path) + 1:]

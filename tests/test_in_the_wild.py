@@ -22,8 +22,14 @@ NAMES = {                                                          # lesson -> n
     "12_convnet": "torchvision.models:ResNet18_Weights torchvision.models:resnet18 torchvision.models:inception_v3 "
                   "torchvision.transforms.v2:Compose torchvision.transforms.v2:ElasticTransform "
                   "torchvision.transforms.v2:RandomAffine torchvision.ops:Conv2dNormActivation",
+    "13_discriminative_vs_generative": "sklearn.datasets:fetch_openml sklearn.mixture:GaussianMixture "
+                                       "sklearn.discriminant_analysis:QuadraticDiscriminantAnalysis",
+    "21_autoencoder": "diffusers:AutoencoderTiny.from_pretrained diffusers:AutoencoderTiny.encode "
+                      "diffusers:AutoencoderTiny.decode",
     "31_vae": "torch.distributions:Normal.rsample diffusers:AutoencoderKL.from_pretrained "
               f"diffusers:AutoencoderKL.encode diffusers:AutoencoderKL.decode {GAUSSIAN}.sample {GAUSSIAN}.kl",
+    "41_gan": "diffusers:StableDiffusionUpscalePipeline.from_pretrained "
+              "torch.nn.functional:binary_cross_entropy_with_logits",
     "51_attention": "torch.nn.functional:scaled_dot_product_attention torch.nn:TransformerEncoderLayer "
                     "transformers:AutoModel.from_pretrained transformers:AutoTokenizer.from_pretrained",
     "54_gpt": "transformers:GPT2LMHeadModel.from_pretrained transformers:GPT2LMHeadModel.generate "
