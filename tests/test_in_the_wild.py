@@ -15,8 +15,8 @@ from authoring import build
 
 GAUSSIAN = "diffusers.models.autoencoders.vae:DiagonalGaussianDistribution"            # what AutoencoderKL.encode gives
 NAMES = {                                                          # lesson -> names
-    "00_start_here": "torch.nn.functional:binary_cross_entropy_with_logits torch.optim:AdamW torch.utils.data:DataLoader "
-                     "torch.utils.data:TensorDataset",
+    "00_start_here": "torch.nn.functional:binary_cross_entropy_with_logits torch.optim:AdamW "
+                     "torch.utils.data:DataLoader torch.utils.data:TensorDataset",
     "11_softmax_and_mlp": "torch.nn.functional:cross_entropy torchvision.datasets:MNIST torchvision.ops:MLP "
                           "sklearn.neural_network:MLPClassifier",
     "12_convnet": "torchvision.models:ResNet18_Weights torchvision.models:resnet18 torchvision.models:inception_v3 "
