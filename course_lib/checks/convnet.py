@@ -1,13 +1,14 @@
 """The checks of exercise 12: a convolution, max-pooling, calibration, a bug hunt in augmentation, a moved test set."""
 
 import functools
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import checkpoint
-from course_lib.checks import Implementation, Measurement, Mistake, Slip, filled, rand, trained
+from course_lib.checks import Implementation, Measurement, Mistake, filled, rand, trained
 from course_lib.classify import accuracy
 from course_lib.data import load
 
@@ -39,8 +40,7 @@ def _beginning(x, w, stride):
 
 
 def _zeros_at_the_end(x, w, stride):
-    y = _convolve(x, w, stride)
-    short = _visiting(lambda n, k, s: n - k)(x, w, stride)
+    y, short = _convolve(x, w, stride), _visiting(lambda n, k, s: n - k)(x, w, stride)
     return F.pad(short, (0, y.shape[1] - short.shape[1], 0, y.shape[0] - short.shape[0]))
 
 
@@ -49,59 +49,38 @@ convolve = Implementation(
     right=_convolve,
     cases=_images,
     slips=[
-        Slip(lambda x, w, s: _convolve(x, w.flip(1, 2), s),
-             "you turned the filter upside down and back to front: mathematicians do that in a convolution; in deep "
-             "learning, and in the formula of the task, w[c, 0, 0] meets the first pixel of the window",
-             "Leave out the flip (or use scipy's correlate in place of its convolve)."),
-        Slip(lambda x, w, s: torch.stack([_convolve(a[None], b[None], s) for a, b in zip(x, w)]),
-             "you have not summed over the channels: one filter gives one map, of shape (H', W'), for all channels "
-             "together", "Sum the products over all three axes of the window: channel, row, column."),
-        Slip((lambda x, w, s: _convolve(x, w, s)[None], lambda x, w, s: _convolve(x, w, s)[None, None]),
-             "your result has an axis too many in front, or two: one image and one filter give one map, of shape "
-             "(H', W')", "End with [0], or [0, 0] if F.conv2d has added two axes."),
-        Slip(lambda x, w, s: _convolve(x[:1], w[:1], s),
-             "only the first channel is used: sum over all C channels",
-             "A window with all its channels is x[:, i:i + kh, j:j + kw]."),
-        Slip(lambda x, w, s: _convolve(x, w, s) / w.numel(),
-             "you took the mean of the products, and the task asks for their sum", "Replace .mean() by .sum()."),
-        Slip(lambda x, w, s: _convolve(x, w, s) / len(w),
-             "you took the mean over the channels, and the task asks for their sum",
-             "Sum over the channels as over rows and columns."),
-        Slip(_beginning,
-             "the size is right, but the windows are those of stride 1: entry (i, j) belongs to the window that begins "
-             "at row i * stride and column j * stride", "x[:, i * stride:i * stride + kh, j * stride:j * stride + kw]"),
-        Slip(lambda x, w, s: _convolve(x, w, 1),
-             "the stride is not used: with stride 2 the filter visits every second place only",
-             "Begin the window of entry (i, j) at row i * stride and column j * stride."),
-        Slip(lambda x, w, s: _convolve(x, w, 1)[::s],
-             "the stride is used for the rows only: columns are skipped in the same way",
-             "j * stride : j * stride + kw"),
-        Slip(lambda x, w, s: _convolve(x, w, 1)[:, ::s],
-             "the stride is used for the columns only: rows are skipped in the same way",
-             "i * stride : i * stride + kh"),
-        Slip(_visiting(lambda n, k, s: n - k),
-             "the last place is missing where the filter would just fit: range(0, H - kh, stride) stops before H - kh",
-             "A filter of kh rows fits into H rows at the places 0 to H - kh, which is H - kh + 1 of them."),
-        Slip(_visiting(lambda n, k, s: (n - k) // s * s),
-             "the output is one row and one column too small: (H - kh) // stride counts the steps, and the places are "
-             "one more", "H' = (H - kh) // stride + 1"),
-        Slip(_zeros_at_the_end,
-             "your loops stop one place too early, so that zeros are left in the last row and column",
-             "A filter of kh rows fits into H rows at the places 0 to H - kh, which is H - kh + 1 of them."),
-        Slip(lambda x, w, s: F.conv2d(x[None], w[None], stride=s, padding=(w.shape[1] // 2, w.shape[2] // 2))[0, 0],
-             "you put a frame of zeros around the image: no padding is asked for, the filter stays inside",
-             "H' = (H - kh) // stride + 1, and smaller than H."),
-        Slip(lambda x, w, s: _convolve(x, w, s).T,
-             "rows and columns of the result are swapped",
-             "The first index belongs to the rows: y[i, j] comes from rows i * stride to i * stride + kh - 1."),
-        Slip(None,
-             "right for square filters, and wrong where the filter's height kh differs from its width kw",
-             "_, kh, kw = w.shape, and a window is x[:, i:i + kh, j:j + kw].", only=(0, 1, 3, 5)),
+        ("you turned the filter upside down and back to front: mathematicians do that in a convolution; in deep "
+         "learning, and in the formula of the task, w[c, 0, 0] meets the first pixel of the window",
+         lambda x, w, s: _convolve(x, w.flip(1, 2), s)),
+        ("one filter gives one map (H', W'), the sum over all C channels and the whole window: {}",
+         ("you have not summed over the channels",
+          lambda x, w, s: torch.stack([_convolve(a[None], b[None], s) for a, b in zip(x, w)])),
+         ("yours has an axis too many in front, or two", lambda x, w, s: _convolve(x, w, s)[None],
+          lambda x, w, s: _convolve(x, w, s)[None, None]),
+         ("only the first channel is used", lambda x, w, s: _convolve(x[:1], w[:1], s)),
+         ("you took the mean of the products", lambda x, w, s: _convolve(x, w, s) / w.numel()),
+         ("you took the mean over the channels", lambda x, w, s: _convolve(x, w, s) / len(w))),
+        ("entry (i, j) belongs to the window that begins at row i * stride and column j * stride: {}",
+         ("the size is right, but your windows are those of stride 1", _beginning),
+         ("the stride is not used", lambda x, w, s: _convolve(x, w, 1)),
+         ("the stride is used for the rows only", lambda x, w, s: _convolve(x, w, 1)[::s]),
+         ("the stride is used for the columns only", lambda x, w, s: _convolve(x, w, 1)[:, ::s])),
+        ("a filter of kh rows fits into H rows at the places 0 to H - kh, that is H - kh + 1 with stride 1: {}",
+         ("the last place, where it would just fit, is missing", _visiting(lambda n, k, s: n - k)),
+         ("your output is a row and a column too small, as (H - kh) // stride counts the steps between the places",
+          _visiting(lambda n, k, s: (n - k) // s * s)),
+         ("your loops stop too early, and zeros are left in the last row and column", _zeros_at_the_end)),
+        ("you put a frame of zeros around the image: no padding is asked for, the filter stays inside",
+         lambda x, w, s: F.conv2d(x[None], w[None], stride=s, padding=(w.shape[1] // 2, w.shape[2] // 2))[0, 0]),
+        ("right for square filters, and wrong where the filter's height kh differs from its width kw", {0, 1, 3, 5}),
     ],
-    hint="H' = (H - kh) // stride + 1, and W' likewise. Entry (i, j) is the sum of x[:, r:r + kh, c:c + kw] * w, with "
-         "r = i * stride and c = j * stride. Fill a tensor of zeros in two loops.",
+    hints=("Take an image of 3 rows and 4 columns with the numbers 0 to 11, and a filter with a single 1. What should "
+           "come out, and in which shape, with stride 1 and with stride 2?",
+           "The result has (H - kh) // stride + 1 rows, and columns likewise. Fill a tensor of zeros in two loops: cut "
+           "the window of an entry out of x with all its channels, multiply it with w, and add everything up.",
+           "r, c = i * stride, j * stride\n"
+           "y[i, j] = (x[:, r:r + kh, c:c + kw] * w).sum()"),
     gradient=("x", "w"), rtol=1e-3, atol=1e-4)
-
 
 # --- 2
 
@@ -112,125 +91,98 @@ def _maps(g: torch.Generator) -> list[tuple]:
     return [(rand(g, *shape) - 1, k) for shape, k in sizes]
 
 
-def _cropped(x: Tensor, k: int) -> Tensor:
-    return x[..., :x.shape[2] // k * k, :x.shape[3] // k * k]
-
-
 def _run_pool(fn, x, k):
     y = fn(x, k)
     if isinstance(y, tuple) and hasattr(y, "values") and hasattr(y, "indices"):
         raise Mistake("max_pool returns the pair (values, indices) that .max(axis) gives: only the values are asked "
-                      "for", ".amax(axis) gives the values alone; or write .max(axis).values")
+                      "for", "Which method gives the largest values alone? Or take the first of the two.")
     return {"": y}
 
 
-LARGEST = "Take .amax((2, 3)) of each window."
+def _windows(x: Tensor, k: int) -> Tensor:
+    return x.unfold(2, k, k).unfold(3, k, k)                      # (B, C, H // k, W // k, k, k)
+
+
+def _cut(*order: int):
+    """The windows by a reshape, of which the axes `order` count the windows, and the others lie inside them."""
+    def windows(x, k):
+        H, W = x.shape[2] // k, x.shape[3] // k
+        sizes = [k] * 4
+        sizes[order[0]], sizes[order[1]] = H, W
+        return x[:, :, :H * k, :W * k].reshape(*x.shape[:2], *sizes).movedim([2 + i for i in order], [2, 3])
+    return windows
+
+
+def _pool(x, k, of=lambda windows: windows.amax((-2, -1)), cut=_windows) -> Tensor:
+    return of(cut(x, k))
+
 
 max_pool = Implementation(
     "max_pool",
-    right=lambda x, k: F.max_pool2d(x, k),
+    right=_pool,
     run=_run_pool,
     cases=_maps,
     slips=[
-        Slip(lambda x, k: F.max_pool2d(x, k, ceil_mode=True),
-             "you kept the incomplete windows at the right and at the bottom: the task drops them",
-             "H' = H // k and W' = W // k, rounded down."),
-        Slip(lambda x, k: F.avg_pool2d(x, k),
-             "this is the mean of each window, and the task asks for the largest value", "Replace .mean by .amax."),
-        Slip(lambda x, k: F.max_pool2d(x, k, stride=1),
-             "your windows overlap: each shall begin where the one before ends",
-             "The window of entry (i, j) begins at row i * k and column j * k."),
-        Slip(lambda x, k: F.max_pool2d(x, k, stride=1)[..., :x.shape[2] // k, :x.shape[3] // k],
-             "the size is right, but your windows overlap: that of entry (i, j) begins at row i * k and column j * k",
-             "x[:, :, i * k:(i + 1) * k, j * k:(j + 1) * k]"),
-        Slip(lambda x, k: _cropped(x, k)[..., ::k, ::k],
-             "you took the first pixel of each window, not the largest", LARGEST),
-        Slip(lambda x, k: x[..., ::k, ::k],
-             "you took every k-th pixel, and not the largest one of each window", LARGEST),
-        Slip(lambda x, k: _cropped(x, k).reshape(*x.shape[:2], k, x.shape[2] // k, k, x.shape[3] // k).amax((2, 4)),
-             "your windows hold pixels that lie far apart: k and H // k are in the wrong order in view or reshape",
-             "x.reshape(B, C, H // k, k, W // k, k): the axis that counts windows comes before the one inside them."),
-        Slip(lambda x, k: _cropped(x, k).reshape(*x.shape[:2], x.shape[2] // k, x.shape[3] // k, k, k).amax((4, 5)),
-             "your windows are pieces of rows, no squares: view cannot swap axes, it only cuts the same order of "
-             "numbers differently",
-             "x.reshape(B, C, H // k, k, W // k, k) keeps rows with rows; then the maximum over axes 3 and 5."),
-        Slip(lambda x, k: F.max_pool2d(x, (k, 1)),
-             "only the rows are pooled: a window is k rows high and k columns wide",
-             "Pool the columns of your result in the same way."),
-        Slip(lambda x, k: F.max_pool2d(x, (1, k)),
-             "only the columns are pooled: a window is k rows high and k columns wide",
-             "Pool the rows of your result in the same way."),
-        Slip((lambda x, k: F.max_pool2d(x, k).amax(1), lambda x, k: F.max_pool2d(x, k).amax(1, keepdim=True)),
-             "you also took the maximum over the channels: each channel is pooled by itself",
-             "Rows and columns are the axes 2 and 3 of x."),
-        Slip(lambda x, k: F.max_pool2d(x, k).clamp(min=0),
-             "your maximum starts from 0, so that a window with negative numbers only gives 0",
-             "Start from the first number of the window, or from -float('inf'); or let .amax do it."),
-        Slip(lambda x, k: F.max_pool2d(x, 2), "your windows are 2 by 2 whatever k is", "Use k in place of 2."),
-        Slip(lambda x, k: -F.max_pool2d(-x, k),
-             "this is the smallest value of each window", "Replace the minimum by the maximum."),
-        Slip(lambda x, k: F.max_pool2d(x.abs(), k),
-             "you took the absolute values first: the largest number is asked for, with its sign", "Leave out .abs()."),
-        Slip(lambda x, k: x.amax((2, 3)),
-             "you took one maximum for the whole map: one for each window of k by k pixels is asked for",
-             "The window of entry (i, j) is x[:, :, i * k:(i + 1) * k, j * k:(j + 1) * k]."),
-        Slip(None,
-             "right where k divides H and W, and wrong where it does not: rows and columns left over shall be dropped",
-             "Cut them off first: x = x[:, :, :H // k * k, :W // k * k]", only=(0, 3, 4)),
+        ("you kept the incomplete windows at the right and at the bottom: the task drops them",
+         lambda x, k: F.max_pool2d(x, k, ceil_mode=True)),
+        ("the largest value of each window is asked for: {}",
+         ("this is their mean", dict(of=lambda windows: windows.mean((-2, -1)))),
+         ("this is the smallest", dict(of=lambda windows: windows.amin((-2, -1)))),
+         ("you took the first pixel of each", dict(of=lambda windows: windows[..., 0, 0])),
+         ("you took every k-th pixel", lambda x, k: x[..., ::k, ::k]),
+         ("you took absolute values first, and its sign belongs to it", lambda x, k: _pool(x.abs(), k)),
+         ("yours starts from 0, so that a window with negative numbers only gives 0",
+          lambda x, k: _pool(x, k).clamp(min=0))),
+        ("a window is k rows high and k columns wide, and begins where the one before ends: {}",
+         ("yours overlap", dict(cut=lambda x, k: x.unfold(2, k, 1).unfold(3, k, 1))),
+         ("the size is right, but yours overlap",
+          lambda x, k: F.max_pool2d(x, k, stride=1)[..., :x.shape[2] // k, :x.shape[3] // k]),
+         ("yours are 2 by 2 whatever k is", lambda x, k: _pool(x, 2)),
+         ("you took one maximum for the whole map", lambda x, k: x.amax((2, 3))),
+         ("only the rows are pooled", lambda x, k: F.max_pool2d(x, (k, 1))),
+         ("only the columns are pooled", lambda x, k: F.max_pool2d(x, (1, k)))),
+        ("in view or reshape, an axis that counts windows stands before the one inside them, H // k, k, W // k, k: {}",
+         ("yours hold pixels that lie far apart", dict(cut=_cut(1, 3))),
+         ("yours are pieces of rows, no squares, as view cannot swap axes", dict(cut=_cut(0, 1)))),
+        ("you also took the maximum over the channels: each channel is pooled by itself",
+         lambda x, k: _pool(x, k).amax(1), lambda x, k: _pool(x, k).amax(1, keepdim=True)),
+        ("right where k divides H and W, and wrong where it does not: rows and columns left over shall be dropped",
+         {0, 3, 4}),
     ],
-    hint="Fill a tensor of shape (B, C, H // k, W // k) in two loops: entry (i, j) is "
-         "x[:, :, i * k:(i + 1) * k, j * k:(j + 1) * k].amax((2, 3)).",
+    hints=("Take a map of 4 rows and 5 columns with the numbers 0 to 19, and k 2. Which four numbers should come out?",
+           "Fill a tensor of shape (B, C, H // k, W // k) in two loops: the window of entry (i, j) begins at row i * k "
+           "and column j * k. Or cut off what is left over, reshape to (B, C, H // k, k, W // k, k), and take the "
+           "maximum over the two axes of length k.",
+           "y[:, :, i, j] = x[:, :, i * k:(i + 1) * k, j * k:(j + 1) * k].amax((2, 3))"),
     gradient=("x",), rtol=1e-3, atol=1e-4)
-
 
 # --- 3
 
 
 def _predictions(g: torch.Generator) -> list[tuple]:
-    """Three answers in one bin; one alone; wrong where the confidence is high and right where it is low; all right; all
-    wrong; and every second one wrong, with some that are certain."""
+    """Three answers in one bin; one alone; right in the three middle bins and wrong in the two outer ones; all right;
+    all wrong; and right or wrong in turns as the confidence grows, with some that are certain."""
     cases = []
-    for n, n_class, n_bins in ((3, 3, 1), (1, 4, 5), (200, 3, 5), (61, 2, 10), (40, 3, 4), (30, 3, 6)):
-        probs = (2 * rand(g, n, n_class)).softmax(1)
+    for n, n_class, n_bins in ((3, 3, 1), (1, 4, 5), (200, 6, 5), (61, 2, 10), (40, 3, 4), (60, 3, 6)):
+        probs = (torch.linspace(0.1, 2, n)[:, None] ** 2 * rand(g, n, n_class)).softmax(1)
         if len(cases) == 5:
             probs[:9] = F.one_hot(torch.arange(9) % 3, 3).float()
         confidence, answer = probs.max(1)
         second = torch.arange(n) % 2 == 1
-        wrong = (second, second, confidence > 0.75, confidence < 0, confidence > 0, second)[len(cases)]
+        strips = torch.where(confidence == 1, second, 8 * confidence % 2 < 1)
+        wrong = (second, second, (confidence - 0.5).abs() > 0.3, confidence < 0, confidence > 0, strips)[len(cases)]
         cases.append((probs, torch.where(wrong, (answer + 1) % n_class, answer), n_bins))
     return cases
 
 
-def _bins(probs: Tensor, y: Tensor, n_bins: int, confidence: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each bin that is not empty: accuracy minus confidence, and how many answers it holds; and of all bins"""
-    top, answer = probs.max(1)
-    top = top if confidence is None else confidence
+def _ece(probs, y, n_bins, confidence=lambda probs, y: probs.amax(1),
+         mean=lambda gap, n, n_bins: (gap.abs() * n).sum() / n.sum()) -> Tensor:
+    """`mean` of the gaps in all bins that hold n > 0 answers"""
+    top = confidence(probs, y)
     k = torch.bucketize(top, torch.linspace(0, 1, n_bins + 1)[1:-1])
-    count = torch.bincount(k, minlength=n_bins)
-    gap = torch.bincount(k, weights=(answer == y).double() - top, minlength=n_bins)
-    return (gap / count)[count > 0], count[count > 0], count
-
-
-def _ece(probs: Tensor, y: Tensor, n_bins: int) -> Tensor:
-    gap, count, _ = _bins(probs, y, n_bins)
-    return (gap.abs() * count).sum() / len(y)
-
-
-def _ece_of_true_class(probs, y, n_bins):
-    gap, count, _ = _bins(probs, y, n_bins, probs.gather(1, y[:, None])[:, 0])
-    return (gap.abs() * count).sum() / len(y)
-
-
-def _signed(probs, y, n_bins):
-    gap, count, _ = _bins(probs, y, n_bins)
-    return (gap * count).sum() / len(y)
-
-
-WEIGH = "Multiply the gap of a bin by here.float().mean() and sum."
-
-
-def _broken_by_empty_bins(probs, y, n_bins):
-    return _ece(probs, y, n_bins) if (_bins(probs, y, n_bins)[2] > 0).all() else torch.tensor(float("nan"))
+    n = torch.bincount(k, minlength=n_bins)
+    gap = torch.bincount(k, weights=(probs.argmax(1) == y).double() - top, minlength=n_bins) / n
+    return mean(gap[n > 0], n[n > 0], n_bins)
 
 
 ece = Implementation(
@@ -238,51 +190,42 @@ ece = Implementation(
     right=_ece,
     cases=_predictions,
     slips=[
-        Slip(_broken_by_empty_bins,
-             "your result is nan as soon as a bin is empty: the mean of no numbers is 0 / 0",
-             "Skip an empty bin: if here.any(): ..."),
-        Slip(lambda p, y, m: _signed(p, y, m).abs(),
-             "you take the absolute value once, at the end: gaps of opposite sign have cancelled each other before",
-             "Take .abs() of the gap of each bin, and then the mean."),
-        Slip((_signed, lambda p, y, m: -_signed(p, y, m)),
-             "your gaps keep their sign, and opposite ones cancel each other: take the absolute value in each bin",
-             "(confidence - accuracy).abs()"),
-        Slip(lambda p, y, m: _bins(p, y, m)[0].abs().mean(),
-             "every bin that is not empty counts the same in your mean: weight each by the share of the answers in it",
-             WEIGH),
-        Slip(lambda p, y, m: _bins(p, y, m)[0].abs().sum() / m,
-             "every bin counts the same in your mean, even an empty one: weight each by the share of the answers in it",
-             WEIGH),
-        Slip(lambda p, y, m: _bins(p, y, m)[0].abs().sum(),
-             "you added up the gaps without weights: weight each by the share of the answers in its bin", WEIGH),
-        Slip(lambda p, y, m: _ece(p, y, m) * len(y),
-             "the gaps are weighted by how many answers a bin holds, and not by their share: divide by N",
-             "Divide by len(y)."),
-        Slip(lambda p, y, m: 100 * _ece(p, y, m),
-             "your result is in percent: a fraction is asked for", "Leave out the factor 100."),
-        Slip(lambda p, y, m: _bins(p, y, m)[0].abs().max(),
-             "this is the largest gap of all bins: their weighted mean is asked for", WEIGH),
-        Slip(lambda p, y, m: (_bins(p, y, m)[0].square() * _bins(p, y, m)[1]).sum() / len(y),
-             "you squared the gaps: their absolute values are asked for", "Replace .square() by .abs()."),
-        Slip(_ece_of_true_class,
-             "you sorted by the probability of the true class: the confidence is the largest probability of a row, "
-             "whether the answer is right or not", "confidence, answer = probs.max(1)"),
-        Slip(lambda p, y, m: ((p.argmax(1) == y).double() - p.amax(1)).abs().mean(),
-             "there are no bins in your result: you compare the confidence of each single answer with 0 or 1",
-             "Take the means of confidence and accuracy over all answers of a bin, and then their difference."),
-        Slip(lambda p, y, m: _ece(p.softmax(1), y, m),
-             "you applied the softmax to numbers that are probabilities already", "confidence, answer = probs.max(1)"),
-        *[Slip(lambda p, y, m, n=n: _ece(p, y, n),
-               f"you made {n} bins whatever n_bins is", f"Use n_bins in place of {n}.") for n in (10, 15)],
-        Slip(None,
-             "answers that are certain, with confidence exactly 1, fall out of your last bin",
-             "Bin k holds k / n_bins < confidence <= (k + 1) / n_bins: the upper edge belongs to the bin.", only=(5,)),
+        ("your result is nan as soon as a bin is empty: the mean of no numbers is 0 / 0", dict(
+            mean=lambda gap, n, n_bins: (gap.abs() * n).sum() / n.sum() + (math.nan if len(n) < n_bins else 0))),
+        ("opposite gaps must not cancel each other, so the absolute value belongs to each bin: {}",
+         ("you take it once, at the end", dict(mean=lambda gap, n, _: (gap * n).sum().abs() / n.sum())),
+         ("yours keep their sign", dict(mean=lambda gap, n, _: (gap * n).sum() / n.sum()),
+          dict(mean=lambda gap, n, _: -(gap * n).sum() / n.sum())),
+         ("you have squared them", dict(mean=lambda gap, n, _: (gap.square() * n).sum() / n.sum()))),
+        ("each gap is weighted by the share of all answers in its bin, n_k / N: {}",
+         ("in yours each bin counts the same", dict(mean=lambda gap, n, _: gap.abs().mean())),
+         ("in yours each bin counts the same, even an empty one",
+          dict(mean=lambda gap, n, n_bins: gap.abs().sum() / n_bins)),
+         ("you added them up without weights", dict(mean=lambda gap, n, _: gap.abs().sum())),
+         ("you weigh by n_k, and have not divided by N", dict(mean=lambda gap, n, _: (gap.abs() * n).sum())),
+         ("you took the largest gap", dict(mean=lambda gap, n, _: gap.abs().max())),
+         ("yours is in percent", dict(mean=lambda gap, n, _: 100 * (gap.abs() * n).sum() / n.sum()))),
+        ("you sorted by the probability of the true class: the confidence is the largest probability of a row, whether "
+         "the answer is right or not", dict(confidence=lambda probs, y: probs.gather(1, y[:, None])[:, 0])),
+        ("there are no bins in your result: you compare the confidence of each single answer with 0 or 1",
+         lambda p, y, n_bins: ((p.argmax(1) == y).double() - p.amax(1)).abs().mean()),
+        ("you applied the softmax to numbers that are probabilities already",
+         lambda p, y, n_bins: _ece(p.softmax(1), y, n_bins)),
+        ("you made {} bins whatever n_bins is", ("10", lambda p, y, n_bins: _ece(p, y, 10)),
+         ("15", lambda p, y, n_bins: _ece(p, y, 15))),
+        ("answers that are certain, with confidence exactly 1, fall out of your last bin", {5},
+         "On which side of a bin does its edge belong to it?"),
     ],
-    hint="confidence, answer = probs.max(1). For each k, here = (confidence > k / n_bins) & (confidence <= (k + 1) / "
-         "n_bins) tells the answers of a bin. Skip it if it is empty. Its gap is the difference of two means over "
-         "here; its weight is here.float().mean().",
+    hints=("Print for each bin how many answers it holds, its share of right answers, and its mean confidence. Does "
+           "every answer lie in exactly one bin?",
+           "The largest probability of each row, and where it stands. Bin by bin: which confidences are above its "
+           "lower edge and not above its upper? If there are any, add the absolute difference of the two means over "
+           "these, times their share of all answers.",
+           "confidence, answer = probs.max(1)\n"
+           "here = (confidence > k / n_bins) & (confidence <= (k + 1) / n_bins)\n"
+           "gap = ((answer == y)[here].float().mean() - confidence[here].mean()).abs()\n"
+           "error += here.float().mean() * gap    # if here.any()"),
     rtol=1e-3, atol=1e-5)
-
 
 # --- 4
 
@@ -308,111 +251,83 @@ def _lessons(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _training(images, clear=True, both=False, reduction="mean"):
-    """A repaired or broken version of the loop: images(x, distort) yields what each epoch trains on."""
-    def train(model, x, y, distort, epochs, eta):
-        optimiser = torch.optim.Adam(model.parameters(), lr=eta)
-        losses = []
-        for _, shown in zip(range(epochs), images(x, distort)):
-            for some, y_batch in zip(torch.arange(len(x)).split(32), y.split(32)):
-                x_batch = torch.cat([x[some], shown[some]]) if both else shown[some]
-                loss = F.cross_entropy(model(x_batch), torch.cat([y_batch] * (1 + both)), reduction=reduction)
-                if clear:
-                    optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                losses.append(loss.detach())
-        return losses
-    return train
-
-
-def _fresh(x, distort):
-    while True:
-        yield distort(x)
+def _augmented(model, x, y, distort, epochs, eta, start=lambda x, distort: x, epoch=lambda x, distort: (x, distort(x)),
+               batch=lambda clean, shown, y: (shown, y), loss=F.cross_entropy, clear=True):
+    """The repaired loop. epoch() returns what the next one begins with, and what this one trains on."""
+    optimiser, losses, x = torch.optim.Adam(model.parameters(), lr=eta), [], start(x, distort)
+    for _ in range(epochs):
+        x, shown = epoch(x, distort)
+        for parts in zip(x.split(32), shown.split(32), y.split(32)):
+            x_batch, y_batch = batch(*parts)
+            value = loss(model(x_batch), y_batch)
+            if clear:
+                optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+            losses.append(value.detach())
+    return losses
 
 
 def _piled_up(x, distort):
-    while True:
-        x = distort(x)
-        yield x
-
-
-def _once(x, distort):
-    x = distort(x)
-    while True:
-        yield x
-
-
-def _clean(x, distort):
-    while True:
-        yield x
+    return [distort(x)] * 2
 
 
 train_augmented = Implementation(
     "train_augmented",
-    right=_training(_fresh),
+    right=_augmented,
     run=trained,
     cases=_lessons,
     slips=[
-        Slip(_training(_piled_up),
-             "the bug is still there: on what does distort work in the third epoch?",
-             "x = distort(x) replaces the training images: the next epoch distorts what was distorted before, and so "
-             "on. Give the result another name, so that x stays as it was."),
-        Slip(_training(_piled_up, clear=False),
-             "the bug is still there, and the gradients are no longer cleared either",
-             "Keep optimiser.zero_grad() in each step, and look at what distort works on in the third epoch."),
-        Slip(_training(_once),
-             "the images are distorted once for all epochs: each epoch needs a new distortion, of the original images",
-             "Call distort inside the loop over the epochs, and give its result another name than x."),
-        Slip(_training(_clean),
-             "the model never sees a distorted image: is the result of distort what you split into minibatches?",
-             "distorted = distort(x), and then zip(distorted.split(32), y.split(32))"),
-        Slip(_training(_fresh, clear=False),
-             "the distortions are right now, but the gradients are no longer cleared: backward() adds to those of the "
-             "step before", "Keep optimiser.zero_grad() in each step, before loss.backward()."),
-        Slip(_training(_fresh, both=True),
-             "you train on the clean and the distorted images together: only the distorted ones were asked for",
-             "Leave out torch.cat."),
-        Slip(_training(_fresh, reduction="sum"),
-             "the repair is right, but you sum the loss over the minibatch, and the mean was asked for",
-             "F.cross_entropy takes the mean by itself."),
+        ("the bug is still there: on what does distort work in the third epoch?", dict(epoch=_piled_up)),
+        ("backward() adds to the gradients of the step before, and you no longer clear them, {}",
+         ("though the bug is gone", dict(clear=False)),
+         ("with the bug still there", dict(clear=False, epoch=_piled_up))),
+        ("the images are distorted once for all epochs: each epoch needs a new distortion, of the original images",
+         dict(start=lambda x, distort: distort(x), epoch=lambda x, distort: (x, x))),
+        ("the model never sees a distorted image: is the result of distort what you split into minibatches?",
+         dict(epoch=lambda x, distort: (x, x))),
+        ("you train on the clean and the distorted images together: only the distorted ones were asked for",
+         dict(batch=lambda clean, shown, y: (torch.cat([clean, shown]), torch.cat([y, y])))),
+        ("the repair is right, but you sum the loss over the minibatch, and the mean was asked for",
+         dict(loss=functools.partial(F.cross_entropy, reduction="sum"))),
     ],
-    hint="The loop was right but for one line. Look at the images that the first epoch trains on, and the last.",
+    hints=("The loop was right but for one line. Look at the images that the first epoch trains on, and the last.",
+           "Whoever gives the result of distort the name of the training images has lost these: the next epoch "
+           "distorts what was distorted before. Give it a name of its own, and split that into minibatches.",
+           "distorted = distort(x)\n"
+           "for x_batch, y_batch in zip(distorted.split(32), y.split(32)):"),
     rtol=1e-3, atol=1e-4)
-
 
 # --- 5
 
 
 @functools.cache
-def _accuracy_of(change: str) -> float:
-    digits, judge = load("digits"), checkpoint.load("judge")
-    x, y = digits.test
-    moved = {"up": (0, 0, -7, 7), "right": (7, -7, 0, 0), "left": (-7, 7, 0, 0), "not at all": (0, 0, 0, 0)}
-    x = x.roll(7, 2) if change == "in a circle" else F.pad(x, moved.get(change, (0, 0, 7, -7)))
-    return accuracy(judge, x, y)
+def _share(move) -> float:
+    digits = load("digits").test
+    return accuracy(checkpoint.load("judge"), move(digits.x), digits.y)
+
+
+def _moved(move=lambda x: F.pad(x, (0, 0, 7, -7)), of=lambda share: share) -> float:
+    return of(_share(move))
 
 
 accuracy_moved = Measurement(
     "accuracy_moved",
-    truth=lambda: _accuracy_of("down"),
+    truth=_moved,
     tolerance=0.01,
     slips=[
-        Slip(lambda: 1000 * _accuracy_of("down"),
-             "this is the number of right answers: their share is asked for", "Divide by the number of test digits."),
-        Slip(lambda: 1 - _accuracy_of("down"),
-             "this is the share of wrong answers: that of the right ones is asked for", "Subtract it from 1."),
-        Slip(lambda: _accuracy_of("in a circle"),
-             "the rows that leave at the bottom come in again at the top (as with roll): zeros shall come in there",
-             "F.pad(x, (0, 0, 7, -7)) adds seven rows of zeros above and cuts off seven below."),
-        Slip(lambda: _accuracy_of("up"),
-             "your digits have moved up: rows of zeros must come in at the top",
-             "F.pad(x, (0, 0, 7, -7)); look at a picture with plt.imshow."),
-        *[Slip(functools.partial(_accuracy_of, way),
-               f"your digits have moved to the {way}: rows are the axis 2 of x, columns the axis 3",
-               "F.pad takes (left, right, top, bottom); look at one with plt.imshow.") for way in ("right", "left")],
-        Slip(lambda: _accuracy_of("not at all"),
-             "this is the accuracy on digits that were not moved",
-             "Give the moved digits to the judge; look at one with plt.imshow."),
+        ("the share of right answers is asked for: {}", ("this is their number", dict(of=lambda share: 1000 * share)),
+         ("this is that of wrong ones", dict(of=lambda share: 1 - share))),
+        ("the rows that leave at the bottom come in again at the top, as with roll: zeros shall come in there",
+         dict(move=lambda x: x.roll(7, 2))),
+        ("your digits have moved {}: rows are the axis 2 of x, columns the axis 3, and zeros must come in at the top",
+         ("up", dict(move=lambda x: F.pad(x, (0, 0, -7, 7)))),
+         ("to the right", dict(move=lambda x: F.pad(x, (7, -7, 0, 0)))),
+         ("to the left", dict(move=lambda x: F.pad(x, (-7, 7, 0, 0))))),
+        ("this is the accuracy on digits that were not moved", dict(move=lambda x: x)),
     ],
-    hint="moved = F.pad(digits.test.x, (0, 0, 7, -7)); look at a few; then accuracy(judge, moved, digits.test.y).")
+    hints=("Show one of your moved digits beside the original. Is it 7 rows lower, with zeros above?",
+           "Padding takes left, right, top and bottom, in this order, and a negative number cuts off: seven rows of "
+           "zeros above, and seven fewer below. Then the accuracy of the judge on these.",
+           "moved = F.pad(digits.test.x, (0, 0, 7, -7))\n"
+           "accuracy(judge, moved, digits.test.y)"))

@@ -2,21 +2,19 @@ import torch
 from torch.nn import functional as F
 
 from course_lib.checks import convnet as check
-from wrong_answers import right, wrong
+from wrong_answers import equivalent, right, wrong
 
 # --- 1
 
 
-def convolve(window=lambda a, w: (a * w).sum(), size=lambda n, k, s: (n - k) // s + 1, step=lambda s: s):
-    def answer(x, w, stride):
-        (_, H, W), (_, kh, kw), s = x.shape, w.shape, step(stride)
-        rows, columns = size(H, kh, stride), size(W, kw, stride)
-        return torch.stack([torch.stack([window(x[:, i * s:i * s + kh, j * s:j * s + kw], w) for j in range(columns)])
-                            for i in range(rows)])
-    return answer
+@right(check.convolve)
+def _(x, w, stride):
+    (_, H, W), (_, kh, kw), s = x.shape, w.shape, stride
+    rows, columns = (H - kh) // s + 1, (W - kw) // s + 1
+    return torch.stack([torch.stack([(x[:, i * s:i * s + kh, j * s:j * s + kw] * w).sum() for j in range(columns)])
+                        for i in range(rows)])
 
 
-right(check.convolve)(convolve())
 right(check.convolve)(lambda x, w, stride: F.conv2d(x[None], w[None], stride=stride).squeeze(0).squeeze(0))
 
 
@@ -31,50 +29,40 @@ def _(x, w, stride):
 
 right(check.max_pool)(lambda x, k: F.max_pool2d(x, k))
 right(check.max_pool)(lambda x, k: x.unfold(2, k, k).unfold(3, k, k).max(-1).values.max(-1).values)
-
-
 wrong(check.max_pool, "where k divides H and W")(
     lambda x, k: x.view(*x.shape[:2], x.shape[2] // k, k, x.shape[3] // k, k).amax((3, 5)))
 
 # --- 3
 
 
-def ece(gap=lambda c, r: (c.mean() - r.mean()).abs(), weight=lambda here: here.float().mean(), empty=False, last=True,
-        total=sum):
+def ece(inside=lambda c, low, high: (c > low) & (c <= high)):
     def answer(probs, y, n_bins):
         confidence, answers = probs.max(dim=1)
-        terms = [torch.tensor(0.0)]
+        error = 0.0
         for k in range(n_bins):
-            here = (confidence > k / n_bins) & (confidence <= (k + 1) / n_bins)
-            if not last:
-                here = (confidence >= k / n_bins) & (confidence < (k + 1) / n_bins)
-            if empty or here.any():
-                terms.append(weight(here) * gap(confidence[here], (answers == y)[here].float()))
-        return total(terms)
+            here = inside(confidence, k / n_bins, (k + 1) / n_bins)
+            if here.any():
+                gap = confidence[here].mean() - (answers == y)[here].float().mean()
+                error += here.float().mean() * gap.abs()
+        return error
     return answer
 
 
 right(check.ece)(ece())
 right(check.ece)(lambda probs, y, n_bins: ece()(probs, y, n_bins).item())
-
-
-wrong(check.ece, "exactly 1, fall out")(ece(last=False))
+wrong(check.ece, "exactly 1, fall out")(ece(lambda c, low, high: (c >= low) & (c < high)))
 
 # --- 4
 
 
-def train(epoch=lambda x, distort: (x, distort(x)), before=lambda x, distort: x, clear=True, both=False, each=None):
+def train(distort_all):
     def answer(model, x, y, distort, epochs, eta):
         optimiser, losses = torch.optim.Adam(model.parameters(), lr=eta), []
-        x = before(x, distort)
         for _ in range(epochs):
-            x, shown = epoch(x, distort)
-            for a, b, label in zip(x.split(32), shown.split(32), y.split(32)):
-                if each:
-                    b = distort(a)
-                loss = F.cross_entropy(model(torch.cat([a, b]) if both else b), torch.cat([label] * (1 + both)))
-                if clear:
-                    optimiser.zero_grad()
+            shown = distort(x) if distort_all else x
+            for a, label in zip(shown.split(32), y.split(32)):
+                loss = F.cross_entropy(model(a if distort_all else distort(a)), label)
+                optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 losses.append(loss.item())
@@ -82,8 +70,10 @@ def train(epoch=lambda x, distort: (x, distort(x)), before=lambda x, distort: x,
     return answer
 
 
-right(check.train_augmented)(train())
-right(check.train_augmented)(train(lambda x, distort: (x, x), each=True))
+right(check.train_augmented)(train(True))
+right(check.train_augmented)(train(False))
+equivalent(check.train_augmented, "x.split(32) -> x.split(33)", "these are not trained on")
+equivalent(check.train_augmented, "value.detach() -> value", "only its value is compared")
 
 # --- 5
 
