@@ -170,7 +170,7 @@ def test_a_lesson_begins_and_ends_like_the_others(path):
 
 
 def words(path: Path) -> int:
-    """Words of prose: a formula counts as one, its own line and a block of code as none, a link as what is shown of it."""
+    """Words of prose: a formula counts as one, its own line and code as none, a link as what is shown."""
     text = re.sub(r"\$\$.+?\$\$|```.+?```", " ", "\n\n".join(markdown(path)), flags=re.DOTALL)
     text = re.sub(r"\$[^$]+\$", "formula", text)
     return sum(bool(re.search(r"\w", word)) for word in re.sub(r"\]\([^)]*\)", "]", text).split())
