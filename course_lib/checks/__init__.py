@@ -108,26 +108,19 @@ class Slip(NamedTuple):
     """A typical error: what it computes (several formulas, if it can be made in several ways), the sentence that names
     it, and a first hint of its own. `only` holds sets of cases, if failing in just those is enough to know it."""
 
-    wrong: Callable | tuple[Callable, ...] | None
+    formulas: tuple[Callable, ...]
     sentence: str
     hint: str = ""
     only: tuple[set[int], ...] = ()
-
-    @property
-    def formulas(self) -> tuple[Callable, ...]:
-        return self.wrong if isinstance(self.wrong, tuple) else (self.wrong,) if self.wrong else ()
 
 
 def slips_of(rows: Iterable, knobs: Callable[..., Callable]) -> list[Slip]:
     """Rows as in the recipe at the top of the file. One with {} in its sentence gives a slip for each of its ways."""
     def formula(way) -> Callable:
-        return knobs(**way) if isinstance(way, dict) else way if callable(way) else functools.partial(float, way)
+        return knobs(**way) if isinstance(way, dict) else way if callable(way) else lambda *given: float(way)
 
     slips = []
     for row in rows:
-        if isinstance(row, Slip):
-            slips.append(row._replace(only=(set(row.only),) if row.only else ()))
-            continue
         words, only = [part for part in row if isinstance(part, str)], [part for part in row if isinstance(part, set)]
         ways = [part for part in row if not isinstance(part, str | set)]
         if "{}" in words[0]:
@@ -437,7 +430,6 @@ class Implementation:
     cases: Callable[[torch.Generator], list[tuple]]
     slips: list = field(default_factory=list)      # rows
     hints: tuple[str, ...] = ()                    # where to look, how, code
-    hint: str = ""                                 # the old form, until all lessons have three steps
     gradient: tuple[str, ...] = ()                 # names of arguments; of a model its parameters are meant
     returns: tuple[str, ...] = ()                  # names of the values, if there are several
     run: Callable[..., dict] | None = None         # run(fn, *case), where fn(*case) will not do
@@ -446,7 +438,6 @@ class Implementation:
     atol: float = 1e-5
 
     def __post_init__(self):
-        self.hints = self.hints or (self.hint,)
         self.rows = self.slips
         self.slips = slips_of(self.rows, self.knobs or functools.partial(functools.partial, self.right))
         self.arguments = list(inspect.signature(self.right).parameters)
@@ -666,23 +657,6 @@ def _drawn() -> bool:
     return not torch.equal(torch.default_generator.get_state(), torch.Generator().manual_seed(0).get_state())
 
 
-def wrong_sums(table: Callable, parts: str, whole: str, why: str) -> list[Slip]:
-    """The typical errors where table(*case), of shape (N, D), is to be summed to (N,). `parts` are the D,
-    `whole` the N, both in the plural; `why` ends "you took the mean over the D coordinates: ..."."""
-    each = f"one number for each of the {whole} is asked for"
-    last = ".sum(1) sums over the last axis of an (N, D) table and keeps the first."
-    return [
-        Slip(table, f"you have not added up the D {parts}: {each}", last),
-        Slip(lambda *case: table(*case).mean(1), f"you took the mean over the D {parts}: {why}", last),
-        Slip(lambda *case: table(*case).sum(0),
-             f"you summed over the first axis, the {whole}, and not over the D {parts}", last),
-        Slip(lambda *case: table(*case).sum(), f"you summed everything to one number: {each}", last),
-        Slip(lambda *case: table(*case).sum(1).mean(), f"you took the mean over the {whole} as well: {each}", last),
-        Slip(lambda *case: table(*case).mean(), f"you took the mean over everything: {each}, the sum over its {parts}",
-             last),
-    ]
-
-
 @dataclass
 class Measurement:
     """The check of a number that a learner has measured: check(answer, *given), with truth(*given) to compare with."""
@@ -692,10 +666,8 @@ class Measurement:
     tolerance: float                               # relative
     slips: list = field(default_factory=list)      # rows
     hints: tuple[str, ...] = ()                    # where to look, how, code
-    hint: str = ""                                 # the old form, until all lessons have three steps
 
     def __post_init__(self):
-        self.hints = self.hints or (self.hint,)
         self.rows = self.slips
         self.slips = slips_of(self.rows, functools.partial(functools.partial, self.truth))
 
