@@ -103,14 +103,10 @@ def _windows(x: Tensor, k: int) -> Tensor:
     return x.unfold(2, k, k).unfold(3, k, k)                      # (B, C, H // k, W // k, k, k)
 
 
-def _cut(*order: int):
-    """The windows by a reshape, of which the axes `order` count the windows, and the others lie inside them."""
-    def windows(x, k):
-        H, W = x.shape[2] // k, x.shape[3] // k
-        sizes = [k] * 4
-        sizes[order[0]], sizes[order[1]] = H, W
-        return x[:, :, :H * k, :W * k].reshape(*x.shape[:2], *sizes).movedim([2 + i for i in order], [2, 3])
-    return windows
+def _cut(x, k, order, axes):
+    """The maximum over `axes` after a reshape whose last four axes have these sizes: 0 and 1 stand for H and W // k."""
+    H, W = x.shape[2] // k, x.shape[3] // k
+    return x[:, :, :H * k, :W * k].reshape(*x.shape[:2], *((H, W, k)[i] for i in order)).amax(axes)
 
 
 def _pool(x, k, of=lambda windows: windows.amax((-2, -1)), cut=_windows) -> Tensor:
@@ -142,8 +138,8 @@ max_pool = Implementation(
          ("only the rows are pooled", lambda x, k: F.max_pool2d(x, (k, 1))),
          ("only the columns are pooled", lambda x, k: F.max_pool2d(x, (1, k)))),
         ("in view or reshape, an axis that counts windows stands before the one inside them, H // k, k, W // k, k: {}",
-         ("yours hold pixels that lie far apart", dict(cut=_cut(1, 3))),
-         ("yours are pieces of rows, no squares, as view cannot swap axes", dict(cut=_cut(0, 1)))),
+         ("yours hold pixels that lie far apart", lambda x, k: _cut(x, k, (2, 0, 2, 1), (2, 4))),
+         ("yours are pieces of rows, as view swaps no axes", lambda x, k: _cut(x, k, (0, 1, 2, 2), (4, 5)))),
         ("you also took the maximum over the channels: each channel is pooled by itself",
          lambda x, k: _pool(x, k).amax(1), lambda x, k: _pool(x, k).amax(1, keepdim=True)),
         ("right where k divides H and W, and wrong where it does not: rows and columns left over shall be dropped",

@@ -14,22 +14,14 @@ def by_hand(logits, y):                                           # right for sm
     return logits.exp().sum(1).log() - logits[torch.arange(len(y)), y]
 
 
-def by_loops(logits, y):
-    losses = []
-    for a, k in zip(logits, y):
-        a = a - max(a)
-        losses.append(sum(torch.exp(b) for b in a).log() - a[k])
-    return torch.stack(losses)
-
-
 def by_library(logits, y):
     return nn.CrossEntropyLoss(reduction="none")(logits.double(), y)
 
 
-for answer in (by_hand, by_library):
-    right(check.cross_entropy)(answer)
-for answer in (by_loops, by_library):
-    right(check.large_logits)(answer)
+right(check.cross_entropy)(by_hand)
+right(check.cross_entropy)(by_library)
+right(check.large_logits)(lambda z, y: by_hand(z - z.max(1, keepdim=True).values, y))
+right(check.large_logits)(by_library)
 wrong(check.large_logits, "wrong for large ones")(by_hand)
 wrong(check.large_logits, "you subtract one number from all images")(lambda z, y: by_hand(z - z.max(), y))
 wrong(check.large_logits, "wrong for small logits already")(lambda z, y: -by_library(z, y))
@@ -51,12 +43,8 @@ def _(x, W1, b1, W2, b2):
 
 @right(check.mlp_logits)
 def _(images, W1, b1, W2, b2):
-    rows = []
-    for image in images:
-        pixels = [p for row in image[0] for p in row]
-        hidden = [max(torch.tensor(0.0), sum(w * p for w, p in zip(ws, pixels)) + b) for ws, b in zip(W1, b1)]
-        rows.append(torch.stack([sum(w * h for w, h in zip(ws, hidden)) + b for ws, b in zip(W2, b2)]))
-    return torch.stack(rows)
+    hidden = [[max(torch.zeros(()), w @ x.flatten() + b) for w, b in zip(W1, b1)] for x in images]
+    return torch.stack([W2 @ torch.stack(h) + b2 for h in hidden])
 
 
 # --- 3
