@@ -173,7 +173,7 @@ def _predictions(g: torch.Generator) -> list[tuple]:
 
 def _ece(probs, y, n_bins, confidence=lambda probs, y: probs.amax(1),
          mean=lambda gap, n, n_bins: (gap.abs() * n).sum() / n.sum()) -> Tensor:
-    """`mean` of the gaps in all bins that hold n > 0 answers"""
+    """`mean` of the gaps in all bins that hold n > 0 examples"""
     top = confidence(probs, y)
     k = torch.bucketize(top, torch.linspace(0, 1, n_bins + 1)[1:-1])
     n = torch.bincount(k, minlength=n_bins)
@@ -193,7 +193,7 @@ ece = Implementation(
          ("yours keep their sign", dict(mean=lambda gap, n, _: (gap * n).sum() / n.sum()),
           dict(mean=lambda gap, n, _: -(gap * n).sum() / n.sum())),
          ("you have squared them", dict(mean=lambda gap, n, _: (gap.square() * n).sum() / n.sum()))),
-        ("each gap is weighted by the share of all answers in its bin, n_k / N: {}",
+        ("each gap is weighted by the share of all examples in its bin, n_k / N: {}",
          ("in yours each bin counts the same", dict(mean=lambda gap, n, _: gap.abs().mean())),
          ("in yours each bin counts the same, even an empty one",
           dict(mean=lambda gap, n, n_bins: gap.abs().sum() / n_bins)),
@@ -212,11 +212,11 @@ ece = Implementation(
         ("answers that are certain, with confidence exactly 1, fall out of your last bin", {5},
          "On which side of a bin does its edge belong to it?"),
     ],
-    hints=("Print for each bin how many answers it holds, its share of right answers, and its mean confidence. Does "
-           "every answer lie in exactly one bin?",
+    hints=("Print for each bin how many examples it holds, its share of right answers, and its mean confidence. Does "
+           "every example lie in exactly one bin?",
            "The largest probability of each row, and where it stands. Bin by bin: which confidences are above its "
            "lower edge and not above its upper? If there are any, add the absolute difference of the two means over "
-           "these, times their share of all answers.",
+           "these, times their share of all examples.",
            "confidence, answer = probs.max(1)\n"
            "here = (confidence > k / n_bins) & (confidence <= (k + 1) / n_bins)\n"
            "gap = ((answer == y)[here].float().mean() - confidence[here].mean()).abs()\n"
