@@ -2,21 +2,20 @@
 # # 21 · Autoencoders: a digit in sixteen numbers
 #
 # A digit in this course is 784 grey values, but nobody needs 784 numbers to describe a seven. How many *are* needed?
-# Give one network, the **encoder** $f$, an image $x$ and let it write down a few numbers, the **code** or *latent
-# vector* $z = f(x)$. Give only the code to a second network, the **decoder** $g$, and let it rebuild the image. Train
-# both for one thing: what comes out shall be what went in,
+# Give a network, the **encoder**, an image and let it write down a few numbers, the **code**. Give only the code to a
+# second network, the **decoder**, and let it rebuild the image. Train both so that what comes out is what went in. No
+# label is used, and still something is learned, since 16 numbers leave no room for copying. The pair is an
+# **autoencoder**. The picture below shows what it rebuilds, and in its last row the first thing that anybody tries with
+# a decoder: feed it random codes. What happens there is the reason for lesson 31.
 #
-# $$\min_{f,\,g}\; \mathbb E\,\bigl\lVert x - g(f(x)) \bigr\rVert^2 .$$
-#
-# ($\mathbb E$ is the mean over all images.) No label is used, and still something is learned, since 16 numbers leave
-# no room for copying. The pair is an **autoencoder**. We first prove what the simplest one does (you know it already,
-# from lesson 13), then train a convolutional one that makes a third of its error. Last, we use it for what the whole
-# course is after: a decoder makes an image of *any* code, so let us draw codes at random. The last row below is what
-# happens. Why it happens is the reason for lesson 31.
+# **After this lesson you can**
+# - build a convolutional autoencoder, and prove what the linear one learns;
+# - read a map of codes, and walk between two images in it;
+# - say with numbers why a decoder alone is no generator, and how far a simple repair goes.
 #
 # **You need** lessons [12](12_convnet.ipynb) (convolution) and [13](13_discriminative_vs_generative.ipynb) (principal
-# axes, Fréchet distance). All symbols are in the [table of symbols](symbols.ipynb). **It takes** about an hour to read
-# and 45 seconds to run on a laptop CPU.
+# axes, Fréchet distance). **It takes** 60 minutes to read and half a minute to run. **How hard:** ••. All symbols are
+# in the [table of symbols](symbols.ipynb).
 #
 # ## Set-up
 
@@ -30,8 +29,11 @@ from course_lib.checkpoint import load as load_checkpoint
 from course_lib.claims import claim
 from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
-from course_lib.plots import COLOURS, DIVERGING, scatter, strip
-(x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
+from course_lib.plots import COLOURS, DIVERGING, diagram, scatter, strip
+
+# %%
+x, y = load("digits").train                                       # 4,000 images (4000, 1, 28, 28), labels
+x_test, y_test = load("digits").test                              # 1,000
 
 # %%
 # Figure: four rows of ten images. Handwriting, 0 to 9; the same rebuilt from 16 numbers by principal axes,
@@ -45,6 +47,29 @@ strip({"handwriting": ten, "16 axes": pca(ten), "autoencoder": model(ten),
        "random codes": model.decode(random_codes)});
 
 # %% [markdown]
+# Sixteen numbers on principal axes give grey smears, the autoencoder's sixteen a crisp copy. Random codes give blots
+# and crooked strokes.
+#
+# In symbols: the encoder $f$ makes the code $z = f(x)$, the decoder $g$ the image $g(z)$, and both are trained for
+#
+# $$\min_{f,\,g}\; \mathbb E\,\bigl\lVert x - g(f(x)) \bigr\rVert^2 ,$$
+#
+# where $\mathbb E$ is the mean over all images.
+
+# %%
+# Figure: a diagram. An image (1, 28, 28) goes into the encoder, which gives a code of 16 numbers; the decoder
+# makes an image of the code again; image and rebuilt image meet in the squared error.
+image_box, code_box, again_box = "image x\n(1, 28, 28)", "code z\n(16,)", "rebuilt\n(1, 28, 28)"
+boxes = {image_box: (0, 1), "encoder f": (1, 1), code_box: (2, 1), "decoder g": (3, 1), again_box: (4, 1),
+         "squared error": (4, 0)}
+arrows = [(image_box, "encoder f"), ("encoder f", code_box), (code_box, "decoder g"),
+          ("decoder g", again_box), (again_box, "squared error"), (image_box, "squared error")]
+blue_and_orange = {"encoder f": COLOURS[0], "decoder g": COLOURS[0], "squared error": COLOURS[3]}
+diagram(boxes, arrows, blue_and_orange);
+
+# %% [markdown]
+# Nothing but 16 numbers passes from one network to the other.
+#
 # ## Four points and one number
 #
 # Images of two pixels: $(3, 1)$, $(1, 3)$, $(-1, -3)$, $(-3, -1)$. The code shall be a *single* number, and both
@@ -53,8 +78,8 @@ strip({"handwriting": ten, "16 axes": pca(ten), "autoencoder": model(ten),
 # $\begin{pmatrix} 5 & 3 \\ 3 & 5 \end{pmatrix}$ has the eigenvectors $(1, 1)$ and $(1, -1)$ with the eigenvalues
 # $8$ and $2$. A line through 0 along $(1, 1)$ keeps the variance 8 and loses 2, and no other line loses less.
 #
-# **Predict:** gradient descent starts with random $w$ and $v$. With which error does it end, and where do $w$ and
-# $v$ point?
+# **Write down a guess:** gradient descent starts with random $w$ and $v$. With which error does it end, and where do
+# $w$ and $v$ point?
 
 # %%
 points = torch.tensor([[3.0, 1], [1, 3], [-1, -3], [-3, -1]])
@@ -155,7 +180,7 @@ seed(0)
 linear = nn.Sequential(nn.Linear(784, 16, bias=False), nn.Linear(16, 784, bias=False))
 fit(linear, reconstruction_loss, Batches(flat, batch_size=250), steps=1000, lr=1e-2, decay=0.8, clip=None)
 best, trained = error(flat, 16), reconstruction_loss(linear, flat)["loss"].item()
-claim("error of the trained one divided by that of PCA", trained / best, "<", 1.001, digits=6)
+claim("error of the trained one, as a multiple of that of PCA", trained / best, "<", 1.001, digits=6)
 
 # %% [markdown]
 # Equal errors could be an accident. Do the 16 columns of the decoder span the *same* 16-dimensional subspace of the
@@ -198,7 +223,7 @@ M = torch.randn(16, 16, generator=seeded(1)).double()
 same = (Wg @ torch.linalg.inv(M)) @ (M @ Wf)                      # (784, 784)
 assert_close(same, Wg @ Wf)
 codes, other_codes = flat[:3].double() @ Wf.T, flat[:3].double() @ (M @ Wf).T
-claim("and yet codes have changed, by up to", (codes - other_codes).abs().max(), ">", 1)
+claim("largest difference between the two codes", (codes - other_codes).abs().max(), ">", 1)
 
 # %% [markdown]
 # ## Build it in the open: a convolutional autoencoder
@@ -281,8 +306,8 @@ history = fit(live, reconstruction_loss, Batches(x, batch_size=64), steps=250, l
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: a curve of what was trained here
-# Figure: squared error by step. It falls below the dashed line of PCA, at 21, and goes on to about 13;
-# test digits, measured every 50 steps, are as good as training digits.
+# Figure: squared error by step, on training digits and, every 50 steps, on test digits, with a dashed line for
+# PCA at 21. Both fall below the line and end near 13.
 ax = history.plot()
 ax.axhline(error(flat_test, 16), color="0.4", ls="--", lw=1)
 ax.text(250, error(flat_test, 16) + 1, "PCA, 16 axes", ha="right")
@@ -290,9 +315,9 @@ ax.set(ylabel="squared error of an image", ylim=(0, 60));
 
 # %%
 live.requires_grad_(False)
-claim("error of PCA on test digits", error(flat_test, 16), ">", 20, digits=1)
+claim("squared error of PCA with 16 axes, test digits", error(flat_test, 16), ">", 20, digits=1)
 of_live = reconstruction_loss(live, x_test)["loss"]
-claim("error of the live autoencoder on test digits", of_live, "<", 17, digits=1)
+claim("squared error of the live autoencoder, test digits", of_live, "<", 17, digits=1)
 
 # %% [markdown]
 # Far less than PCA, after a few seconds. The shipped checkpoint was trained by the same call for 2,000 batches, with
@@ -309,10 +334,11 @@ strip({"handwriting": x_test[hard], "PCA": pca(x_test[hard]), "autoencoder": mod
 
 # %%
 linear_error = reconstruction_loss(pca, x_test)["loss"]
-claim("error of PCA with 16 numbers, test digits", linear_error, ">", 19, digits=1)
-claim("error of the autoencoder with 16 numbers", per_image.mean(), "<", 7.5, digits=1)
+claim("squared error of PCA with 16 numbers, test digits", linear_error, ">", 19, digits=1)
+of_shipped = per_image.mean()
+claim("squared error of the autoencoder with 16 numbers, test digits", of_shipped, "<", 7.5, digits=1)
 more = next(k for k in range(1, 201) if error(flat_test, k) < per_image.mean())
-claim("axes that PCA needs for the same error", more, ">=", 50)
+claim("number of axes that PCA needs for the same error", more, ">=", 50)
 
 # %% [markdown]
 # Squared error is about pixels. What does the judge say? As in lesson 13, the **Fréchet distance** between what it
@@ -331,7 +357,8 @@ rebuilt = {"PCA": distance(pca(x_test)), "autoencoder": distance(model(x_test))}
 of_real = distance(x[::4])[0]                                     # 1,000 training digits
 claim("Fréchet distance of real training digits", of_real, "<", 0.6, digits=2)
 claim("Fréchet distance of digits rebuilt by PCA", rebuilt["PCA"][0], ">", 25, digits=1)
-claim("of digits rebuilt by the autoencoder", rebuilt["autoencoder"][0], "<", 2.5, digits=1)
+of_rebuilt = rebuilt["autoencoder"][0]
+claim("Fréchet distance of digits rebuilt by the autoencoder", of_rebuilt, "<", 2.5, digits=1)
 
 # %% [markdown]
 # ## A map of all digits
@@ -363,19 +390,19 @@ def voted(codes, test_codes):
     nearest = nearest_neighbours(test_codes, codes, k=10)[1]      # (1000, 10)
     return (y[nearest].mode(1).values == y_test).double().mean()
 
-claim("accuracy from two principal axes", voted(flat @ axes[:2].T, flat_test @ axes[:2].T), "<", 0.5)
-claim("accuracy from a code of two numbers", voted(plane, plane_test), ">", 0.6)
-claim("accuracy from a code of sixteen", voted(model.encode(x), model.encode(x_test)), ">", 0.93)
+of_axes = voted(flat @ axes[:2].T, flat_test @ axes[:2].T)
+claim("accuracy of neighbours on two principal axes", of_axes, "<", 0.5)
+claim("accuracy of neighbours in a code of two numbers", voted(plane, plane_test), ">", 0.6)
+of_sixteen = voted(model.encode(x), model.encode(x_test))
+claim("accuracy of neighbours in a code of sixteen", of_sixteen, ">", 0.93)
 
 # %% [markdown]
-# The decoder answers for the *whole* plane, also where no digit lies. **Predict** what it draws between two arms,
-# and what far outside.
+# The decoder answers for the *whole* plane, also where no digit lies. **Write down a guess:** what does it draw between
+# two arms, and what far outside?
 
 # %%
-# Figure: left, 16 × 16 images decoded from a regular grid over the plane. Digits change smoothly into each
-# other; on the borders between two kinds lie blurred mixtures, and towards the corners the drawing freezes
-# into blots. Right, the same plane with the codes of the training digits as grey points, and large empty
-# regions between and around them.
+# Figure: left, 16 × 16 images decoded from a regular grid over the plane. Right, the same plane with the codes
+# of the training digits as grey points.
 low, high = plane.quantile(0.01, dim=0), plane.quantile(0.99, dim=0)
 side = torch.linspace(0, 1, 16)
 corner = torch.cartesian_prod(1 - side, side).flip(1)             # rows from above, columns from the left
@@ -389,6 +416,12 @@ left.imshow(canvas, vmin=0, vmax=1, extent=box, aspect="auto")
 right.scatter(*plane.T, s=4, color="0.5", lw=0);
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Digits change smoothly into each other. On the border between two kinds lie blurred mixtures, and towards the corners,
+# far from all points on the right, the drawing freezes into blots.
+# </details>
+#
 # ## Between two digits
 #
 # Take two images and walk from one to the other in a straight line. In pixels that is a cross-fade: halfway, two
@@ -424,10 +457,11 @@ i = torch.arange(1000)
 any_two = halfway(i, torch.randperm(1000, generator=seeded(0)))
 of_a_kind = y_test.argsort(stable=True).view(10, 100)             # the test digits have 100 of each
 same_digit = halfway(of_a_kind.flatten(), of_a_kind.roll(1, dims=1).flatten())
-claim("halfway in pixels, any two digits: Fréchet distance", any_two["pixels"][0], ">", 24, digits=1)
-claim("halfway in codes, any two digits", any_two["codes"][0], "<", 16, digits=1)
-claim("halfway in pixels, one digit in two hands", same_digit["pixels"][0], ">", 7, digits=1)
-claim("halfway in codes, one digit in two hands", same_digit["codes"][0], "<", 3, digits=1)
+print("Fréchet distance of images halfway between two")
+claim("in pixels, any two digits", any_two["pixels"][0], ">", 24, digits=1)
+claim("in codes, any two digits", any_two["codes"][0], "<", 16, digits=1)
+claim("in pixels, one digit in two hands", same_digit["pixels"][0], ">", 7, digits=1)
+claim("in codes, one digit in two hands", same_digit["codes"][0], "<", 3, digits=1)
 
 # %% [markdown]
 # Within a digit, the halfway code is nearly as good as a rebuilt real digit. Between two different digits it often
@@ -446,8 +480,8 @@ garbage = {"PCA": pca.decode(noise), "autoencoder": model.decode(noise)}      # 
 strip({name: images[:10] for name, images in garbage.items()})
 random_distance = {name: distance(images) for name, images in garbage.items()}
 for name, (d, lo, hi) in random_distance.items():
-    claim(f"{name}: Fréchet distance of random codes", d, ">", 30, digits=1)
-    claim(f"{name}: half of the 95 % interval", (hi - lo) / 2, "<", 4, digits=1)
+    claim(f"Fréchet distance of random codes, {name}", d, ">", 30, digits=1)
+    claim("    half of its 95 % interval", (hi - lo) / 2, "<", 4, digits=1)
 
 # %% [markdown]
 # Garbage, worse than the class Gaussians of lesson 13 (25.6), although the same decoder rebuilds digits almost
@@ -468,9 +502,10 @@ scaled.encoder.layers[-1].weight *= 10
 scaled.encoder.layers[-1].bias *= 10
 scaled.decoder.layers[0].weight /= 10
 assert_close(scaled(x_test[:100]), model(x_test[:100]), atol=1e-4, rtol=0)
-claim("standard deviation of codes, smallest of 16", z.std(0).min(), ">", 1.3, digits=2)
-claim("largest distance of a mean from 0", z.mean(0).abs().max(), ">", 0.5, digits=2)
-claim("the same ten times larger: smallest", scaled.encode(x).std(0).min(), ">", 13, digits=1)
+claim("smallest standard deviation of the 16 numbers", z.std(0).min(), ">", 1.3, digits=2)
+claim("largest distance of their means from 0", z.mean(0).abs().max(), ">", 0.5, digits=2)
+of_scaled = scaled.encode(x).std(0).min()
+claim("smallest standard deviation in the scaled model", of_scaled, ">", 13, digits=1)
 
 # %% [markdown]
 # ### Repair it, as far as that goes: ask the codes
@@ -480,15 +515,16 @@ claim("the same ten times larger: smallest", scaled.encode(x).std(0).min(), ">",
 
 # %%
 # Figure: three rows of ten. Real digits; Gaussian codes through PCA, smeared; Gaussian codes through the
-# autoencoder, crisp strokes, about half of which can be read as digits.
+# autoencoder, crisp strokes, some of which can be read as digits.
 model.codes.fit(z)
 fitted = {"PCA": pca.sample(1000, seeded(1)), "autoencoder": model.sample(1000, seeded(1))}
 strip({"real": x_test[:10], **{name: images[:10] for name, images in fitted.items()}})
 fitted_distance = {name: distance(images) for name, images in fitted.items()}
-claim("PCA, codes from their Gaussian", fitted_distance["PCA"][0], ">", 40, digits=1)
-claim("autoencoder, codes from their Gaussian", fitted_distance["autoencoder"][0], "<", 24, digits=1)
-ratio = fitted_distance["autoencoder"][0] / rebuilt["autoencoder"][0]
-claim("and still so many times that of its rebuilt digits", ratio, ">", 5, digits=1)
+from_pca, from_network = fitted_distance["PCA"][0], fitted_distance["autoencoder"][0]
+claim("Fréchet distance of Gaussian codes, PCA", from_pca, ">", 40, digits=1)
+claim("Fréchet distance of Gaussian codes, autoencoder", from_network, "<", 24, digits=1)
+ratio = from_network / rebuilt["autoencoder"][0]
+claim("the same as a multiple of that of its rebuilt digits", ratio, ">", 5, digits=1)
 
 # %%
 # Figure: Fréchet distances with 95 % intervals, for PCA and the autoencoder. With random codes both are
@@ -524,7 +560,7 @@ for name, d in (("test digits", of_test), ("drawn from the Gaussian", of_drawn))
 ax.set(xlabel="distance to the nearest training code", ylabel="codes of 1,000")
 ax.legend()
 lost = (of_drawn > of_test.quantile(0.95)).double().mean()
-claim("drawn codes farther out than 95 % of test digits", lost, ">", 0.35)
+claim("share of drawn codes farther out than 95 % of test digits", lost, ">", 0.35)
 
 # %% [markdown]
 # Does it matter where a code falls? Sort the 1,000 drawn codes by that distance.
@@ -538,9 +574,10 @@ strip({"near": images[:10], "far": images[-10:]})
 with torch.no_grad():
     sure = [(judge(part).softmax(1).amax(1) > 0.9).double().mean()
             for part in (x_test, images[:300], images[-300:])]
-claim("test digits of which the judge is at least 90 % sure", sure[0], ">", 0.97)
-claim("images from the 300 codes nearest to training codes", sure[1], ">", 0.6)
-claim("less for the 300 farthest, by", sure[1] - sure[2], ">", 0.08)
+print("share of images of which the judge is at least 90 % sure")
+claim("test digits", sure[0], ">", 0.97)
+claim("drawn, the 300 codes nearest to training codes", sure[1], ">", 0.6)
+claim("the same minus that of the 300 farthest", sure[1] - sure[2], ">", 0.08)
 
 # %% [markdown]
 # So there are two reasons, and one is left after the repair. A better model of the codes would help (the exercise
@@ -550,9 +587,8 @@ claim("less for the 300 farthest, by", sure[1] - sure[2], ">", 0.08)
 # ## Results
 
 # %%
-# Figure: three rows of ten. Real test digits; images drawn from Gaussian codes, about half of them
-# legible; and under each of these the most similar training digit as the judge sees it, clearly another
-# image.
+# Figure: three rows of ten. Real test digits; images drawn from Gaussian codes, some of them legible; and
+# under each of these the most similar training digit as the judge sees it, clearly another image.
 train_features = judge_features(x)                                # (4000, 64)
 drawn = model.sample(10, seeded(5))
 neighbours = nearest_neighbours(judge_features(drawn), train_features)[1][:, 0]
@@ -573,7 +609,7 @@ leaderboard("training_digits", "autoencoder", "class_gaussians", "pca", "noise")
 #
 # ## Predict, then turn one knob: the length of the code
 #
-# More numbers rebuild better; PCA with all 784 makes no error at all. **Write down your guess:** do more numbers
+# More numbers rebuild better; PCA with all 784 makes no error at all. **Write down a guess:** do more numbers
 # also *draw* better? We measure PCA at four lengths and train a smaller autoencoder (half as many channels, 150
 # batches) at two.
 
@@ -602,10 +638,8 @@ with_network = torch.tensor([both(small(k)) for k in few])        # (2, 2)
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: two of the points were trained here
-# Figure: Fréchet distance against the length of the code, from 2 to 128, for PCA and for small
-# autoencoders. Rebuilt digits, dashed, fall towards 0. Drawn digits, solid, fall at first and then hardly
-# or not at all: PCA's are best at 32 numbers and get worse after that. The gap between dashed and solid
-# opens.
+# Figure: Fréchet distance against the length of the code, from 2 to 128, for PCA and for small autoencoders;
+# dashed for rebuilt digits, solid for drawn ones.
 fig, ax = plt.subplots(figsize=(6.4, 3.2))
 for c, (name, ks, d) in enumerate((("PCA", lengths, with_pca), ("small autoencoder", few, with_network))):
     ax.plot(ks, d[:, 1], "o-", color=COLOURS[c], label=f"{name}: drawn")
@@ -617,20 +651,48 @@ ax.legend(fontsize=9);
 
 # %%
 gap = {k: (d[1] - d[0]).item() for k, d in zip(lengths, with_pca)}
-claim("PCA: drawn minus rebuilt, 8 numbers", gap[8], "<", 15, digits=1)
-claim("PCA: drawn minus rebuilt, 128 numbers", gap[128], ">", 45, digits=1)
-claim("PCA: drawn with 128 minus drawn with 32", with_pca[3, 1] - with_pca[2, 1], ">", 2, digits=1)
+print("differences of Fréchet distances")
+claim("PCA, drawn minus rebuilt, 8 numbers", gap[8], "<", 15, digits=1)
+claim("PCA, drawn minus rebuilt, 128 numbers", gap[128], ">", 45, digits=1)
+claim("PCA, drawn, 128 numbers minus 32", with_pca[3, 1] - with_pca[2, 1], ">", 2, digits=1)
 better = with_network[0, 0] - with_network[1, 0]
-claim("autoencoder: rebuilt with 8 minus rebuilt with 128", better, ">", 5, digits=1)
+claim("autoencoder, rebuilt, 8 numbers minus 128", better, ">", 5, digits=1)
 wider = with_network[1].diff() - with_network[0].diff()
-claim("autoencoder: gap with 128 minus gap with 8", wider, ">", 2, digits=1)
+claim("autoencoder, drawn minus rebuilt, 128 numbers minus 8", wider, ">", 2, digits=1)
 
 # %% [markdown]
-# A longer code rebuilds better and better, and soon draws no better. Every further number is one more direction in
+# <details><summary>Answer</summary>
+#
+# The gap between dashed and solid lines opens. A longer code rebuilds better and better, and soon draws no better. Every further number is one more direction in
 # which a random code can miss. *Rebuilding well says nothing about drawing well*; a small reconstruction error is
 # no evidence for a generative model.
+# </details>
+
+# %% [markdown]
+# ## In the wild
 #
-# ## What we left out
+# Every latent diffusion model works in the codes of an autoencoder. A small one, made to be fast:
+#
+# ```python
+# import torch
+# from diffusers import AutoencoderTiny
+#
+# model = AutoencoderTiny.from_pretrained("madebyollin/taesd").to("cuda")
+# images = torch.rand(1, 3, 512, 512, device="cuda") * 2 - 1
+# codes = model.encode(images).latents                    # (1, 4, 64, 64)
+# rebuilt = model.decode(codes).sample                    # (1, 3, 512, 512)
+# ```
+
+# %% [markdown]
+# ## Recap
+#
+# - An autoencoder is an encoder, a narrow code, and a decoder, trained to give back what went in.
+# - The linear one finds the subspace of PCA, and not its axes; the convolutional one makes a third of the error.
+# - Halfway between two codes is better than halfway between two images, within a kind of digit.
+# - Random codes decode to garbage: the loss never says where codes lie, and between them are holes.
+# - Rebuilding well says nothing about drawing well.
+#
+# **What we left out.**
 #
 # - **Corrupted input.** Rebuild a digit from a noisy or half-covered one: denoising and masked autoencoders, lesson
 #   22 (to come).
@@ -638,6 +700,10 @@ claim("autoencoder: gap with 128 minus gap with 8", wider, ">", 2, digits=1)
 #   loss must be a log-likelihood. Sum or mean over pixels did not matter here, as AdamW hardly sees a constant
 #   factor; when a second term joins the loss in lesson 31, it decides everything.
 # - **Discrete codes**, lesson 33 (to come).
+#
+# **Exercises:** [21_autoencoder](../exercises/21_autoencoder/21_autoencoder.ipynb).
+#
+# **Next**, [lesson 31](31_vae.ipynb): codes that lie where we can draw them.
 #
 # ## Read on
 #
@@ -650,7 +716,3 @@ claim("autoencoder: gap with 128 minus gap with 8", wider, ">", 2, digits=1)
 #   autoencoder against PCA, and the map of digits.
 # - In the library: `autoencoder.py` (`PCA`, `Encoder`, `Decoder`, `CodeGaussian`, `interpolate`,
 #   `reconstruction_loss`).
-#
-# **Exercises:** [21_autoencoder](../exercises/21_autoencoder/21_autoencoder.ipynb).
-#
-# **Next**, [lesson 31](31_vae.ipynb): codes that lie where we can draw them.
