@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 65 · Words into pictures: a miniature Stable Diffusion
 #
-# You type "a happy person with a red hat and dark glasses", and a face appears that nobody has drawn. The models that do
-# this for photographs have three parts: one that reads, one that draws, and one that turns a small sketch into a
+# You type "a happy person with a red hat and dark glasses", and a face appears that nobody has drawn. The models that
+# do this for photographs have three parts: one that reads, one that draws, and one that turns a small sketch into a
 # picture. Here all three are small enough to train in seconds, on faces of which every attribute is known. So we can do
 # what is hard with photographs: *measure* whether the picture shows what the words ask for. At the end you will have
 # made the picture below, and a field into which you can type.
@@ -13,8 +13,8 @@
 # - explain why a model puts the right colour on the wrong thing, prove it for one, and repair it.
 #
 # **You need** lessons [21](21_autoencoder.ipynb) (autoencoder), [51](51_attention.ipynb) (attention),
-# [63](63_guidance.ipynb) (guidance) and [64](64_flow_matching.ipynb) (flow matching). **It takes** 80 minutes to read and
-# three quarters of a minute to run. **How hard:** •••. All symbols are in the [table of symbols](symbols.ipynb).
+# [63](63_guidance.ipynb) (guidance) and [64](64_flow_matching.ipynb) (flow matching). **It takes** 80 minutes to read
+# and three quarters of a minute to run. **How hard:** •••. All symbols are in the [table of symbols](symbols.ipynb).
 #
 # ## Set-up
 
@@ -57,9 +57,10 @@ strip(rows);
 # ## Faces of which everything is known
 #
 # `avatars` are 10,000 faces of 16 × 16 pixels with eight attributes. A caption mentions some of what can be *seen*, in
-# any order and in one of seven phrasings; hair under a hat is not mentioned. Five pairs of values never occur in training,
-# for example (blue hair, red shirt); the faces of `test_unseen` all have one. The judge of this lesson is a *reader*, a network
-# that names the attributes of a face. What it gets right on real faces is the ceiling for everything that follows.
+# any order and in one of seven phrasings; hair under a hat is not mentioned. Five pairs of values never occur in
+# training, for example (blue hair, red shirt); the faces of `test_unseen` all have one. The judge of this lesson is a
+# *reader*, a network that names the attributes of a face. What it gets right on real faces is the ceiling for
+# everything that follows.
 
 # %%
 told = seeded(0)
@@ -74,9 +75,10 @@ claim("the same, combinations never seen", unseen_ceiling, ">", 0.97)
 # %% [markdown]
 # ## Whose colour is it? By hand
 #
-# Five words, "red hat and blue shirt", as vectors of four numbers that we choose ourselves: how red, how blue, how much of
-# a hat, how much of a shirt; "and" is all 0. A place at the top of the picture looks for a hat and wants to know its colour. As in lesson
-# 51 it gives each word a score (query · key) and takes the average of the words, weighted by the softmax of the scores.
+# Five words, "red hat and blue shirt", as vectors of four numbers that we choose ourselves: how red, how blue, how much
+# of a hat, how much of a shirt; "and" is all 0. A place at the top of the picture looks for a hat and wants to know its
+# colour. As in lesson 51 it gives each word a score (query · key) and takes the average of the words, weighted by the
+# softmax of the scores.
 
 # %%
 red, blue, hat, shirt = torch.eye(4)
@@ -110,8 +112,8 @@ for words in (first, second):
     print(f"red {found[0]:.2f}, blue {found[1]:.2f}, hat {found[2]:.2f}, shirt {found[3]:.2f}")
 
 # %% [markdown]
-# "red" has become "red, of a hat", so it answers to the query, as "hat" does, and brings its colour. The rest of the lesson is this idea
-# at work.
+# "red" has become "red, of a hat", so it answers to the query, as "hat" does, and brings its colour. The rest of the
+# lesson is this idea at work.
 #
 # ## What we will build
 
@@ -164,10 +166,10 @@ for panel, name in zip(panels[:, 0], ["face", *(f"channel {k}" for k in range(4)
     panel.set_ylabel(name, rotation=0, ha="right", va="center")
 
 # %% [markdown]
-# The latent is a map of the face in a code of its own, and enough to rebuild it: even the mouth, three pixels that make a face happy
-# or sad. In training the latents are shaken a little on their way to the decoder, so that a small error of the flow does
-# not show. A small price on their size keeps them from growing until the shaking is nothing. That is a VAE (lesson 31)
-# whose deviation is fixed.
+# The latent is a map of the face in a code of its own, and enough to rebuild it: even the mouth, three pixels that make
+# a face happy or sad. In training the latents are shaken a little on their way to the decoder, so that a small error of
+# the flow does not show. A small price on their size keeps them from growing until the shaking is nothing. That is a
+# VAE (lesson 31) whose deviation is fixed.
 
 # %%
 from course_lib.text_to_image import latent_loss
@@ -187,10 +189,10 @@ with torch.no_grad():
 # ### Why latents are scaled: the number 0.18215
 #
 # A flow mixes data with noise of deviation 1, $z_t = (1 - t)\,\varepsilon + t\,z$. What if the latents are larger or
-# smaller than the noise? Let their deviation be $\sigma$. The signal overtakes the noise when $t\,\sigma = 1 - t$, that is
-# at $t = 1 / (1 + \sigma)$. The cell below measures the deviation of our raw latents, and sends one face on its way from
-# noise, at five times, for latents of deviation 0.1, 1 and 5. **Write down a guess:** at which of them are most of the times
-# useful for learning to draw?
+# smaller than the noise? Let their deviation be $\sigma$. The signal overtakes the noise when $t\,\sigma = 1 - t$, that
+# is at $t = 1 / (1 + \sigma)$. The cell below measures the deviation of our raw latents, and sends one face on its way
+# from noise, at five times, for latents of deviation 0.1, 1 and 5. **Write down a guess:** at which of them are most of
+# the times useful for learning to draw?
 
 # %%
 with torch.no_grad():
@@ -220,8 +222,8 @@ ax.xaxis.tick_top()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At 1. With 0.1 nearly all times show nothing but noise, with 5 nearly all show the finished face, and there is hardly a
-# time at which it could be decided what to draw. So latents are divided by their deviation, measured once on training
+# At 1. With 0.1 nearly all times show nothing but noise, with 5 nearly all show the finished face, and there is hardly
+# a time at which it could be decided what to draw. So latents are divided by their deviation, measured once on training
 # pictures. Those of Stable Diffusion have the deviation 5.49; they are multiplied by 1 / 5.49 = 0.18215, a number that
 # stands in thousands of programs. To forget it is a famous mistake.
 # </details>
@@ -240,8 +242,8 @@ strip({"decoded": right, "scaling\nnot undone": forgotten});
 #
 # ## The text encoder
 #
-# Four lines, of which lesson 51 knows three: a vector for each word, a vector for each place, one transformer block. New
-# is the second, our `with_right` with learned weights: a convolution of width two along the caption.
+# Four lines, of which lesson 51 knows three: a vector for each word, a vector for each place, one transformer block.
+# New is the second, our `with_right` with learned weights: a convolution of width two along the caption.
 
 # %%
 text = model.text
@@ -417,8 +419,8 @@ right_panel.set(title="whole captions");
 
 # %% [markdown]
 # Large things come first, the length of the hair and the shirt; beards and the colour of short hair come last.
-# Combinations that never occurred are drawn as well as others from 200 batches on: the model has learned "green" and "hat",
-# not "green hat".
+# Combinations that never occurred are drawn as well as others from 200 batches on: the model has learned "green" and
+# "hat", not "green hat".
 #
 # Now the numbers that count, measured here with fewer captions, beside what the reader gets right on real faces and
 # beside a baseline: faces that obey somebody else's caption.
@@ -443,9 +445,9 @@ claim("whole captions of other's faces", columns["other's face"]["whole caption"
 # %% [markdown]
 # ## Did latents pay?
 #
-# The same network can work on pixels: with `patch=2` it puts squares of 2 × 2 pixels side by side and has the same 8 × 8
-# map inside, at the same cost. We trained both small models five times for 800 batches, without looking at which wins.
-# `trials` in the file of `text_to_image_bag` holds the results.
+# The same network can work on pixels: with `patch=2` it puts squares of 2 × 2 pixels side by side and has the same 8 ×
+# 8 map inside, at the same cost. We trained both small models five times for 800 batches, without looking at which
+# wins. `trials` in the file of `text_to_image_bag` holds the results.
 
 # %%
 trials = metadata("text_to_image_bag")["trials"]                  # name -> five seeds -> [stages, binding]
@@ -475,10 +477,10 @@ for panel, kinds in kinds_of.items():
 left.set_ylabel("whole captions right");
 
 # %% [markdown]
-# On the left, latents are ahead at every stage, but not by much, and the minutes that the autoencoder took are not counted:
-# for faces of 16 × 16 they do not pay. On the right, latents that are too large learn late, and those that are too small
-# are unsteady and end behind. A network can make up for a factor, up to a point. What it cannot make up for are the times
-# at which there is nothing to learn.
+# On the left, latents are ahead at every stage, but not by much, and the minutes that the autoencoder took are not
+# counted: for faces of 16 × 16 they do not pay. On the right, latents that are too large learn late, and those that are
+# too small are unsteady and end behind. A network can make up for a factor, up to a point. What it cannot make up for
+# are the times at which there is nothing to learn.
 #
 # And the cost? We count multiplications, without computing anything ("meta" tensors have a shape and no values).
 
@@ -506,9 +508,9 @@ for size in (16, 64, 256):
     print(f"{size:3} x {size:3} {in_pixels:27,.0f} {halved:19,.0f} {eighth:10,.0f} {once:15,.0f}")
 
 # %% [markdown]
-# At 16 × 16 latents save nothing: the map inside is the same. They begin to pay where an autoencoder can shrink the picture
-# by more than a patch does. With Stable Diffusion's factor of 8 an evaluation costs a sixteenth, at 64 × 64 and above, and
-# a picture takes 32 of them (8 steps, two halves, with and without words), but is decoded once.
+# At 16 × 16 latents save nothing: the map inside is the same. They begin to pay where an autoencoder can shrink the
+# picture by more than a patch does. With Stable Diffusion's factor of 8 an evaluation costs a sixteenth, at 64 × 64 and
+# above, and a picture takes 32 of them (8 steps, two halves, with and without words), but is decoded once.
 #
 # ## See it work
 #
@@ -584,8 +586,8 @@ for panel in panels:
     panel.axis("off")
 
 # %% [markdown]
-# "hat" and "red" are looked at from the top, "blue" from the bottom. "red" is looked at nearly as "hat" is, because it has
-# learned whose colour it is: our toy, as it was trained. Nobody told the model where a hat belongs.
+# "hat" and "red" are looked at from the top, "blue" from the bottom. "red" is looked at nearly as "hat" is, because it
+# has learned whose colour it is: our toy, as it was trained. Nobody told the model where a hat belongs.
 #
 # ### What should not be there
 #
@@ -632,8 +634,8 @@ draw("a wizard with a blue beard")
 #
 # ## Predict, then turn one knob: guidance
 #
-# **Write down a guess:** guidance 3 made pictures more obedient than guidance 1. What will 8 do to the captions that are right,
-# to the colours, and to how different the pictures of one caption are?
+# **Write down a guess:** guidance 3 made pictures more obedient than guidance 1. What will 8 do to the captions that
+# are right, to the colours, and to how different the pictures of one caption are?
 
 # %%
 # Figure: five rows of six faces, from the same noise, for guidance 0, 1, 3, 8 and 15.
@@ -653,18 +655,18 @@ claim("share of the spread that is lost from guidance 1 to 8", lost, ">", 0.1)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# From 1 to 3 the last mistakes go; at 8 a third of the captions are wrong again, skin, hair and hats above all, though the
-# pictures look so sure of themselves. Guidance multiplies a difference: 8 times is beyond anything that occurred in
-# training, and colours are pushed past white and black. What one caption's pictures have in common grows, so they differ
-# less: from 1 to 8 a third of their spread is lost.
+# From 1 to 3 the last mistakes go; at 8 a third of the captions are wrong again, skin, hair and hats above all, though
+# the pictures look so sure of themselves. Guidance multiplies a difference: 8 times is beyond anything that occurred in
+# training, and colours are pushed past white and black. What one caption's pictures have in common grows, so they
+# differ less: from 1 to 8 a third of their spread is lost.
 # </details>
 #
 # ## Break it: a bag of words
 #
-# The simplest way to hand a caption to a network is one vector: the mean of the word vectors. Then the proof is short. A
-# mean does not change when its terms change places, and "a red hat and a blue shirt" has the words of "a blue hat and a
-# red shirt". Whatever network comes after, it gets the same input, so it draws the same pictures for both. It may know
-# *that* there is red and blue, and must guess where: right in half of the cases.
+# The simplest way to hand a caption to a network is one vector: the mean of the word vectors. Then the proof is short.
+# A mean does not change when its terms change places, and "a red hat and a blue shirt" has the words of "a blue hat and
+# a red shirt". Whatever network comes after, it gets the same input, so it draws the same pictures for both. It may
+# know *that* there is red and blue, and must guess where: right in half of the cases.
 
 # %%
 bag = load_checkpoint("text_to_image_bag")
@@ -702,12 +704,12 @@ rows = {f"bag of words:\n{text}": bag.sample([text] * 7, seeded(3)) for text in 
 strip(rows | {f"ours:\n{exchange[0]}": model.sample([exchange[0]] * 7, seeded(3))});
 
 # %% [markdown]
-# From the same noise the bag draws the same pictures for both captions. So whatever is right for one is exchanged for the
-# other, and the share is one half to the last digit.
+# From the same noise the bag draws the same pictures for both captions. So whatever is right for one is exchanged for
+# the other, and the share is one half to the last digit.
 #
-# Now the repair, in two steps: all words in place of their mean, then each word mixed with the one on its right. **Write
-# down a guess:** which of the two steps binds the colours? Each was trained with five seeds, as above, and asked for
-# all twenty pairs of two colours.
+# Now the repair, in two steps: all words in place of their mean, then each word mixed with the one on its right.
+# **Write down a guess:** which of the two steps binds the colours? Each was trained with five seeds, as above, and
+# asked for all twenty pairs of two colours.
 
 # %%
 binding = {name: torch.tensor([seeds[1][0] for seeds in trials[name]]) for name in trials}          # (5,)
@@ -718,19 +720,19 @@ claim("bound right without neighbours, the best of five seeds", binding["no neig
 claim("bound right with neighbours, the worst of five seeds", binding["latents"].min(), ">", 0.97)
 
 # %% [markdown]
-# All words in place of their mean make more captions right, and the colours are still bound by chance: attention can find
-# every word, but has not learned in 800 batches whose neighbour it is. Mixing each word with the next one repairs it, and
-# with it the combinations never seen. The first two models had guessed from what goes with what in training, a habit that
-# is of no use for what never occurred. Attribute binding is a known weakness of large models too; theirs have text
-# encoders that were trained to match whole captions, in which word order matters little.
+# All words in place of their mean make more captions right, and the colours are still bound by chance: attention can
+# find every word, but has not learned in 800 batches whose neighbour it is. Mixing each word with the next one repairs
+# it, and with it the combinations never seen. The first two models had guessed from what goes with what in training, a
+# habit that is of no use for what never occurred. Attribute binding is a known weakness of large models too; theirs
+# have text encoders that were trained to match whole captions, in which word order matters little.
 
 # %% [markdown]
 # ## In the wild
 #
-# Stable Diffusion 1.5 is this, a thousand times larger: CLIP's text encoder (77 places of 768 numbers, of a later lesson), a
-# U-Net with cross-attention on latents of (4, 64, 64), guidance 7.5. What is called here `guidance` and `negative` is
-# `guidance_scale` and `negative_prompt` there. Later models put a transformer in place of the U-Net and a flow in place of
-# the diffusion (Esser et al., 2024). On a GPU:
+# Stable Diffusion 1.5 is this, a thousand times larger: CLIP's text encoder (77 places of 768 numbers, of a later
+# lesson), a U-Net with cross-attention on latents of (4, 64, 64), guidance 7.5. What is called here `guidance` and
+# `negative` is `guidance_scale` and `negative_prompt` there. Later models put a transformer in place of the U-Net and a
+# flow in place of the diffusion (Esser et al., 2024). On a GPU:
 #
 # ```python
 # import torch
@@ -749,16 +751,16 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 #
 # 1. A text-to-image model is three networks: a text encoder, a flow that looks at its words, and a decoder.
 # 2. The flow runs in latents, which must have deviation 1; that is what 0.18215 does for Stable Diffusion.
-# 3. Cross-attention: places ask, words answer. Guidance exaggerates the answer, away from nothing or from a negative prompt.
+# 3. Cross-attention: places ask, words answer. Guidance exaggerates the answer, away from nothing or a negative prompt.
 # 4. With a reader of known error, obedience is a number, for each part and for the whole, seen and never seen.
 # 5. A mean of words cannot bind a colour to its thing, provably; words that know their neighbours can.
 #
-# **What we left out.** Captions written by people, with words that the model has to understand rather than to match. Text
-# encoders that were trained on pictures and texts before (CLIP). Negation, counting and "left of", where large models
-# fail as well.
+# **What we left out.** Captions written by people, with words that the model has to understand rather than to match.
+# Text encoders that were trained on pictures and texts before (CLIP). Negation, counting and "left of", where large
+# models fail as well.
 #
-# **Exercises:** [65_text_to_image](../exercises/65_text_to_image/65_text_to_image.ipynb). One more: leave 40 % of the captions out
-# in training, or none, and find the best guidance for each. **Next**: this is the last lesson so far.
+# **Exercises:** [65_text_to_image](../exercises/65_text_to_image/65_text_to_image.ipynb). One more: leave 40 % of the
+# captions out in training, or none, and find the best guidance for each. **Next**: this is the last lesson so far.
 #
 # ## Read on
 #

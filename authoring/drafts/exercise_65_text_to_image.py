@@ -38,9 +38,9 @@ hint()
 #
 # where $x_l$ is the vector of word $l$, and nothing (a vector of zeros) stands on the right of the last word.
 #
-# **Given** `x` of shape (B, L, C), the vectors of the words of B captions, matrices `W_own` and `W_right` of shape (C, C), whose rows
-# make the numbers of the output, as in `nn.Linear`, and `c` of shape (C,). **Asked:** $y$, a tensor of shape (B, L, C).
-# **Checked:** the values, also for B = 1 and L = 1, and the gradients with respect to all four.
+# **Given** `x` of shape (B, L, C), the vectors of the words of B captions, matrices `W_own` and `W_right` of shape (C, C),
+# whose rows make the numbers of the output, as in `nn.Linear`, and `c` of shape (C,). **Asked:** $y$, a tensor of shape (B, L,
+# C). **Checked:** the values, also for B = 1 and L = 1, and the gradients with respect to all four.
 
 # %% tags=["solution:with_right"]
 def with_right(x, W_own, W_right, c):
@@ -65,10 +65,10 @@ torch.testing.assert_close(_got.detach().float(), _want.detach(), rtol=1e-3, ato
 #
 # A flow needs latents of mean 0 and deviation 1. Here each channel gets numbers of its own.
 #
-# **Given** `z` of shape (N, K, H, W), the latents of N pictures as an encoder makes them, K channels each. **Asked:** `shift` and
-# `scale`, each of shape (K, 1, 1), such that `(z - shift) * scale` has mean 0 and standard deviation 1 in each channel, over
-# all pictures and places. **Checked:** both values, for several sizes. Whether you divide by the number of values or by one
-# less makes no difference here.
+# **Given** `z` of shape (N, K, H, W), the latents of N pictures as an encoder makes them, K channels each. **Asked:** `shift`
+# and `scale`, each of shape (K, 1, 1), such that `(z - shift) * scale` has mean 0 and standard deviation 1 in each channel,
+# over all pictures and places. **Checked:** both values, for several sizes. Whether you divide by the number of values or by
+# one less makes no difference here.
 
 # %% tags=["solution:shift_and_scale"]
 def shift_and_scale(z):
@@ -94,14 +94,15 @@ torch.testing.assert_close(_scaled.std(1).float(), torch.ones(3), rtol=0, atol=1
 with torch.no_grad():
     raw = model.latents.raw(faces.train.x[:500])
 shift, scale = shift_and_scale(raw)
-print("scale of each channel:", scale.flatten().round(decimals=1).tolist())
+claim("smallest scale of a channel", scale.min(), ">", 2)
+claim("largest", scale.max(), "<", 5)
 
 # %% [markdown]
 # ## 3 · Find the bug (3 points)
 #
-# For guidance, one caption in ten is left out *whole* in training: all its words become padding, number 0. The function below does
-# that with the random numbers `u`, one for each caption, which are uniform between 0 and 1. It runs without an error
-# when it is trained with batches of 24, and the loss falls. But the model that comes out draws worse with guidance than without.
+# For guidance, one caption in ten is left out *whole* in training: all its words become padding, number 0. The function below
+# does that with the random numbers `u`, one for each caption, which are uniform between 0 and 1. It runs without an error when
+# it is trained with batches of 24, and the loss falls. But the model that comes out draws worse with guidance than without.
 # There is **one bug**, in one line.
 
 # %%
@@ -119,9 +120,9 @@ print("captions that are empty now:", (broken == 0).all(dim=1).sum().item())
 print("captions that have lost a word:", (broken != words).any(dim=1).sum().item())
 
 # %% [markdown]
-# **Given** `words` of shape (B, L), int64, and `u` of shape (B,), and a number `share`. **Asked:** `leave_out`, the same function
-# without the bug: a caption whose number is below `share` becomes all 0, the others stay as they are; a tensor of shape (B, L).
-# **Checked:** the values, for captions of several lengths and for B = 1.
+# **Given** `words` of shape (B, L), int64, and `u` of shape (B,), and a number `share`. **Asked:** `leave_out`, the same
+# function without the bug: a caption whose number is below `share` becomes all 0, the others stay as they are; a tensor of
+# shape (B, L). **Checked:** the values, for captions of several lengths and for B = 1.
 #
 # Why did it run at all? Which batches would have stopped it with an error?
 
@@ -145,8 +146,8 @@ assert torch.equal(leave_out(_words[:, :3].clone(), _u, 0.3).long(), _want[:, :3
 # %% [markdown]
 # ## 4 · Measure: whose colour is it? (3 points)
 #
-# `bag` is the model of the lesson that sees only the mean of the words. We ask it for "a ... hat and a ... shirt" in all 20 pairs of
-# two of the five colours that both can have, five pictures a pair, and the reader says what they show.
+# `bag` is the model of the lesson that sees only the mean of the words. We ask it for "a ... hat and a ... shirt" in all 20
+# pairs of two of the five colours that both can have, five pictures a pair, and the reader says what they show.
 
 # %%
 colours = ["red", "blue", "green", "yellow", "black"]
@@ -164,9 +165,9 @@ print(pairs[0], "->", (hats[0], shirts[0]))
 plots.strip({"a red hat and\na blue shirt": pictures[::20], "a blue hat and\na red shirt": pictures[4::20]});
 
 # %% [markdown]
-# **Given** `pairs`, `hats` and `shirts`, three lists of length 100: what was asked for, and what the reader saw. **Asked:** `binding`.
-# Take the pictures that show the two colours of their caption on hat and shirt, in whichever order. Among these, what is the
-# share in which each colour is where it should be? **Checked:** your number, within 2 percent.
+# **Given** `pairs`, `hats` and `shirts`, three lists of length 100: what was asked for, and what the reader saw. **Asked:**
+# `binding`. Take the pictures that show the two colours of their caption on hat and shirt, in whichever order. Among these,
+# what is the share in which each colour is where it should be? **Checked:** your number, within 2 percent.
 
 # %% tags=["solution:binding"]
 binding = ...  # set it to your number at the end
@@ -191,9 +192,9 @@ assert abs(float(binding) - _right / (_right + _exchanged)) < 0.03, "another num
 # %% [markdown]
 # ## 5 · Between the bag and the neighbours (3 points)
 #
-# The lesson trained three text encoders, five times each, for 800 batches: the *bag* hands the network the mean of the word vectors;
-# *no neighbours* hands it all 24 vectors, after one transformer block with learned places, but without your `with_right`; the
-# third is ours. Here are the shares of whole captions, and of colours bound as they should be.
+# The lesson trained three text encoders, five times each, for 800 batches: the *bag* hands the network the mean of the word
+# vectors; *no neighbours* hands it all 24 vectors, after one transformer block with learned places, but without your
+# `with_right`; the third is ours. Here are the shares of whole captions, and of colours bound as they should be.
 
 # %%
 trials = checkpoint.metadata("text_to_image_bag")["trials"]
@@ -204,33 +205,35 @@ for name in ("bag of words", "no neighbours", "latents"):
     print(f"{name:14} seen {seen_share:.2f}   never seen {unseen_share:.2f}   bound right {bound:.2f}")
 
 # %% [markdown]
-# **Explain** in five to eight sentences. (i) Why is the bag's last number near one half, and could any training or any larger network
-# improve it? (ii) The network without neighbours sees every word and its place. It *could* bind. Why is that hard to learn when
-# phrases come in any order, and why does one convolution make it easy? (iii) For combinations never seen the first two lose far
-# more than the third. What do they do in place of reading, and why does that work on combinations that they have seen?
+# **Explain** in five to eight sentences. (i) Why is the bag's last number near one half, and could any training or any larger
+# network improve it? (ii) The network without neighbours sees every word and its place. It *could* bind. Why is that hard to
+# learn when phrases come in any order, and why does one convolution make it easy? (iii) For combinations never seen the first
+# two lose far more than the third. What do they do in place of reading, and why does that work on combinations that they have
+# seen?
 
 # %% [markdown] tags=["manual:explain_binding:3"]
-# (i) The mean of the vectors is the same for both captions with the colours exchanged, so the network draws the same pictures for
-# both, and at most one of the two can be right: on average half, whatever the network and however long it trains. It gets above
-# one half only by chance. (ii) "Red" stands now at place 2, now at place 9, and what it belongs to is whatever comes next. From
-# learned places, attention has to learn for each place separately that it should look at the one after it, 23 rules in one
-# block, each from the few captions in which a colour stood there. The convolution is one rule for all places: after it "red"
-# before "hat" is another vector than "red" before "shirt", and cross-attention can pick it by its thing. (iii) They
-# learn which colours go together in training: among seen combinations, hair, hat and shirt are not all equally likely, and what
-# contradicts everything seen can be ruled out. For a pair that never occurred this habit is wrong each time: the model gives the colour
-# to the thing that it knows in this colour.
+# (i) The mean of the vectors is the same for both captions with the colours exchanged, so the network draws the same pictures
+# for both, and at most one of the two can be right: on average half, whatever the network and however long it trains. It gets
+# above one half only by chance. (ii) "Red" stands now at place 2, now at place 9, and what it belongs to is whatever comes
+# next. From learned places, attention has to learn for each place separately that it should look at the one after it, 23 rules
+# in one block, each from the few captions in which a colour stood there. The convolution is one rule for all places: after it
+# "red" before "hat" is another vector than "red" before "shirt", and cross-attention can pick it by its thing. (iii) They learn
+# which colours go together in training: among seen combinations, hair, hat and shirt are not all equally likely, and what
+# contradicts everything seen can be ruled out. For a pair that never occurred this habit is wrong each time: the model gives
+# the colour to the thing that it knows in this colour.
 #
-# **Rubric.** 1 point: (i) the input is the same, so one half is the ceiling for any network. 1 point: (ii) a rule for each place against one
-# for all, or: the colour must carry its noun to be found by content. 1 point: (iii) statistics of the training combinations replace
-# reading; they are wrong exactly where a combination never occurred.
+# **Rubric.** 1 point: (i) the input is the same, so one half is the ceiling for any network. 1 point: (ii) a rule for each
+# place against one for all, or: the colour must carry its noun to be found by content. 1 point: (iii) statistics of the
+# training combinations replace reading; they are wrong exactly where a combination never occurred.
 
 # %% [markdown]
 # ## 6 · Your own question (4 points)
 #
-# Ask a question about text-to-image models that the lesson does not answer, **write down your guess**, and find out with `model` and
-# `read`. Examples: Which captions does it get wrong most often? Does it obey longer captions less? What does it do with a
-# contradiction, "a red hat and a blue hat"? Does the order of the phrases matter? How few steps are enough? Which attribute does it add by
-# itself, and how often does that follow from the training faces? Your code shall run in less than a minute.
+# Ask a question about text-to-image models that the lesson does not answer, **write down your guess**, and find out with
+# `model` and `read`. Examples: Which captions does it get wrong most often? Does it obey longer captions less? What does it do
+# with a contradiction, "a red hat and a blue hat"? Does the order of the phrases matter? How few steps are enough? Which
+# attribute does it add by itself, and how often does that follow from the training faces? Your code shall run in less than a
+# minute.
 
 # %% tags=["solution:own_experiment"]
 both = ["a red hat and a blue hat", "a blue hat and a red hat"]
@@ -249,11 +252,12 @@ claim("hats that are red or blue, of 120", sum(map(sum, counts.values())), ">", 
 # %% [markdown] tags=["manual:own_question:4"]
 # *An example of an answer.* **Question:** what does the model do with a contradiction, "a red hat and a blue hat"? **Guess:**
 # it mixes, and many hats are purple. **Experiment:** 60 pictures for each order of the two hats, from the same 60 noises; the
-# reader names the colour of each hat. **Result:** NUMBERS. **Sure?** With 60 pictures a share has a standard error
-# of about 0.06. It is one trained model. **Next:** which of the two wins when the first hat is yellow and the second
-# black, and do the attention maps of the two colours differ?
+# reader names the colour of each hat. **Result:** all 120 hats are blue, whichever is named first. The model neither mixes nor
+# obeys the first or the last: for it one colour beats the other. **Sure?** Of this model and this pair, yes: with 120 of 120
+# the share of other colours is below 0.03. Another trained model may prefer red. **Next:** which of the two wins when the first
+# hat is yellow and the second black, and do the attention maps of the two colours differ?
 #
 # **Rubric.** 1 point: a question that can be answered by an experiment, and a guess made before. 1 point: one thing is changed
-# and the rest held fixed, the noise among it. 1 point: a number or a figure with labelled axes, described truthfully, whether or
-# not it agrees with the guess. 1 point: says how sure the result is (several draws, a standard error) or what might be wrong
+# and the rest held fixed, the noise among it. 1 point: a number or a figure with labelled axes, described truthfully, whether
+# or not it agrees with the guess. 1 point: says how sure the result is (several draws, a standard error) or what might be wrong
 # with it.
