@@ -2,23 +2,23 @@
 # # 41 · A forger and a detective: generative adversarial networks
 #
 # Every generator so far was given a formula that says how good it is: a likelihood, or a bound on one. Formulas of
-# that kind have opinions about pixels, and pay for them with blur. Here the formula itself is learned. A
-# **generator** $G$, the forger, turns random numbers $z$ into images. A **discriminator** $D$, the detective, looks
-# at an image and says how probable it is that the image is real. Each is trained against the other (Goodfellow et
-# al., 2014):
+# that kind have opinions about pixels, and pay for them with blur. Here the formula itself is learned. A **generator**,
+# the forger, turns random numbers into images. A **discriminator**, the detective, looks at an image and says how
+# probable it is that the image is real. Each is trained against the other, until the forgeries cannot be told from the
+# real thing. The picture below shows how near we come to it, with strokes as sharp as ink. It also has a price, which
+# is the other half of this lesson: nobody guarantees that a game between two learners ends well. You will see it fail,
+# count the failure, and repair it.
 #
-# $$\min_G \max_D\; \mathbb E_{x \sim p_\text{data}} \log D(x) + \mathbb E_{z} \log\big(1 - D(G(z))\big)$$
-#
-# If neither can improve, the forgeries cannot be told from the real thing. The picture below shows how near we come
-# to it, with strokes as sharp as ink. It also has a price, which is the other half of this lesson: nobody guarantees
-# that a game between two learners ends well. You will see it fail, count the failure, and repair it.
+# **After this lesson you can**
+# - write the two losses and the round of the game, and say what the best discriminator is;
+# - notice a collapse by counting, and name two ways to cause it;
+# - ask a generator for a digit, and trade variety for safety with one number.
 #
 # **You need** lessons [00](00_start_here.ipynb) (binary cross-entropy), [12](12_convnet.ipynb) (convolution, the
 # judge), [13](13_discriminative_vs_generative.ipynb) (Bayes' rule, Fréchet distance) and [31](31_vae.ipynb)
-# (Kullback–Leibler divergence). All symbols are in the [table of symbols](symbols.ipynb). **It takes** about an hour
-# and a half to read and 50 seconds to run on a laptop CPU.
-
-# %% [markdown]
+# (Kullback–Leibler divergence). **It takes** 75 minutes to read and 45 seconds to run. **How hard:** •••. All symbols
+# are in the [table of symbols](symbols.ipynb).
+#
 # ## Set-up
 
 # %%
@@ -34,8 +34,11 @@ from course_lib.checkpoint import load as load_checkpoint
 from course_lib.claims import claim
 from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
-from course_lib.plots import COLOURS, curves, field, grid, strip
-(x, y), (x_test, y_test) = load("digits")[:2]                     # 4,000 and 1,000 images (N, 1, 28, 28)
+from course_lib.plots import COLOURS, curves, diagram, field, grid, sliders, strip
+
+# %%
+x, y = load("digits").train                                       # 4,000 images (4000, 1, 28, 28), labels
+x_test, y_test = load("digits").test                              # 1,000
 
 # %%
 # Figure: four rows of the digits 0 to 9. The first is handwriting, the other three are drawn by a
@@ -47,13 +50,15 @@ rows |= {f"drawn {i + 1}": artist.sample(10, ten, seeded(i)) for i in range(3)}
 strip(rows);
 
 # %% [markdown]
+# The first row is handwriting, the rest are forgeries. Nearly all can be read; a few, like one of the eights, are torn.
+#
 # ## A game with three cards
 #
 # Nature deals a card: 1 half of the time, 2 and 3 a quarter of the time each. A forger deals too, with another habit:
 # $q = (\tfrac14, \tfrac14, \tfrac12)$. Before each deal a coin decides who it is. You see the card and bet on nature
 # with probability $D$. What is the best $D$ for each card?
 #
-# Whoever sees a 1 should think: nature deals it twice as often as the forger, so $D(1) = \tfrac23$. A 2 says nothing,
+# If you see a 1: nature deals it twice as often as the forger, so $D(1) = \tfrac23$. A 2 says nothing,
 # $D(2) = \tfrac12$. And $D(3) = \tfrac13$. It is Bayes' rule with an even prior:
 #
 # $$D^*(x) = \frac{p(x)}{p(x) + q(x)}$$
@@ -93,6 +98,30 @@ claim("Jensen-Shannon divergence (nats)", js, ">", 0.04)
 
 # %% [markdown]
 # ## Build it in the open: one dimension, and a network
+#
+# With a generator $G$ that makes an image $G(z)$ of random numbers $z$, and a discriminator $D$ that says how probable
+# it is that an image is real, the game is (Goodfellow et al., 2014)
+#
+# $$\min_G \max_D\; \mathbb E_{x \sim p_\text{data}} \log D(x) + \mathbb E_{z} \log\big(1 - D(G(z))\big)$$
+
+# %%
+# Figure: a diagram. Noise z goes into the generator, which makes fakes; fakes and real images go into the
+# discriminator, which gives a logit for each; the logits enter two losses, one for the discriminator and one
+# for the generator.
+noise_box = "noise z\n(B, n_latent)"
+fake_box, real_box = "fakes\n(B, 1, 28, 28)", "real images\n(B, 1, 28, 28)"
+logit_box, d_box, g_box = "logits\n(B,)", "loss of D", "loss of G"
+boxes = {noise_box: (0, 0), "generator G": (1, 0), fake_box: (2.1, 0), real_box: (2.1, 1),
+         "discriminator D": (3.4, 0.5), logit_box: (4.5, 0.5), d_box: (5.6, 1), g_box: (5.6, 0)}
+arrows = [(noise_box, "generator G"), ("generator G", fake_box), (fake_box, "discriminator D"),
+          (real_box, "discriminator D"), ("discriminator D", logit_box), (logit_box, d_box),
+          (logit_box, g_box)]
+players_and_losses = {"generator G": COLOURS[0], "discriminator D": COLOURS[0], d_box: COLOURS[3],
+                      g_box: COLOURS[3]}
+diagram(boxes, arrows, players_and_losses);
+
+# %% [markdown]
+# Each loss (orange) moves one of the two networks (blue) and leaves the other as it is.
 #
 # On a line we know both densities, but the discriminator does not: it is a small network that sees samples only. Real
 # numbers come from two bumps, fakes from one wide bump. A thousand steps, each on fresh samples.
@@ -139,8 +168,8 @@ for _ in range(steps):
 # %% tags=["nbval-ignore-figure"]
 # not compared: the network was trained in this notebook
 # Figure: above, two densities on a line, real data with bumps at −1.5 and 1.5, fakes with one wide bump at
-# 0.5. Below, the best discriminator, which is above one half where the real bumps are higher, and on it,
-# hardly to be told apart, the trained one.
+# 0.5. Below, the best discriminator, above one half where the real bumps are higher, and on it, hardly to
+# be told apart, the trained one.
 line = torch.linspace(-4, 4, 601)[:, None]                        # (601, 1)
 best = gan.optimal_discriminator(p_real(line), q_fake(line))
 with torch.no_grad():
@@ -168,7 +197,7 @@ claim("mean error of the trained discriminator", error, "<", 0.03)
 #
 # The generator moves its samples uphill on $D$. In the game as written it *minimises* $\log(1 - D)$. Early on its
 # images are hopeless and the discriminator is sure: $D(G(z)) \approx 0$. How hard does the loss then push on the
-# logit? **Predict** before you run: at $D = 0.01$, how do the two losses above compare?
+# logit? **Write down a guess:** at $D = 0.01$, how do the two losses above compare?
 
 # %%
 def push(loss, D):
@@ -183,9 +212,8 @@ assert_close(saturating, -said, atol=1e-5, rtol=0)
 assert_close(non_saturating, said - 1, atol=1e-5, rtol=0)
 
 # %%
-# Figure: the size of the push on the logit against D(G(z)). The saturating loss is the rising diagonal,
-# nearly zero where fakes are recognised; the non-saturating loss is the falling diagonal, nearly one
-# there. On the right, the same with a logarithmic axis.
+# Figure: the size of the push on the logit against D(G(z)), for the saturating and the non-saturating loss; on
+# the right with logarithmic axes.
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 for ax in (left, right):
     ax.plot(said, -saturating, label=r"saturating: $\log(1 - D)$")
@@ -197,7 +225,7 @@ ratio = push(generator_loss, torch.tensor([0.01])) / push(saturating_loss, torch
 assert_close(ratio, torch.tensor([99.0]), atol=0.01, rtol=0)
 
 # %% [markdown]
-# They are exactly $D$ and $1 - D$. The game's own loss **saturates**: the worse the forger, the less it learns. So in
+# The two diagonals are exactly $D$ and $1 - D$. The game's own loss **saturates**: the worse the forger, the less it learns. So in
 # practice the generator minimises $-\log D(G(z))$ instead. Both have the same fixed point, but this one pushes hardest
 # where help is needed most; at $D = 0.01$, 99 times as hard.
 
@@ -310,7 +338,8 @@ on_mode = (torch.cdist(frames[-1], modes.means) <= 0.3).any(1).double().mean()
 claim("share of fakes on a mode", on_mode, ">=", 0.6)
 
 # %% [markdown]
-# The bridges are no accident: a continuous function of a connected cloud is connected, so a network can make them thin,
+# The cloud unfolds and reaches all eight modes, with a thin trail of dots between neighbours. In the last frame the
+# discriminator calls nearly everything fake (blue), and is undecided (white) on the modes. The bridges are no accident: a continuous function of a connected cloud is connected, so a network can make them thin,
 # but not cut them. And the losses show why GANs are hard to steer: they say little about quality. The discriminator's
 # begins near $2 \log 2$, since it knows nothing; it would end there, too, if the fakes were perfect.
 
@@ -327,7 +356,7 @@ ax.set(xlabel="round", ylabel="loss (nats)");
 #
 # Why must they take turns? Suppose the generator is quicker: ten of its moves for each of the discriminator's. Its best
 # answer to a detective that stands still is not to imitate the data, but to send *everything* to the one point that the
-# detective believes most. $\min_G \max_D$ has become $\max_D \min_G$. **Predict** what the fakes will do.
+# detective believes most. $\min_G \max_D$ has become $\max_D \min_G$. **Write down a guess:** what will the fakes do?
 
 # %%
 seed(0)
@@ -347,17 +376,16 @@ for n in range(200):
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the players were trained in this notebook
-# Figure: five frames, 20 rounds apart. In each, all thousand fakes lie in one small clump; from frame to
-# frame the clump is somewhere else on the ring.
+# Figure: five frames, 20 rounds apart, with the eight modes as grey rings and the thousand fakes as blue dots.
 show(frames[-5:], [f"round {n}" for n in range(120, 201, 20)]);
 
 # %%
 hit = [modes_hit(f, modes.means, 0.3, at_least=20) for f in frames]
-claim("most modes hit at any time", max(hit), "<=", 4)
-claim("modes hit, on average", sum(hit) / len(hit), "<=", 2, digits=1)
+claim("largest number of modes hit at any time", max(hit), "<=", 4)
+claim("mean number of modes hit", sum(hit) / len(hit), "<=", 2, digits=1)
 
 # %% [markdown]
-# This is **mode collapse**: most modes of the data are lost. The forger finds the point believed most and puts
+# In each frame all fakes lie in one clump, and from frame to frame the clump is somewhere else. This is **mode collapse**: most modes of the data are lost. The forger finds the point believed most and puts
 # everything there; the detective learns that everything there is fake; the forger moves on. They go round like this
 # for as long as you let them, and neither loss says so. Only counting does. The repair on the ring is what we had
 # before: one move each.
@@ -441,14 +469,16 @@ strip(frames);
 # %% [markdown]
 # ### Broken in two ways
 #
-# First, momentum. Adam's usual first beta is 0.9, the one number we change now. **Predict** the number of classes.
+# First, momentum. Adam's usual first beta is 0.9, the one number we change now. **Write down a guess:** how many classes
+# of digits will be in use?
 
 # %%
 heavy, _, broken = play_digits((0.9, 0.99), {})
-claim("round 150: classes in use", history["classes"][2], ">=", 6, digits=1)
-claim("round 150: classes in use, with momentum", broken["classes"][2], "<=", 3, digits=1)
-claim("round 150: Fréchet distance", history["Fréchet distance"][2], "<=", 55, digits=1)
-claim("round 150: Fréchet distance, with momentum", broken["Fréchet distance"][2], ">=", 70, digits=1)
+print("at round 150")
+claim("classes in use, without momentum", history["classes"][2], ">=", 6, digits=1)
+claim("classes in use, with momentum", broken["classes"][2], "<=", 3, digits=1)
+claim("Fréchet distance, without momentum", history["Fréchet distance"][2], "<=", 55, digits=1)
+claim("Fréchet distance, with momentum", broken["Fréchet distance"][2], ">=", 70, digits=1)
 
 # %% [markdown]
 # Second, as on the ring: the forger goes on alone, 200 moves against a detective who stands still.
@@ -463,8 +493,8 @@ for _ in range(200):
     g_loss.backward()
     adam.step()
 spread = [G.sample(300, generator=seeded(0)).std(0).mean() for G in (live, alone)]
-claim("spread of the fakes after 200 moves alone, relative", spread[1] / spread[0], "<=", 0.7)
-claim("loss of the forger (nats)", g_loss, "<", 0.5)
+claim("spread of fakes after 200 moves alone, as a share of that before", spread[1] / spread[0], "<=", 0.7)
+claim("loss of the forger after them (nats)", g_loss, "<", 0.5)
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the generators were trained in this notebook
@@ -525,8 +555,8 @@ leaderboard("training_digits", "conditional_gan", "gan", "class_gaussians", "gau
 # Why is the conditional one so much better? Count what the free one draws.
 
 # %%
-# Figure: bars for the digits 0 to 9, the share of 1,000 samples in which the judge sees them. The
-# conditional generator's are all near 0.1, as they were asked for; the free one's are uneven.
+# Figure: bars for the digits 0 to 9, the share of 1,000 samples in which the judge sees them, for the
+# conditional generator, all near 0.1, and for the free one, uneven.
 with torch.no_grad():
     probs = {name: the_judge()(images).softmax(1) for name, images in thousand.items()}
 share = {name: pr.argmax(1).bincount(minlength=10) / 1000 for name, pr in probs.items()}
@@ -538,12 +568,13 @@ ax.set(xlabel="digit, to the judge", ylabel="share of samples", xticks=range(10)
 ax.legend(ncols=2, loc="upper left");
 
 # %%
-claim("rarest digit of the free generator, share", share["gan"].min(), ">", 0.05)
-claim("rarest digit of the conditional one, share", share["conditional_gan"].min(), ">", 0.09)
-claim("classes in use: free", class_entropy(probs["gan"]).exp(), ">=", 9.7)
-claim("classes in use: conditional", class_entropy(probs["conditional_gan"]).exp(), ">=", 9.9)
+claim("share of the rarest digit, free generator", share["gan"].min(), ">", 0.05)
+claim("share of the rarest digit, conditional generator", share["conditional_gan"].min(), ">", 0.09)
+claim("classes in use, free generator", class_entropy(probs["gan"]).exp(), ">=", 9.7)
+in_use = class_entropy(probs["conditional_gan"]).exp()
+claim("classes in use, conditional generator", in_use, ">=", 9.9)
 seen = control_accuracy(None, thousand["conditional_gan"], torch.arange(1000) % 10)
-claim("the judge sees the digit that was asked for", seen, ">=", 0.98)
+claim("share in which the judge sees the digit asked for", seen, ">=", 0.98)
 
 # %% [markdown]
 # Nothing punishes a rare class until the discriminator notices that it is rare. That is a mild mode collapse, and labels
@@ -564,18 +595,17 @@ _, nearest = nearest_neighbours(features["conditional_gan"][:10], train_features
 strip({"drawn": thousand["conditional_gan"][:10], "nearest real": x[nearest[:, 0]]})
 pixels, _ = nearest_neighbours(thousand["conditional_gan"].flatten(1), x.flatten(1))            # (1000, 1)
 claim("smallest distance from a training digit, grey value", pixels.min() / 28, ">", 0.03)
-claim("copying score of the conditional generator",
-      memorisation(features["conditional_gan"], train_features, real_features), "<", 0.75)
+copying = memorisation(features["conditional_gan"], train_features, real_features)
+claim("copying score of the conditional generator (real digits: 0.5)", copying, "<", 0.75)
 
 # %% [markdown]
 # ## Predict, then turn one knob: less noise
 #
 # A generator is trained on $z \sim \mathcal N(0, I)$. What if we hand it $\tau z$, as we did in lesson 13? **Write
-# down** what happens to the images for $\tau = 0.3$, and to precision and recall.
+# down a guess:** what happens to the images for $\tau = 0.3$, and to precision and recall?
 
 # %%
-# Figure: the digits 0 to 9 for four values of the knob. At 0 each is a clean standard digit; up to 1 the
-# hands become more varied, and some strokes smudge; at 1.5 several are torn.
+# Figure: the digits 0 to 9 for four values of the knob, 0, 0.5, 1 and 1.5.
 def at_temperature(tau, n=10):
     z = tau * torch.randn(n, artist.config.n_latent, generator=seeded(1))
     with torch.no_grad():
@@ -584,8 +614,7 @@ def at_temperature(tau, n=10):
 strip({rf"$\tau$ = {tau}": at_temperature(tau) for tau in (0, 0.5, 1, 1.5)});
 
 # %%
-# Figure: precision falls from 0.97 to 0.79 and recall rises from 0.03 to 0.85 as tau grows from 0.25 to
-# 1.5. The Fréchet distance, which counts both, is lowest at 1, where the generator was trained.
+# Figure: left, precision and recall, right, the Fréchet distance, against the knob from 0.25 to 1.5.
 from course_lib.metrics import precision_recall
 
 taus = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
@@ -597,46 +626,70 @@ curves({"precision": (taus, precision), "recall": (taus, recall)}, ax=left, xlab
        ylabel="share")
 curves({"Fréchet distance": (taus, distances)}, ax=right, xlabel=r"$\tau$", ylabel="Fréchet distance")
 right.set(ylim=(0, None))
-claim("precision at 0.5 minus at 1", precision[1] - precision[3], ">", 0.03)
-claim("recall at 1 minus at 0.5", recall[3] - recall[1], ">", 0.3)
-claim("where the distance is lowest", taus[distances.index(min(distances))], ">=", 0.75, digits=2)
+claim("precision at τ = 0.5 minus that at 1", precision[1] - precision[3], ">", 0.03)
+claim("recall at τ = 0.5 minus that at 1", recall[1] - recall[3], "<", -0.3)
+claim("τ with the lowest distance", taus[distances.index(min(distances))], ">=", 0.75, digits=2)
 
 # %% [markdown]
-# Less noise makes every image typical: nothing is wrong, and nothing is new. BigGAN calls the knob that trades variety
-# for safety the *truncation trick* (Brock, Donahue & Simonyan, 2019). When you run this page yourself, there is a slider
-# (the saved page has none):
+# Precision falls with $\tau$ and recall rises; the Fréchet distance counts both. Less noise makes every image typical: nothing is wrong, and nothing is new. BigGAN calls the knob that trades variety
+# for safety the *truncation trick* (Brock, Donahue & Simonyan, 2019). When you run this page yourself, the slider moves:
 
-# %% tags=["nbval-ignore-output"]
-# not compared: a slider keeps its picture in the browser
-from ipywidgets import FloatSlider, interact
-
+# %%
+# Figure: forty digits at temperature 1, four of each.
 def turn(tau):
     grid(at_temperature(tau, 40), n_col=10)
-    plt.show()
 
-interact(turn, tau=FloatSlider(1.0, min=0.0, max=2.0, step=0.1, continuous_update=False));
+sliders(turn, tau=(1.0, 0.0, 2.0, 0.1))
 
 # %% [markdown]
-# ## What we left out
+# ## In the wild
+#
+# A GAN draws in one step, which is why its loss lives on in fast samplers, upscalers and the autoencoders of latent
+# diffusion. An upscaler of that kind:
+#
+# ```python
+# from diffusers import StableDiffusionUpscalePipeline
+#
+# name = "stabilityai/stable-diffusion-x4-upscaler"
+# upscale = StableDiffusionUpscalePipeline.from_pretrained(name).to("cuda")
+# upscale.vae                                   # trained with a discriminator beside the squared error
+# ```
+#
+# In PyTorch the two losses are `binary_cross_entropy_with_logits` with the targets 1 and 0.
+
+# %% [markdown]
+# ## Recap
+#
+# - The best discriminator is $p / (p + q)$: a classifier learns a ratio of densities that nobody can write down.
+# - The generator minimises $-\log D(G(z))$, which pushes hardest where the forgeries are worst.
+# - The two take turns. A forger that moves too often, or with momentum, collapses, and no loss says so: count.
+# - With labels each class has a game of its own, and none is lost.
+# - Less noise is safer and less varied.
+#
+# **What we left out.**
 #
 # - **A better distance.** When real and fake data do not overlap, the Jensen–Shannon divergence is $\log 2$ however
 #   far apart they are. The Wasserstein distance is not: lesson 42 (to come).
 # - **Proofs of convergence.** Even the best players can circle for ever: with $D$ and $G$ one number each and the payoff
 #   $d \cdot g$, gradient steps spiral outwards. R1 is one of the few repairs with a proof, near the solution.
 #
-# ## Read on
-#
-# - I. Goodfellow et al., *Generative adversarial nets* (2014): the game, proposition 1 and theorem 1.
-# - A. Radford, L. Metz & S. Chintala, *Unsupervised representation learning with deep convolutional GANs* (2016).
-# - L. Metz, B. Poole, D. Pfau & J. Sohl-Dickstein, *Unrolled generative adversarial networks* (2017): the ring.
-# - L. Mescheder, A. Geiger & S. Nowozin, *Which training methods for GANs do actually converge?* (2018): R1, and the
-#   game of one number each.
-# - T. Miyato & M. Koyama, *cGANs with projection discriminator* (2018); A. Brock, J. Donahue & K. Simonyan, *Large scale
-#   GAN training for high fidelity natural image synthesis* (2019).
-# - In the library: `gan.py` (`discriminator_loss`, `generator_loss`, `saturating_loss`, `r1_penalty`, `fit_gan`,
-#   `optimal_discriminator`, `modes_hit`, `class_entropy`) and `dcgan.py` (`Generator`, `Discriminator`).
-#
 # **Exercises:** [41_gan](../exercises/41_gan/41_gan.ipynb). One more to think about: play the game of one number each
 # by hand, with and without momentum.
 #
 # **Next**, [lesson 51](51_attention.ipynb): from images to sequences, and to models that choose what to look at.
+#
+# ## Read on
+#
+# - I. Goodfellow et al., *Generative adversarial nets* (2014), [arXiv:1406.2661](https://arxiv.org/abs/1406.2661): the
+#   game, proposition 1 and theorem 1.
+# - A. Radford, L. Metz & S. Chintala, *Unsupervised representation learning with deep convolutional GANs* (2016),
+#   [arXiv:1511.06434](https://arxiv.org/abs/1511.06434).
+# - L. Metz, B. Poole, D. Pfau & J. Sohl-Dickstein, *Unrolled generative adversarial networks* (2017),
+#   [arXiv:1611.02163](https://arxiv.org/abs/1611.02163): the ring.
+# - L. Mescheder, A. Geiger & S. Nowozin, *Which training methods for GANs do actually converge?* (2018),
+#   [arXiv:1801.04406](https://arxiv.org/abs/1801.04406): R1, and the game of one number each.
+# - T. Miyato & M. Koyama, *cGANs with projection discriminator* (2018),
+#   [arXiv:1802.05637](https://arxiv.org/abs/1802.05637); A. Brock, J. Donahue & K. Simonyan, *Large scale GAN training
+#   for high fidelity natural image synthesis* (2019), [arXiv:1809.11096](https://arxiv.org/abs/1809.11096).
+# - In the library: `gan.py` (`discriminator_loss`, `generator_loss`, `saturating_loss`, `r1_penalty`, `fit_gan`,
+#   `optimal_discriminator`, `modes_hit`, `class_entropy`) and `dcgan.py` (`Generator`, `Discriminator`).

@@ -2,21 +2,21 @@
 # # 51 · Who looks at whom: attention
 #
 # A convolution sees its neighbours. But who is *it* in a sentence, and which earlier letter comes next in a sorted
-# word? The answer may stand anywhere. **Attention** lets every element of a sequence look at all others, decide for
-# itself which ones matter, and take the average of what it finds there, each weighted by how much it matters:
+# word? The answer may stand anywhere. **Attention** lets every element of a sequence look at all others, decide which
+# of them matter, and take an average of what it finds there, in which those that matter count more. Language models,
+# image generators and speech recognisers are stacks of this one step. We begin with six words that can be checked by
+# hand, and end with a **transformer** that learns to copy, to reverse and to sort. These tasks were chosen because we
+# know beforehand where it *ought* to look: the picture below shows it, and at the end the model's own maps look alike.
 #
-# $$\text{attention}(Q, K, V) = \text{softmax}\!\Big(\frac{QK^\top}{\sqrt D}\Big)\,V$$
-#
-# One line, and language models, image generators and speech recognisers are stacks of it. We begin with an average of
-# six words that can be checked by hand, and end with a **transformer** that learns, in two seconds each, to copy, to
-# reverse and to sort. These tasks were chosen because we know beforehand where it *ought* to look. Then we ask
-# which way of telling a model about positions still works on inputs eight times longer than those it was trained on.
+# **After this lesson you can**
+# - write attention with heads and a mask in ten lines, and prove that it is PyTorch's;
+# - say how a transformer knows the order of its input, and which way of telling it works on longer inputs;
+# - expose the two classic bugs, a missing square root and a mask that leaks, before they cost you a week.
 #
 # **You need** lessons [11](11_softmax_and_mlp.ipynb) (softmax, cross-entropy) and [21](21_autoencoder.ipynb)
-# (residual blocks, layer norm). All symbols are in the [table of symbols](symbols.ipynb). **It takes** about an hour
-# to read and 45 seconds to run on a laptop CPU.
-
-# %% [markdown]
+# (residual blocks, layer norm). **It takes** 60 minutes to read and half a minute to run. **How hard:** ••. All
+# symbols are in the [table of symbols](symbols.ipynb).
+#
 # ## Set-up
 
 # %%
@@ -31,7 +31,7 @@ from torch.testing import assert_close
 from course_lib.claims import claim
 from course_lib.data import Batches
 from course_lib.device import seed, seeded
-from course_lib.plots import COLOURS, DIVERGING, curves
+from course_lib.plots import COLOURS, DIVERGING, curves, diagram
 from course_lib.train import fit
 torch.set_printoptions(precision=2, sci_mode=False)
 
@@ -48,9 +48,7 @@ def show(ax, weights, rows, columns, title="", **imshow):
     ax.tick_params(length=0)
 
 # %% [markdown]
-# Here is the picture of the end, as it *should* be: not learned, but computed from the answer. Whoever copies
-# `computer` letter by letter must look at its first letter, then at the second; whoever reverses it, at the last one
-# first; whoever sorts it, at the `c`, then at the `e` in seventh place.
+# Here is the picture of the end, as it *should* be: not learned, but computed from the answer.
 
 # %%
 # Figure: three maps of 8 by 8 with one dark square in each row. For copy they form the falling diagonal,
@@ -68,6 +66,9 @@ panels[0].set_ylabel("letter to be written")
 panels[1].set_xlabel("letter to be looked at");
 
 # %% [markdown]
+# To copy `computer` letter by letter, look at its first letter, then at the second; to reverse it, at the last one
+# first; to sort it, at the `c`, then at the `e` in seventh place.
+#
 # ## Six words that can be checked by hand
 #
 # Our sentence is *the cat sat on the mat*. Each word is a vector of four numbers, invented by us: is it a **thing**, is
@@ -107,8 +108,8 @@ A @ X
 # %%
 scores = X @ X.T                                                  # (6, 6)
 A = scores.softmax(dim=-1)                                        # (6, 6), rows sum to 1
-claim("what cat gives to itself", A[1, 1], "<", 0.53)
-claim("what cat gives to mat", A[1, 5], ">", 0.19)
+claim("weight that cat gives to itself", A[1, 1], "<", 0.53)
+claim("weight that cat gives to mat", A[1, 5], ">", 0.19)
 A[1]
 
 # %% [markdown]
@@ -131,9 +132,13 @@ q, k, v = X @ Wq.T, X @ Wk.T, X @ Wv.T                            # 3 x (6, 2)
 q @ k.T                                                           # (6, 6) scores
 
 # %% [markdown]
-# Read the third row: *sat* asks, and only *cat* answers. Now the whole formula (`k.mT` swaps the last two axes of
-# $K$). $D$ is the number of entries of a query, here 2; why the scores are divided by $\sqrt D$ is the first thing
-# that we shall break.
+# Read the third row: *sat* asks, and only *cat* answers. Now the whole formula, with the queries as rows of $Q$, the
+# keys of $K$, the values of $V$ (`k.mT` swaps the last two axes of $K$):
+#
+# $$\text{attention}(Q, K, V) = \text{softmax}\!\Big(\frac{QK^\top}{\sqrt D}\Big)\,V$$
+#
+# $D$ is the number of entries of a query, here 2. Why the scores are divided by $\sqrt D$ is the first thing that we
+# shall break.
 
 # %%
 def weights(q, k, mask=None):
@@ -147,7 +152,7 @@ def attend(q, k, v, mask=None):
     """(..., T, D), (..., S, D), (..., S, E) -> (..., T, E)"""
     return weights(q, k, mask) @ v
 
-claim("what sat gives to cat", weights(q, k)[2, 1], ">", 0.75)
+claim("weight that sat gives to cat", weights(q, k)[2, 1], ">", 0.75)
 attend(q, k, v)                                                   # (6, 2): living?  a thing?
 
 # %% [markdown]
@@ -192,6 +197,9 @@ for ax, (name, w) in zip(panels, maps.items()):
 panels[0].set(ylabel="who looks", xlabel="at whom");
 
 # %% [markdown]
+# With the mask the upper right triangle is empty: *cat* cannot see *sat* any more, and shares its look between what is
+# left.
+#
 # In practice all queries, keys and values come out of *one* matrix product, and a batch of B sequences goes through at
 # once. Four axes, (B, heads, T, D), and the same function `attend`, which never cared how many axes stand in front.
 
@@ -235,7 +243,7 @@ shuffle = torch.randperm(6, generator=seeded(0))
 x = torch.randn(3, 6, 4, generator=seeded(1))
 assert_close(many_heads(x[:, shuffle], W, 2), many_heads(x, W, 2)[:, shuffle])
 moved = many_heads(x[:, shuffle], W, 2, past) - many_heads(x, W, 2, past)[:, shuffle]
-claim("with the causal mask: largest difference", moved.abs().max(), ">", 0.1)
+claim("largest change of an output by the shuffle, with the causal mask", moved.abs().max(), ">", 0.1)
 
 # %% [markdown]
 # The causal mask breaks the symmetry a little: the third word sees three words. Remember this.
@@ -281,7 +289,8 @@ for ax, (name, seen) in zip(panels, fields.items()):
 panels[0].set_ylabel("output t")
 assert torch.equal(fields["causal"], everyone.tril())
 claim("inputs that the last output sees, one layer", fields["window of 3"][11].sum(), "==", 3)
-claim("inputs that it sees through three", fields["window of 3, three layers"][11].sum(), "==", 7)
+three_layers = fields["window of 3, three layers"]
+claim("inputs that the last output sees, three layers", three_layers[11].sum(), "==", 7)
 
 # %% [markdown]
 # Layers pass on what they have seen: with a window of 3, three layers see $1 + 3 \cdot 2 = 7$ places.
@@ -321,6 +330,28 @@ assert_close(mine(x, past), theirs(x, x, x, attn_mask=~past)[0])
 # (`nn.Embedding`: a table with a learned vector for each token), some blocks, and a linear layer that gives logits.
 
 # %%
+# Figure: a diagram. Tokens (B, T) go through the embedding, to which positions are added, into a block:
+# layer norm and attention, added to the stream, then layer norm and MLP, added to the stream; after some
+# blocks a layer norm and a linear layer give logits (B, T, words).
+tokens_box = "tokens\n(B, T)"
+embedding_box = "embedding\n+ positions"
+stream_box = "stream\n(B, T, C)"
+attention_box = "layer norm,\nattention"
+mlp_box = "layer norm,\nMLP"
+head_box = "layer norm,\nlinear"
+logits_box = "logits\n(B, T, vocabulary)"
+boxes = {tokens_box: (0, 1), embedding_box: (1, 1), stream_box: (2, 1), "plus": (3, 1), "plus ": (4, 1),
+         head_box: (5, 1), logits_box: (6, 1), attention_box: (2.5, 0), mlp_box: (3.5, 0)}
+arrows = [(tokens_box, embedding_box), (embedding_box, stream_box), (stream_box, "plus"),
+          (stream_box, attention_box), (attention_box, "plus"), ("plus", "plus "), ("plus", mlp_box),
+          (mlp_box, "plus "), ("plus ", head_box), (head_box, logits_box)]
+networks = [embedding_box, attention_box, mlp_box, head_box]
+diagram(boxes, arrows, {box: COLOURS[0] for box in networks});
+
+# %% [markdown]
+# What is between the stream and the second plus is one block; a transformer has several, one behind the other.
+
+# %%
 print(inspect.getsource(Block.forward))
 print(inspect.getsource(Transformer.forward))
 
@@ -352,7 +383,7 @@ right.set(xlabel="distance t - s", ylabel="factor on the weight", title="ALiBi, 
 right.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
 stripes = [(P @ P.T).diagonal(d) for d in range(64)]
 spread = max(stripe.max() - stripe.min() for stripe in stripes)
-claim("largest spread along a stripe", spread, "<", 1e-4, digits=6)
+claim("largest difference between two entries of a stripe", spread, "<", 1e-4, digits=6)
 alibi(4, 6)[0]                                                    # head 1, slope 1/4
 
 # %% [markdown]
@@ -402,8 +433,8 @@ ax.set(ylabel="loss (nats per letter)", ylim=(0, None));
 
 # %% [markdown]
 # Does it get *new* words right, and does it look where it ought to? We measure both: the share of right letters, and the
-# **mass**, the attention that lies on the one right place, on average. Somebody who looks everywhere would have
-# between 1/9 and 1/16.
+# **mass**, the attention that lies on the one right place, on average. A model that looks everywhere alike would
+# have between 1/9 and 1/16.
 
 # %%
 @torch.no_grad()
@@ -416,8 +447,8 @@ def test(model, task):
 
 for task, (model, _) in trained.items():
     accuracy, mass = test(model, task)
-    claim(f"{task}: letters right", accuracy, ">=", 0.97)
-    claim(f"{task}: attention on the right place", mass, ">=", {"sort": 0.5}.get(task, 0.95))
+    claim(f"share of letters right, {task}", accuracy, ">=", 0.97)
+    claim(f"attention on the right place, {task}", mass, ">=", {"sort": 0.5}.get(task, 0.95))
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: maps of models that were trained in this place
@@ -451,10 +482,10 @@ for positions in ("none", "learned", "sinusoidal", "alibi"):
     for task in ("reverse", "sort"):
         again = trained[task] if positions == "learned" else train(task, positions)
         table[positions, task] = test(again[0], task)[0]
-claim("sort without positions", table["none", "sort"], ">=", 0.97)
-claim("reverse without positions", table["none", "reverse"], "<=", 0.5)
-claim("reverse with sinusoids", table["sinusoidal", "reverse"], ">=", 0.9)
-claim("reverse with ALiBi, one head", table["alibi", "reverse"], "<=", 0.6)
+claim("share of letters right, sort without positions", table["none", "sort"], ">=", 0.97)
+claim("share of letters right, reverse without positions", table["none", "reverse"], "<=", 0.5)
+claim("share of letters right, reverse with sinusoids", table["sinusoidal", "reverse"], ">=", 0.9)
+claim("share of letters right, reverse with ALiBi, one head", table["alibi", "reverse"], "<=", 0.6)
 
 # %% [markdown]
 # Sorting needs no positions: a bag of letters can be sorted. Reversing a bag is hopeless. And ALiBi, which only says
@@ -511,9 +542,8 @@ scores = {positions: [score(model, T) for T in lengths] for positions, model in 
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: scores of models that were trained in this place
-# Figure: share of right answers against the length of the sequence, 32 to 256. ALiBi stays above 0.95
-# everywhere. Learned and sinusoidal start equally high at 32, the length of the training, and fall below
-# 0.3 at 256. Without positions the line starts near 0.6 and falls as well. Guessing would give 0.125.
+# Figure: share of right answers against the length of the sequence, 32 to 256: four lines, for none,
+# learned, sinusoidal and ALiBi, and a dashed one at 0.125, guessing.
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
 for (positions, values), marker in zip(scores.items(), "osD^"):
     ax.plot(lengths, values, marker=marker, label=positions)
@@ -524,12 +554,15 @@ ax.set(xscale="log", xlabel="tokens in the sequence (trained on 32)", ylabel="an
 ax.minorticks_off()
 ax.legend(fontsize=9, ncol=2, loc="center right", bbox_to_anchor=(1, 0.62))
 for positions in ("learned", "sinusoidal", "alibi"):
-    claim(f"{positions}: right at length 32", scores[positions][0], ">=", 0.9)
-claim("none: right at length 32", scores["none"][0], "<=", 0.65)
-claim("ALiBi at eight times the length", scores["alibi"][3], ">=", 0.9)
-claim("best of the others there", max(scores[p][3] for p in ("none", "learned", "sinusoidal")), "<=", 0.4)
+    claim(f"share of answers right at length 32, {positions}", scores[positions][0], ">=", 0.9)
+claim("share of answers right at length 32, none", scores["none"][0], "<=", 0.65)
+claim("share of answers right at length 256, ALiBi", scores["alibi"][3], ">=", 0.9)
+others = max(scores[p][3] for p in ("none", "learned", "sinusoidal"))
+claim("share of answers right at length 256, the best of the other three", others, "<=", 0.4)
 
 # %% [markdown]
+# All but the model without positions answer at the length of the training; only ALiBi's line stays up.
+#
 # The learned vectors of places 32 and later have never been trained. Sinusoids are defined everywhere, but the model has
 # never seen those values, and a linear layer need not treat them sensibly. ALiBi asks only how far away something is,
 # and a distance of five means the same at place 200.
@@ -555,8 +588,8 @@ for kind in players:
 # Queries and keys of $D$ independent numbers of variance 1 have a dot product of variance $D$. At $D = 1024$ scores of
 # ±32 enter a softmax, and it **saturates**: one key takes all, and the gradient vanishes (for weights $w$ it is a
 # matrix with $w$ on its diagonal, minus $w w^\top$). We measure the entropy of the weights, $-\sum_s w_s \log w_s$,
-# over 64 keys (at most $\log 64 = 4.16$ nats) and the size of that gradient. **Predict** both curves with and without
-# the division.
+# over 64 keys (at most $\log 64 = 4.16$ nats) and the size of that gradient. **Write down a guess:** how does each
+# change with $D$, with the division and without?
 
 # %%
 def saturation(D, scale):
@@ -572,9 +605,8 @@ forgotten = torch.tensor([saturation(D, 1) for D in widths])      # (6, 2)
 divided = torch.tensor([saturation(D, D**-0.5) for D in widths])
 
 # %%
-# Figure: left, entropy against D. Without the square root it falls from 2.8 to nearly zero; with it, it
-# stays at 3.7. Right, the gradient: without the square root it is larger up to D = 64, then falls towards
-# zero; with it, it is the same everywhere.
+# Figure: two panels over D from 4 to 4096: the entropy of the weights, and the size of the gradient, each
+# with the division by the square root of D and without.
 fig, panels = plt.subplots(1, 2, figsize=(8, 2.8))
 for i, (ax, label) in enumerate(zip(panels, ("entropy (nats)", "size of the gradient"))):
     ax.plot(widths, forgotten[:, i], "o-", color=COLOURS[3], label="forgotten")
@@ -583,11 +615,18 @@ for i, (ax, label) in enumerate(zip(panels, ("entropy (nats)", "size of the grad
     ax.set_xticks(widths, widths)
     ax.minorticks_off()
 panels[0].legend(loc="center right", bbox_to_anchor=(1, 0.7))
-claim("entropy at D = 4096, forgotten", forgotten[-1, 0], "<", 0.2)
-claim("entropy at D = 4096, divided", divided[-1, 0], ">", 3.5)
-claim("gradient at D = 4096: divided / forgotten", divided[-1, 1] / forgotten[-1, 1], ">", 4, digits=1)
+claim("entropy at D = 4096 without the root (nats)", forgotten[-1, 0], "<", 0.2)
+claim("entropy at D = 4096 with the root (nats)", divided[-1, 0], ">", 3.5)
+ratio = divided[-1, 1] / forgotten[-1, 1]
+claim("gradient at D = 4096 with the root, as a multiple of that without", ratio, ">", 4, digits=1)
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# With the division both stay where they are. Without it the entropy falls to nearly zero, one key takes all, and the
+# gradient, which is larger at first, dies with it: such a head can no longer learn to look elsewhere.
+# </details>
+#
 # ## Break it again: a mask that leaks
 #
 # The most popular bug of all: the mask reaches one column too far, `tril(1)` in place of `tril()`. Nothing crashes,
@@ -611,9 +650,8 @@ leaking, honest = train_on_noise(leak=True), train_on_noise(leak=False)
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: losses and models that were trained in this place
-# Figure: left, the loss on random letters; the honest model stays on the line at log 26, the leaking one
-# falls to nearly zero. Right, two squares of 16 by 16 that show on which inputs an output depends: the
-# honest one is a lower triangle, the leaking one has a diagonal more.
+# Figure: left, the loss on random letters of the honest and the leaking model over 120 steps, with a line
+# at log 26. Right, two squares of 16 by 16, dark where an output depends on an input.
 fig, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.8), width_ratios=[1.6, 1, 1])
 losses = {"leaking": leaking[1]["loss"], "honest": honest[1]["loss"]}
 curves({name: (range(1, 121), loss) for name, loss in losses.items()}, left, smooth=999)
@@ -624,19 +662,44 @@ for ax, name, (model, _) in ((middle, "leaking", leaking), (right, "honest", hon
     seen[name] = receptive_field(lambda x: model.blocks[0](x, model.mask), T=16, C=64) > 0
     ax.imshow(seen[name], cmap="Blues", vmin=0, vmax=1.3)
     ax.set(title=name, xlabel="input s", ylabel="output t", xticks=range(0, 16, 5), yticks=range(0, 16, 5))
-claim("loss of the leak on random letters", leaking[1]["loss"][-1], "<", 0.3)
-claim("loss of the honest model", honest[1]["loss"][-1], ">", 3.2)
-claim("outputs of the leak that see the future", seen["leaking"].triu(1).any(1).sum(), "==", 15)
-claim("outputs of the honest model that see the future", seen["honest"].triu(1).any(1).sum(), "==", 0)
+claim("loss on random letters, leaking (nats per letter)", leaking[1]["loss"][-1], "<", 0.3)
+claim("loss on random letters, honest (nats per letter)", honest[1]["loss"][-1], ">", 3.2)
+claim("outputs of 16 that see the future, leaking", seen["leaking"].triu(1).any(1).sum(), "==", 15)
+claim("outputs of 16 that see the future, honest", seen["honest"].triu(1).any(1).sum(), "==", 0)
 
 # %% [markdown]
+# The honest model stays on the line, and its square is a lower triangle; the leaking one has a diagonal more.
+#
 # Two tests that find every leak: random data, and the gradient. Both cost a second. Use them whenever a loss looks too
 # good.
+
+# %% [markdown]
+# ## In the wild
 #
-# ## What we left out
+# In PyTorch attention is `F.scaled_dot_product_attention`, which on a GPU never stores the whole table (Dao et al.,
+# 2022), and a block is `nn.TransformerEncoderLayer(norm_first=True)`. A trained one, with its maps:
 #
-# - **Cost.** Every token looks at every other: time and memory grow with $T^2$. `F.scaled_dot_product_attention` never
-#   stores the whole table (Dao et al., 2022).
+# ```python
+# from transformers import AutoModel, AutoTokenizer
+#
+# tokenizer = AutoTokenizer.from_pretrained("openai-community/gpt2")
+# model = AutoModel.from_pretrained("openai-community/gpt2", attn_implementation="eager").to("cuda")
+# inputs = tokenizer("the cat sat on the mat", return_tensors="pt").to("cuda")
+# maps = model(**inputs, output_attentions=True).attentions        # 12 layers of (1, 12 heads, T, T)
+# ```
+
+# %% [markdown]
+# ## Recap
+#
+# - Attention is a weighted average of values; the weights come from how well a query fits each key.
+# - A mask says who may look where; heads look for several things at once; a block adds an MLP that works on each token.
+# - Without positions a transformer sees a bag. Sinusoids and learned vectors say where, ALiBi says how far.
+# - Scores are divided by the root of $D$, or the softmax saturates and its gradient dies.
+# - A loss that is too good is a leak: random data and the gradient expose it.
+#
+# **What we left out.**
+#
+# - **Cost.** Every token looks at every other: time and memory grow with $T^2$.
 # - **Cross-attention**: queries from one sequence, keys and values from another. It is `attention(q, k, v)` as it
 #   stands; lesson 52 (to come) translates with it.
 # - **Rotary positions** (Su et al., 2021) turn queries and keys by an angle that grows with the position; most current
@@ -644,17 +707,21 @@ claim("outputs of the honest model that see the future", seen["honest"].triu(1).
 # - **No positions, more layers.** The causal mask tells a second layer how many tokens came before (Haviv et al., 2022).
 #   Try `n_layer=2` with `positions="none"` in the memory game.
 #
-# ## Read on
-#
-# - D. Bahdanau, K. Cho & Y. Bengio, *Neural machine translation by jointly learning to align and translate* (2015): the
-#   first attention.
-# - A. Vaswani et al., *Attention is all you need* (2017): eq. 1, section 3.
-# - O. Press, N. Smith & M. Lewis, *Train short, test long* (2022): ALiBi.
-# - R. Xiong et al., *On layer normalization in the transformer architecture* (2020): why the norm stands first.
-# - In the library: `transformer.py` (`attention`, `MultiHeadAttention`, `Block`, `Transformer`, `attention_maps`).
-#
 # **Exercises:** [51_attention](../exercises/51_attention/51_attention.ipynb). Two more to think about: how many
 # layers with a window of 3 does `reverse` need? And which score must a head give to each pair, so that it sorts
 # *downwards*?
 #
 # **Next**, [lesson 54](54_gpt.ipynb): a causal transformer that guesses the next byte, and so can write.
+#
+# ## Read on
+#
+# - D. Bahdanau, K. Cho & Y. Bengio, *Neural machine translation by jointly learning to align and translate* (2015),
+#   [arXiv:1409.0473](https://arxiv.org/abs/1409.0473): the first attention.
+# - A. Vaswani et al., *Attention is all you need* (2017), [arXiv:1706.03762](https://arxiv.org/abs/1706.03762): eq. 1,
+#   section 3.
+# - O. Press, N. Smith & M. Lewis, *Train short, test long* (2022),
+#   [arXiv:2108.12409](https://arxiv.org/abs/2108.12409): ALiBi.
+# - R. Xiong et al., *On layer normalization in the transformer architecture* (2020),
+#   [arXiv:2002.04745](https://arxiv.org/abs/2002.04745): why the norm stands first. T. Dao et al., *FlashAttention*
+#   (2022), [arXiv:2205.14135](https://arxiv.org/abs/2205.14135): attention without the table.
+# - In the library: `transformer.py` (`attention`, `MultiHeadAttention`, `Block`, `Transformer`, `attention_maps`).
