@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.expect import floats, same_shape, sizes, whole
-from course_lib.gaussians import PrincipalAxes, grey, principal_axes
+from course_lib.gaussians import PrincipalAxes, cholesky, grey, principal_axes
 
 
 @dataclass
@@ -45,7 +45,8 @@ def principal_angles(A: Tensor, B: Tensor) -> Tensor:
     Qb outside A, keep them.  Björck & Golub (1973).
     """
     for name, M in dict(A=A, B=B).items():
-        if M.ndim != 2 or 0 in M.shape or not M.isfinite().all() or torch.linalg.matrix_rank(M) < M.shape[1]:
+        if (M.ndim != 2 or 0 in M.shape or not M.is_floating_point() or not M.isfinite().all()
+                or torch.linalg.matrix_rank(M) < M.shape[1]):
             raise ValueError(f"{name} of shape {tuple(M.shape)} needs columns that are finite and independent")
     same_shape(**{"a column of A": A[:, 0], "a column of B": B[:, 0]})
     if A.shape[1] < B.shape[1]:
@@ -72,6 +73,7 @@ class CodeGaussian(nn.Module):
 
     def __init__(self, n_latent: int):
         super().__init__()
+        whole(1, n_latent=n_latent)
         self.register_buffer("mean", torch.zeros(n_latent))
         self.register_buffer("scale", torch.eye(n_latent))                    # Cholesky factor of the covariance
 
@@ -80,20 +82,19 @@ class CodeGaussian(nn.Module):
         """Take over mean and covariance of codes z (N, n_latent); N may be small, a ridge of 1e-4 of the mean variance
         keeps the covariance invertible."""
         z = floats(z, len(self.mean), like=self.mean, what="codes")
-        if len(z) < 2 or z.is_cpu and not z.isfinite().all():
-            raise ValueError(f"a Gaussian needs at least 2 codes, all finite: got {len(z)}, and "
-                             f"{int(z.isfinite().all(1).sum())} of them are")
+        if len(z) < 2:
+            raise ValueError(f"a Gaussian needs at least 2 codes, got {len(z)}")
         centred = z - z.mean(0)
         cov = centred.T @ centred / len(z)                                    # (D, D)
         ridge = 1e-4 * cov.diagonal().mean() + 1e-12
         self.mean.copy_(z.mean(0))
-        self.scale.copy_(torch.linalg.cholesky(cov + ridge * torch.eye(len(cov), dtype=z.dtype, device=z.device)))
+        self.scale.copy_(cholesky(cov + ridge * torch.eye(len(cov), dtype=z.dtype, device=z.device)))
         return self
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """mean + scale eps.  -> (n, n_latent)"""
         whole(1, n=n)
-        eps = torch.randn(n, len(self.mean), generator=generator, device=self.mean.device)
+        eps = torch.randn(n, len(self.mean), generator=generator, device=self.mean.device, dtype=self.mean.dtype)
         return self.mean + eps @ self.scale.T
 
 

@@ -26,8 +26,8 @@ def predict(model, x: Tensor, batch_size: int = 500) -> Tensor:
     Raises ValueError if there is nothing to predict.
     """
     whole(1, batch_size=batch_size)
-    if len(x) == 0:
-        raise ValueError("nothing to predict: 0 inputs")
+    if not isinstance(x, Tensor) or len(x) == 0:
+        raise ValueError(f"nothing to predict: {len(x)} inputs in a {type(x).__name__}")
     with evaluating(model):
         return torch.cat([model(part) for part in x.split(batch_size)])
 

@@ -21,11 +21,13 @@ class GANConfig:
     shape: tuple[int, int, int] = (1, 28, 28)  # (C, H, W) of an image; H and W are multiples of 4
 
 
-def _quarter(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """(C, H, W) -> (C, H/4, W/4).  Raises ValueError where 4 does not divide H and W."""
-    C, H, W = shape
+def _quarter(config: GANConfig) -> tuple[int, int, int]:
+    """(C, H, W) -> (C, H/4, W/4).  Raises ValueError where 4 does not divide H and W, and for other sizes."""
+    sizes(config, "n_class")
+    whole(4, n_channel=config.n_channel)
+    C, H, W = config.shape
     if min(C, H, W) < 1 or H % 4 or W % 4:
-        raise ValueError(f"shape={tuple(shape)}: height and width must be multiples of 4")
+        raise ValueError(f"shape={tuple(config.shape)}: height and width must be multiples of 4")
     return C, H // 4, W // 4
 
 
@@ -34,9 +36,8 @@ class Generator(nn.Module):
 
     def __init__(self, config: GANConfig):
         super().__init__()
-        sizes(config)
         self.config, c = config, config.n_channel
-        C, H, W = _quarter(config.shape)
+        C, H, W = _quarter(config)
         self.layers = nn.Sequential(
             nn.Linear(config.n_latent + config.n_class, c * H * W, bias=False), nn.Unflatten(1, (c, H, W)),
             nn.BatchNorm2d(c), nn.ReLU(),                                         # (B, c, 7, 7)
@@ -47,8 +48,9 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:                              # (B, n_latent)
         z = floats(z, self.config.n_latent, like=self.layers[0].weight, what="numbers z")
+        label = _one_hot(y, len(z), self.config.n_class)
         if self.config.n_class:
-            label = 3 * _one_hot(y, len(z), self.config.n_class).to(z)        # nearly as long as z: sqrt(n_latent) = 4
+            label = 3 * label.to(z)        # nearly as long as z: sqrt(n_latent) = 4
             z = torch.cat([z, label], 1)                                                      # (B, n_latent + n_class)
         return (self.layers(z).tanh() + 1) / 2                                                    # (B, 1, 28, 28)
 
@@ -80,9 +82,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: GANConfig):
         super().__init__()
-        sizes(config)
         self.config, c = config, config.n_channel
-        C, H, W = _quarter(config.shape)
+        C, H, W = _quarter(config)
         self.features = nn.Sequential(
             nn.PixelUnshuffle(2), nn.Conv2d(4 * C, c // 4, 3, padding=1), nn.LeakyReLU(0.2),      # (B, c/4, 14, 14)
             nn.Conv2d(c // 4, c // 2, 3, stride=2, padding=1), nn.LeakyReLU(0.2),                 # (B, c/2, 7, 7)
@@ -95,11 +96,14 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         x = probabilities(floats(x, *self.config.shape, like=self.head.weight))
         h = self.features(2 * x - 1)                                                              # (B, 2c)
-        logits = self.head(h).squeeze(1)                                                          # (B,)
+        logits, label = self.head(h).squeeze(1), _one_hot(y, len(x), self.config.n_class)         # (B,)
         if self.config.n_class:
-            logits = logits + (_one_hot(y, len(x), self.config.n_class).to(h) @ self.embedding.weight * h).sum(1)
+            logits = logits + (label.to(h) @ self.embedding.weight * h).sum(1)
         return logits                                                                             # (B,)
 
 
-def _one_hot(y: Tensor | None, n: int, n_class: int) -> Tensor:
-    return F.one_hot(indices("labels", y, n_class, n), n_class)
+def _one_hot(y: Tensor | None, n: int, n_class: int) -> Tensor | None:
+    if n_class:
+        return F.one_hot(indices("labels", y, n_class, n), n_class)
+    if y is not None:
+        raise ValueError("this player has n_class=0 and takes no labels")

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from course_lib.expect import above, between, finite, indices, same_shape, whole
+from course_lib.expect import above, between, finite, indices, probabilities, same_shape, whole
 
 TRACE = 2**-10                                 # of x0 in an eps, where the schedule leaves none
 TARGETS = ("eps", "x0", "v")
@@ -42,7 +42,7 @@ def cosine_alphas_cumprod(T: int = 1000, s: float = 0.008) -> Tensor:
 def per_sample(values: Tensor, t: Tensor, like: Tensor) -> Tensor:
     """values[t], shaped so that it multiplies a batch.  values (T,), t (B,), like (B, ...) -> (B, 1, ...)"""
     t = indices("times t", t, len(values), len(like))
-    return values.to(like.device).gather(0, t).view(-1, *[1] * (like.ndim - 1))
+    return probabilities(values.to(like.device).gather(0, t), "alphas_cumprod").view(-1, *[1] * (like.ndim - 1))
 
 
 def q_sample(x0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def ddpm(model, x: Tensor, alphas_cumprod: Tensor, clip: float | None = None) ->
     """All T ancestral steps from noise x to an image.  x (B, ...) -> (B, ...); see ddpm_step
 
     model(x, t) predicts eps; t (B,) int64"""
-    for t in reversed(range(len(alphas_cumprod))):
+    for t in timesteps(len(alphas_cumprod), len(alphas_cumprod)):
         x = ddpm_step(model(x, _times(x, t)), x, t, alphas_cumprod, clip)
     return x
 

@@ -77,7 +77,7 @@ class DiT(nn.Module):
 
     def __init__(self, config: DiTConfig):
         super().__init__()
-        sizes(config)
+        sizes(config, "n_class", "n_context")
         C, H, W = config.shape
         if min(C, H, W, config.patch) < 1 or H % config.patch or W % config.patch:
             raise ValueError(f"patch={config.patch} must divide height and width of shape={tuple(config.shape)}")

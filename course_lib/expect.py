@@ -15,7 +15,7 @@ from torch import Tensor
 
 def whole(low: int, high: float = math.inf, /, **given) -> None:
     """Whole numbers from `low` to `high`, both included."""
-    _check(lambda v: isinstance(v, Integral) and low <= v <= high,
+    _check(lambda v: isinstance(v, Integral) and not isinstance(v, bool) and low <= v <= high,
            f"a whole number, at least {low}" if high == math.inf else f"a whole number between {low} and {high}", given)
 
 
@@ -35,14 +35,12 @@ def between(low: float, high: float, /, **given) -> None:
     _check(lambda v: low <= v <= high, f"a number between {low} and {high}", given)
 
 
-MAY_BE_0 = "n_layer", "n_class", "n_context"
-
-
-def sizes(config) -> None:
-    """The numbers of a configuration: whole ones at least 1 (but MAY_BE_0), others finite and not negative."""
+def sizes(config, *may_be_0: str) -> None:
+    """The numbers of a configuration: whole ones at least 1 (0 layers will do, and 0 of what is named), others finite
+    and not negative."""
     for field in fields(config):
         if field.type is int:
-            whole(0 if field.name in MAY_BE_0 else 1, **{field.name: getattr(config, field.name)})
+            whole(0 if field.name in ("n_layer", *may_be_0) else 1, **{field.name: getattr(config, field.name)})
         elif field.type is float:
             finite(0, **{field.name: getattr(config, field.name)})
 
@@ -53,14 +51,15 @@ def same_shape(n_axis: int | None = None, /, **tensors: Tensor) -> None:
     """Floating-point tensors of one shape, with n_axis axes: nothing is broadcast, and none is empty."""
     first = next(iter(tensors.values()))
     for t in tensors.values():
-        if t.shape != first.shape or not t.is_floating_point() or not t.numel() or n_axis not in (None, t.ndim):
+        if not isinstance(t, Tensor) or (t.shape != first.shape or not t.is_floating_point() or not t.numel()
+                                         or n_axis not in (None, t.ndim)):
             raise ValueError(" and ".join(f"{name} is {_kind(t)}" for name, t in tensors.items()) + ": needed are "
                              f"floating-point numbers of one shape{f' with {n_axis} axes' if n_axis else ''}")
 
 
 def floats(x: Tensor, *shape: int, like: Tensor, what: str = "images") -> Tensor:
     """A batch (B, *shape) of floating-point numbers, in the precision of `like`: what is going to multiply it."""
-    if not isinstance(x, Tensor) or x.shape[1:] != shape or x.ndim == 0 or not x.is_floating_point():
+    if not isinstance(x, Tensor) or not x.numel() or x.shape[1:] != shape or not x.is_floating_point():
         raise ValueError(f"{what} must be floating-point numbers of shape (B, {', '.join(map(str, shape))}), got "
                          f"{_kind(x)}")
     return x.to(like.dtype)

@@ -19,7 +19,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from course_lib.device import device_of
 from course_lib.expect import above, distributions, finite, same_shape, whole
-from course_lib.train import Endless, History, check_settings, explained, learning_rate, progress_bar, uses_bfloat16
+from course_lib.train import (
+    Endless,
+    History,
+    check_cost,
+    check_functions,
+    check_settings,
+    explained,
+    learning_rate,
+    progress_bar,
+    uses_bfloat16,
+)
 
 # ----------------------------------------------------------------------------------------------------------- the losses
 
@@ -68,8 +78,9 @@ def optimal_discriminator(p: Tensor, q: Tensor) -> Tensor:
     if not all(0 <= density.min() and density.max() < math.inf for density in (p, q)):
         raise ValueError(f"densities cannot be negative or infinite, and p reaches from {p.min().item():.3g} to "
                          f"{p.max().item():.3g}, q from {q.min().item():.3g} to {q.max().item():.3g}")
-    total = p + q
-    return torch.where(total > 0, p / total.where(total > 0, torch.ones_like(total)), torch.full_like(total, 0.5))
+    larger = torch.maximum(p, q)
+    a, b = (density / larger.where(larger > 0, 1.0) for density in (p, q))                      # p + q might overflow
+    return torch.where(larger > 0, a / (a + b), 0.5)
 
 
 # ------------------------------------------------------------------------------------------------------------- the loop
@@ -102,6 +113,7 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
     check_settings(steps, lr, betas, decay, ema, evaluate, eval_every, autocast, generator, discriminator)
     whole(1, n_latent=n_latent, penalty_every=penalty_every)
     finite(0, penalty_weight=penalty_weight)
+    check_functions(d_loss=d_loss, g_loss=g_loss, penalty=penalty)
     device = device_of(generator)
     d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=lr, betas=betas, fused=True)
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=lr, betas=betas, fused=True)
@@ -125,7 +137,7 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
             # The discriminator's move. Fakes are detached: it must not change the generator.
             real_logits, fake_logits = discriminator(real, *y), discriminator(fake.detach(), *y)   # (B,)
             terms = {"discriminator": d_loss(real_logits, fake_logits)}
-        cost = terms["discriminator"]
+        cost = check_cost(terms, "discriminator")
         if penalty and step % penalty_every == 0:                                               # dear, and may be rare
             cost = cost + penalty_weight * penalty(lambda x, y=y: discriminator(x, *y), real, fake.detach())
         d_optimizer.zero_grad(set_to_none=True)
@@ -136,7 +148,7 @@ def fit_gan(generator: nn.Module, discriminator: nn.Module, loader: Iterable, st
         with precision():
             terms["generator"] = g_loss(discriminator(fake, *y))
         g_optimizer.zero_grad(set_to_none=True)
-        terms["generator"].backward(inputs=learners)
+        check_cost(terms, "generator").backward(inputs=learners)
         g_optimizer.step()
 
         if average is not None:

@@ -39,7 +39,7 @@ def principal_axes(x: Tensor, n_axis: int) -> tuple[Tensor, Tensor]:
     P is the length of a flat image. Computed in float64, returned in x's dtype.  Raises ValueError if N or P is below
     n_axis.
     """
-    flat = _finite(x).flatten(1).cpu().double()                               # (N, P) Apple's GPU has no float64
+    flat = _finite(x.cpu()).flatten(1).double()                               # (N, P) Apple's GPU has no float64
     whole(1, min(flat.shape), n_axis=n_axis)
     mean = flat.mean(0)
     _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))           # (P, P) columns by rising variance
@@ -55,9 +55,9 @@ def gaussian_log_prob(z: Tensor, mu: Tensor, scale: Tensor) -> Tensor:
     is that of D standard normals u, divided by the volume that `scale` stretches: the product of its diagonal.
     """
     K, D = mu.shape
-    if z.shape[1:] != (D,) or scale.shape != (K, D, D):
+    if z.shape[1:] != (D,) or scale.shape != (K, D, D) or scale.is_cpu and not (scale.diagonal(0, 1, 2) > 0).all():
         raise ValueError(f"points {tuple(z.shape)}, means {tuple(mu.shape)} and scales {tuple(scale.shape)} do not "
-                         f"fit together: they are (B, D), (K, D) and (K, D, D)")
+                         f"fit together: they are (B, D), (K, D) and (K, D, D) with a positive diagonal")
     u = [torch.linalg.solve_triangular(L, (z - m).T, upper=False) for m, L in zip(mu, scale)]   # K x (D, B)
     log_volume = scale.diagonal(dim1=1, dim2=2).log().sum(1)                                    # (K,)
     squared = torch.stack([(v**2).sum(0) for v in u], dim=1)                                    # (B, K)
@@ -94,10 +94,19 @@ def shrink(cov: Tensor, n: Tensor, pool: float, ridge: float) -> Tensor:
     return own * cov + (1 - own) * shared
 
 
+def cholesky(cov: Tensor) -> Tensor:
+    """Lower triangular L with L L^T = cov.  (..., D, D) -> (..., D, D).  Raises ValueError where there is none."""
+    scale, failed = torch.linalg.cholesky_ex(cov)
+    if failed.is_cpu and failed.any():
+        raise ValueError(f"{int((failed > 0).sum())} of {failed.numel()} covariances cannot be inverted, or hold nan: "
+                         f"give more points, or a larger ridge")
+    return scale
+
+
 def kmeans_plus_plus(z: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
     """k points of z, far from each other: each next one is drawn in proportion to its squared distance to the nearest
     already chosen (k-means++, Arthur & Vassilvitskii, 2007).  z (N, D) -> (k, D)"""
-    whole(1, len(z), k=k)
+    whole(1, len(_finite(z)), k=k)
     chosen = torch.randint(len(z), (1,), generator=generator, device=z.device)
     nearest = ((z - z[chosen]) ** 2).sum(1)                                   # (N,)
     for _ in range(k - 1):
@@ -118,12 +127,13 @@ def em(z: Tensor, mu: Tensor, steps: int, *, pool: float = 0.0, ridge: float = 1
     """
     K, D = mu.shape
     whole(0, steps=steps)
+    same_shape(**{"a point z": z[:1], "a mean mu": mu[:1]})
     eye = torch.eye(D, dtype=z.dtype, device=z.device)
     weights = torch.full((K,), 1 / K, dtype=z.dtype, device=z.device)
     cov = (torch.cov(z.T, correction=0).reshape(D, D) + ridge * eye).expand(K, D, D)
     history = []
     for step in range(steps + 1):
-        joint = weights.log() + gaussian_log_prob(z, mu, torch.linalg.cholesky(cov))            # (N, K) log p(z, k)
+        joint = weights.log() + gaussian_log_prob(z, mu, cholesky(cov))            # (N, K) log p(z, k)
         evidence = joint.logsumexp(1, keepdim=True)                                             # (N, 1) log p(z)
         history.append(evidence.mean().item())
         if step < steps:
@@ -184,7 +194,7 @@ class Gaussians(PrincipalAxes):
 
     def set(self, mean: Tensor, axes: Tensor, weight: Tensor, mu: Tensor, cov: Tensor) -> "Gaussians":
         """Take over fitted values (any float dtype; cov must be positive definite)."""
-        scale = torch.linalg.cholesky(cov)
+        scale = cholesky(cov)
         for name, value in dict(mean=mean, axes=axes, log_weight=weight.log(), mu=mu, scale=scale).items():
             same_shape(**{f"the model's {name}": getattr(self, name), name: value})
             getattr(self, name).copy_(value)
@@ -207,8 +217,8 @@ class ClassGaussians(Gaussians):
         x (N, 1, S, S), y (N,) int64, every class present.  pool, ridge: see `shrink`.  axes: (mean, axes) of
         `principal_axes` where they were found on other images, unlabelled ones for example; default: those of x.
         """
-        grey(x)
-        labels = indices("labels", torch.as_tensor(y), n_class, len(x))
+        whole(1, n_class=n_class)
+        labels = indices("labels", torch.as_tensor(y), n_class, len(grey(x)))
         missing = sorted(set(range(n_class)) - set(labels.tolist()))
         if missing:
             raise ValueError(f"no image of class {missing[0]} to fit a Gaussian to: give at least one of each class")
@@ -272,6 +282,8 @@ class GaussianMixture(Gaussians):
 
 def _coordinates(x: Tensor, mean: Tensor, axes: Tensor) -> Tensor:
     """Of images on principal axes, float64 on the CPU.  (N, ...) -> (N, n_axis)"""
+    if not x[:1].numel() == mean.numel() == axes.shape[1]:
+        raise ValueError(f"a mean {tuple(mean.shape)} and axes {tuple(axes.shape)} do not fit images {tuple(x.shape)}")
     return (_finite(x).flatten(1) - mean).cpu().double() @ axes.cpu().double().T
 
 
@@ -290,7 +302,7 @@ def grey(x: Tensor) -> Tensor:
 
 
 def _finite(x: Tensor) -> Tensor:
-    if not x.is_floating_point() or not torch.isfinite(x).all():
-        raise ValueError(f"images must be finite floats, got {x.dtype} with "
+    if not x.is_floating_point() or x.is_cpu and not torch.isfinite(x).all():
+        raise ValueError(f"numbers must be finite floats, got {x.dtype} with "
                          f"{int((~torch.isfinite(x)).sum())} numbers that are not finite")
     return x

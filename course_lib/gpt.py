@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.expect import indices, sizes
+from course_lib.expect import indices, logits, sizes, whole
 from course_lib.transformer import Block, alibi, causal_mask
 
 
@@ -49,9 +49,8 @@ class GPT(nn.Module):
         super().__init__()
         sizes(config)
         self.config, c = config, config
-        for name, choices in dict(positions=("learned", "alibi"), gelu=("tanh", "none")).items():
-            if getattr(c, name) not in choices:
-                raise ValueError(f"unknown {name} {getattr(c, name)!r}: choose {' or '.join(choices)}")
+        if c.positions not in ("learned", "alibi"):
+            raise ValueError(f"unknown positions {c.positions!r}: choose learned or alibi")
         self.tok_emb = nn.Embedding(c.vocab_size, c.n_embd)
         self.pos_emb = nn.Embedding(c.block_size, c.n_embd) if c.positions == "learned" else None
         self.dropout = nn.Dropout(c.dropout)
@@ -97,22 +96,22 @@ class GPT(nn.Module):
             x = block(x, mask)
         x = self.norm(x)
         table = self.tok_emb.weight if self.head is None else self.head.weight
-        logits = F.linear(x, table.to(dtype))                                  # (B, T, vocab_size)
-        return logits.to(torch.promote_types(dtype, torch.float32))
+        return F.linear(x, table.to(dtype)).to(torch.promote_types(dtype, torch.float32))     # (B, T, vocab_size)
 
 
 def lm_loss(model: nn.Module, idx: Tensor, **kwargs) -> dict[str, Tensor]:
     """How surprised the model is by each next token, in nats per token.  idx (B, T + 1): T inputs and their targets."""
     idx = indices("tokens", idx, None, "B", "T + 1")
-    logits = model(idx[:, :-1], **kwargs).flatten(0, 1)                        # (B * T, vocab_size)
-    targets = indices("tokens", idx[:, 1:].flatten(), logits.shape[1], len(logits))
-    return {"loss": F.cross_entropy(logits, targets)}
+    scores = logits(model(idx[:, :-1], **kwargs).flatten(0, 1))                # (B * T, vocab_size)
+    targets = indices("tokens", idx[:, 1:].flatten(), scores.shape[1], len(scores))
+    return {"loss": F.cross_entropy(scores, targets)}
 
 
 # ------------------------------------------------------------------------------------------------------------ counting
 
 def n_parameters(c: GPTConfig) -> int:
     """How many numbers a GPT has, by formula: 12 n_layer n_embd^2, and small change."""
+    sizes(c)
     C = c.n_embd
     matrices = 12 * C**2 + (9 * C if c.bias else 0)                            # 3 + 1 + 4 + 4, and their biases
     norms = (2 * c.n_layer + 1) * (2 * C if c.affine else 0)
@@ -128,6 +127,7 @@ def n_flops(c: GPTConfig, T: int | None = None) -> int:
     Kaplan et al. (2020), table 1.
     """
     T = c.block_size if T is None else T
+    whole(1, T=T)
     per_token = c.n_layer * (2 * 12 * c.n_embd**2 + 4 * T * c.n_embd) + 2 * c.vocab_size * c.n_embd
     return T * per_token
 

@@ -114,6 +114,8 @@ def bootstrap(metric: Callable[..., float], *sets: Tensor, n: int = 200, seed: i
     """
     whole(2, n=n)
     sets = [_cpu(s) for s in sets]
+    if not sets or any(not s.numel() or not s.ndim for s in sets):
+        raise ValueError(f"there is nothing to resample in sets of shapes {[tuple(s.shape) for s in sets]}")
     draw = np.random.default_rng(seed)
     values = [metric(*(s[torch.from_numpy(draw.integers(len(s), size=len(s)))] for s in sets)) for _ in range(n)]
     estimate, half = float(metric(*sets)), 1.96 * float(np.std(values, ddof=1))

@@ -14,7 +14,7 @@ def softmax(logits: Tensor) -> Tensor:
 
     Adding a constant to all logits changes nothing, so the highest is made 0 first and exp cannot overflow.
     """
-    if logits.ndim == 0 or not logits.is_floating_point():
+    if logits.ndim == 0 or not logits.is_floating_point() or not logits.shape[-1]:
         raise ValueError(f"logits are floating-point numbers, shape (..., K); got {logits.dtype} {tuple(logits.shape)}")
     highest = logits.max(dim=-1, keepdim=True).values             # (..., 1)
     p = (logits - highest).exp()                                  # (..., K) all <= 1
@@ -57,8 +57,9 @@ class MLP(nn.Module):
         """What the last hidden layer says, after its ReLU.  (B, ...) -> (B, n_hidden)
 
         Raises ValueError where one example has not n_input floating-point numbers."""
-        if x.ndim < 2 or x[0:1].numel() != self.config.n_input or not x.is_floating_point():
-            raise ValueError(f"this model takes float batches of {self.config.n_input} numbers an example; got "
+        n = self.config.n_input
+        if not isinstance(x, Tensor) or x.ndim < 2 or x[0:1].numel() != n or not x.is_floating_point():
+            raise ValueError(f"this model takes float batches of {n} numbers an example; got {type(x).__name__} of "
                              f"{x.dtype} {tuple(x.shape)}")
         x = x.flatten(1).to(self.head.weight.dtype)               # (B, n_input)
         for layer in self.hidden:

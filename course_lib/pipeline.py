@@ -66,6 +66,8 @@ class Pipeline(nn.Module):
         if context is not None:
             context = diffusion.for_each(context, x)
         if null is not None:
+            if context is None:
+                raise ValueError(f"null of shape {tuple(null.shape)} leads away from a context, and there is none")
             null = diffusion.for_each(null, x)
         guidance, steps = c.guidance if guidance is None else guidance, c.steps if steps is None else steps
         parts = [self._draw(x[i], *(c if c is None else c[i] for c in (y, context, null)), guidance, steps, generator)

@@ -52,7 +52,8 @@ class History:
             if [*terms] != known or any(isinstance(v, Tensor) and v.numel() != 1 for v in terms.values()):
                 raise ValueError(f"the loss returned {_shapes(terms)}: each term is one number, and each step has the "
                                  f"terms {known}")
-        values = [torch.as_tensor(v).detach().float().reshape(()) for terms in rows for v in terms.values()]
+        at = next((v.device for terms in rows for v in terms.values() if isinstance(v, Tensor)), None)
+        values = [torch.as_tensor(v, device=at).detach().float().reshape(()) for terms in rows for v in terms.values()]
         for row in torch.stack(values).view(len(rows), -1).tolist() if rows else ():
             terms = dict(zip(rows[0], row))
             for name, value in terms.items():
@@ -76,7 +77,10 @@ class History:
         for name, value in values.items():
             if name in self.terms:
                 raise ValueError(f"the loss records {name!r} already: let evaluate call it 'test {name}'")
-            self.evals.setdefault(name, []).append(float(value))
+            try:
+                self.evals.setdefault(name, []).append(float(value))
+            except (TypeError, ValueError, RuntimeError):
+                raise ValueError(f"evaluate must return numbers, and {name!r} is {type(value).__name__}") from None
 
     def plot(self, *names: str, ax=None):
         """Draw the named terms (all of them, if none is named) over the steps; returns the matplotlib axes."""
@@ -128,7 +132,7 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
     finite(0, weight_decay=weight_decay)
     if clip is not None:
         above(0, clip=clip)
-    _callable(loss_fn=loss_fn, optimizer=optimizer)
+    check_functions(loss_fn=loss_fn, optimizer=optimizer)
     device = device_of(model)
     if optimizer is None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
@@ -166,10 +170,7 @@ def fit(model: nn.Module, loss_fn: Callable[..., dict[str, Tensor]], loader: Ite
             batch = [t.to(device) for t in next(batches)]
             with precision(), explained(batch):
                 terms = loss_fn(model, *batch)
-            cost = terms.get("loss") if isinstance(terms, dict) else None
-            if not isinstance(cost, Tensor) or cost.numel() != 1 or not cost.requires_grad:
-                raise ValueError(f"loss_fn returned {_shapes(terms)}: it must return a dict with a 'loss', one number "
-                                 f"that depends on the weights")
+            cost = check_cost(terms, "loss")
             optimizer.zero_grad(set_to_none=True)
             cost.backward()
             if clip is not None:
@@ -215,7 +216,7 @@ def check_settings(steps: int, lr: float, betas: tuple[float, float], decay: flo
         raise ValueError(f"betas={betas} must be two numbers from 0 to 1, and below 1")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema={ema} must lie between 0 and 1, for example 0.995")
-    _callable(evaluate=evaluate)
+    check_functions(evaluate=evaluate)
     if eval_every is not None:
         whole(1, eval_every=eval_every)
     if autocast not in (None, True, False):
@@ -225,7 +226,17 @@ def check_settings(steps: int, lr: float, betas: tuple[float, float], decay: flo
             raise ValueError(f"{type(model).__name__} has 0 parameters that can be trained")
 
 
-def _callable(**functions) -> None:
+def check_cost(terms: dict[str, Tensor], name: str) -> Tensor:
+    """The term that is to be made small: one number that depends on the weights, or ValueError."""
+    cost = terms.get(name) if isinstance(terms, dict) else None
+    if not isinstance(cost, Tensor) or cost.numel() != 1 or not cost.requires_grad:
+        raise ValueError(f"the loss is {_shapes(terms)}: it must be a dict with a {name!r}, one number that depends "
+                         f"on the weights")
+    return cost
+
+
+def check_functions(**functions) -> None:
+    """Raise ValueError for what is neither a function nor None."""
     for name, f in functions.items():
         if f is not None and not callable(f):
             raise ValueError(f"{name}={type(f).__name__} must be a function")

@@ -36,7 +36,7 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     numbers.
     Vaswani et al. (2017), eq. 1.
     """
-    if q.shape[-1] != k.shape[-1]:
+    if q.shape[-1] != k.shape[-1] or q.shape[-1] == 0:
         raise ValueError(f"queries of {q.shape[-1]} numbers cannot be compared with keys of {k.shape[-1]}")
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])                  # (..., T, S) of variance 1
     return scores.softmax(-1) if mask is None else _masked_softmax(scores, _additive(mask, scores.dtype))
@@ -67,8 +67,7 @@ def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """softmax(scores + mask) of each row; zeros, as in PyTorch's attention, where a query may look nowhere."""
-    if any(m not in (1, s) for m, s in zip(mask.shape[::-1], scores.shape[::-1])) or mask.ndim > scores.ndim:
-        raise ValueError(f"a mask of shape {tuple(mask.shape)} does not fit scores of shape {tuple(scores.shape)}")
+    _check_mask(mask, scores.shape)
     nowhere = (mask == -math.inf).all(-1, keepdim=True)                        # (..., T, 1)
     if nowhere.is_cpu and not nowhere.any():
         return (scores + mask).softmax(-1)
@@ -145,6 +144,7 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self.heads(x)                                                # each (B, n_head, T, D)
         written_out = q.is_cpu and q.dtype == torch.bfloat16                   # there PyTorch's is slow
         attend = attention if written_out else F.scaled_dot_product_attention  # two ways to the same y
+        _check_mask(mask, (*q.shape[:-1], x.shape[1]))
         return self.merge(attend(q, k, v, mask))                               # (B, T, C)
 
 
@@ -166,6 +166,7 @@ class CrossAttention(nn.Module):
     def heads(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of every head.  -> (B, n_head, T, C / n_head), 2 x (B, n_head, L, C / n_head)"""
         _check_sequence(x, self.q.in_features)
+        _check_sequence(context, self.kv.in_features)
         return tuple(h.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
                      for h in (self.q(x), *self.kv(context).chunk(2, dim=-1)))
 
@@ -180,6 +181,8 @@ class FeedForward(nn.Module):
         super().__init__()
         self.fc = Linear(n_embd, 4 * n_embd, bias=bias)
         self.proj = Linear(4 * n_embd, n_embd, bias=bias)
+        if gelu not in ("none", "tanh"):
+            raise ValueError(f"unknown gelu {gelu!r}: choose none or tanh")
         self.gelu = gelu                                                       # "none" is exact, "tanh" nearly
 
     def forward(self, x: Tensor) -> Tensor:
@@ -277,6 +280,15 @@ def attention_maps(model: nn.Module, idx: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------- the parts
+
+def _check_mask(mask: Tensor | None, scores: tuple[int, ...]) -> None:
+    """Raise ValueError for a mask that is not broadcast to scores of this shape, or is neither boolean nor float."""
+    if mask is None or (mask.dtype == torch.bool or mask.is_floating_point()) and mask.ndim <= len(scores) and all(
+            m in (1, s) for m, s in zip(mask.shape[::-1], scores[::-1])):
+        return
+    raise ValueError(f"a mask of {mask.dtype} {tuple(mask.shape)} does not fit scores of shape {tuple(scores)}: it is "
+                     f"boolean (True = may look), or float (added to the scores)")
+
 
 def _check_sequence(x: Tensor, C: int) -> None:
     if x.ndim != 3 or x.shape[-1] != C:

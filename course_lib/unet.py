@@ -122,7 +122,8 @@ def check_inputs(x: Tensor, t: Tensor | float, context: Tensor | None, config, l
         if context is not None:
             raise ValueError(f"this network has n_context=0 and takes no context, got one of {tuple(context.shape)}")
         return x, t, None
-    if context is None or context.ndim != 3 or context.shape[2] != config.n_context or len(context) not in (1, len(x)):
+    if context is None or context.ndim != 3 or context.shape[2] != config.n_context or len(context) not in (1, len(x)) \
+            or not context.shape[1]:
         raise ValueError(f"this network needs a context of shape ({len(x)}, L, {config.n_context}), got "
                          f"{None if context is None else tuple(context.shape)}")
     return x, t, context.to(like.dtype).expand(len(x), -1, -1)
@@ -136,7 +137,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig):
         super().__init__()
-        sizes(config)
+        sizes(config, "n_class", "n_context")
         self.config, c, e = config, config.n_channel, config.n_embd
         (C, H, W), p = config.shape, config.patch
         if min(C, H, W, p) < 1 or H % (2 * p) or W % (2 * p):

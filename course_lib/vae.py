@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from course_lib.autoencoder import Decoder, Encoder
 from course_lib.expect import finite, probabilities, same_shape, sizes, whole
-from course_lib.gaussians import em, gaussian_log_prob, kmeans_plus_plus
+from course_lib.gaussians import cholesky, em, gaussian_log_prob, kmeans_plus_plus
 
 
 @dataclass
@@ -64,7 +64,7 @@ def bernoulli_log_prob(logits: Tensor, x: Tensor) -> Tensor:
     likelihood.
     """
     same_shape(logits=logits, images=x)
-    return -F.binary_cross_entropy_with_logits(logits, probabilities(x), reduction="none").flatten(1).sum(1)
+    return -F.binary_cross_entropy_with_logits(logits, probabilities(x), reduction="none").reshape(len(x), -1).sum(1)
 
 
 def elbo(model: "VAE", x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -172,7 +172,7 @@ class MixtureVAE(VAE):
         mu, logvar = (torch.cat(part).cpu().double() for part in zip(*(vae.encode(b) for b in x.split(500))))
         z = reparameterize(mu, logvar, generator)                 # (N, n_latent) float64
         weight, mu, cov, _ = em(z, kmeans_plus_plus(z, n_gaussian, generator), steps, pool=pool)
-        for name, value in dict(log_weight=weight.log(), mu=mu, scale=torch.linalg.cholesky(cov)).items():
+        for name, value in dict(log_weight=weight.log(), mu=mu, scale=cholesky(cov)).items():
             getattr(model, name).copy_(value)
         return model.eval()
 
@@ -184,5 +184,5 @@ class MixtureVAE(VAE):
         """n codes from the fitted mixture.  -> (n, n_latent)"""
         whole(1, n=n)
         k = torch.multinomial(self.log_weight.exp(), n, replacement=True, generator=generator)   # (n,)
-        eps = torch.randn(n, self.config.n_latent, 1, generator=generator, device=self.mu.device)
+        eps = torch.randn(n, self.config.n_latent, 1, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
         return self.mu[k] + (self.scale[k] @ eps).squeeze(-1)

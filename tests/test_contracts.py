@@ -758,6 +758,8 @@ REGISTRY = {
     "gaussians.em": Entry(
         lambda n: gaussians.em(randn(20, 3), randn(n, 3), steps=2, ridge=0.1)[1], (N, 3),
         harmless="PyTorch checks the shapes", cpu_only="returns Python numbers"),
+    "gaussians.cholesky": Entry(
+        lambda n: gaussians.cholesky(covariances(n)), (N, 3, 3), lambda: gaussians.cholesky(-torch.eye(2)), "1 of 1"),
     "gaussians.grey": Entry(
         lambda n: gaussians.grey(images(n)), (N, 1, 28, 28), lambda: gaussians.grey(torch.rand(3, 784)), "(3, 784)"),
     "gaussians.PrincipalAxes": Entry(lambda n: pca(), harmless=INHERITED),
@@ -1012,6 +1014,11 @@ REGISTRY = {
     "train.check_settings": Entry(
         lambda n: train.check_settings(n, 0.1, (0.9, 0.99), 0.5, 0.9, None, None, None, linear()), None,
         lambda: train.check_settings(1, 0.1, (0.9, 0.99), 0.5, None, None, 0, None, linear()), "eval_every=0"),
+    "train.check_cost": Entry(
+        lambda n: train.check_cost({"loss": randn(1).requires_grad_()}, "loss"), (1,),
+        lambda: train.check_cost({"loss": randn(3)}, "loss"), "'loss': (3,)"),
+    "train.check_functions": Entry(
+        lambda n: train.check_functions(evaluate=len), None, lambda: train.check_functions(evaluate=3), "evaluate=int"),
     "train.explained": Entry(
         lambda n: exactly(train.explained([randn(n)]).__enter__(), None), None,
         lambda: batch_norm_of_one(), "a batch of 1"),

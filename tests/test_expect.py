@@ -37,7 +37,7 @@ from course_lib.data import text as texts
 from course_lib.dcgan import Discriminator, GANConfig, Generator
 from course_lib.device import seed, seeded
 from course_lib.dit import DiT, DiTConfig
-from course_lib.gpt import GPT, GPTConfig, fast, lm_loss
+from course_lib.gpt import GPT, GPTConfig, fast, lm_loss, n_flops
 from course_lib.muon import Muon
 from course_lib.unet import UNet, UNetConfig
 
@@ -112,6 +112,8 @@ def check(call, words):
     ("a score of images in [0, 255]", lambda: metrics.control_accuracy(a_judge(), 255 * X, Y), "to 25[45]"),
     ("the entropy of logits", lambda: gan.class_entropy(torch.randn(5, 3, generator=seeded(0))), "softmax"),
     ("the calibration of logits", lambda: calibration.ece(torch.randn(5, 3), torch.zeros(5).long()), "softmax"),
+    ("a schedule above 1", lambda: diffusion.q_sample(X, T, X, 1 + A), r"alphas_cumprod.*to 1\."),
+    ("a schedule of nan", lambda: diffusion.to_x0(X, X, T, NAN * A), "alphas_cumprod.*nan"),
     ("densities that are infinite", lambda: gan.optimal_discriminator(torch.full((1,), INF), torch.ones(1)), "inf"),
     ("densities that are nan", lambda: gan.optimal_discriminator(torch.full((1,), NAN), torch.ones(1)), "nan"),
 ])
@@ -189,6 +191,16 @@ def drops_the_channel(x, t):
     ("a road between whole numbers", lambda: autoencoder.interpolate(Y, Y, 5), "int64"),
     ("columns that depend on each other", lambda: autoencoder.principal_angles(
         torch.ones(5, 2), torch.rand(5, 2)), "A of shape"),
+    ("a model that answers with a pair", lambda: flow.flow_loss(lambda x, t: (x, t), X), "velocity is "),
+    ("a mask for another number of tokens", lambda: transformer.MultiHeadAttention(8, 2)(
+        torch.rand(2, 4, 8), torch.ones(3, 3).bool()), r"\(3, 3\)"),
+    ("a mask for another batch", lambda: transformer.MultiHeadAttention(8, 2)(
+        torch.rand(2, 4, 8), torch.zeros(5, 2, 4, 4)), r"\(5, 2, 4, 4\)"),
+    ("a mask of bytes", lambda: transformer.Block(8, 2)(torch.rand(2, 4, 8), torch.ones(4, 4).byte()), "uint8"),
+    ("a context of other vectors", lambda: transformer.CrossAttention(8, 6, 2)(
+        torch.rand(2, 3, 8), torch.rand(2, 3, 5)), r"\(2, 3, 5\)"),
+    ("axes of other images", lambda: gaussians.ClassGaussians.fit(
+        X, Y, n_class=6, axes=(torch.zeros(5), torch.eye(3, 784))), r"\(5,\)"),
     ("no images", lambda: flow.flow_loss(lambda x, t: x, X[:0]), r"\(0, 1, 28, 28\)"),
 ])
 def test_nothing_is_broadcast_in_silence(call, words):
@@ -199,7 +211,8 @@ def test_nothing_is_broadcast_in_silence(call, words):
 
 @refused([
     *[(f"fit({name}={value})", partial(learn, **{name: value}), words) for name, value, words in [
-        ("steps", 2.5, "steps=2.5"), ("steps", 0, "steps=0"), ("steps", "3", "steps='3'"),
+        ("steps", 2.5, "steps=2.5"), ("steps", True, "steps=True"), ("steps", 0, "steps=0"),
+        ("steps", "3", "steps='3'"),
         ("lr", -0.1, "lr=-0.1"), ("lr", 0.0, "lr=0.0"), ("lr", NAN, "lr=nan"), ("lr", INF, "lr=inf"),
         ("betas", (0.9, 1.0), "1.0"), ("betas", (0.9,), "0.9"), ("weight_decay", -1.0, "weight_decay=-1.0"),
         ("warmup", -5, "warmup=-5"), ("warmup", 0.1, "warmup=0.1"), ("decay", -0.1, "decay=-0.1"),
@@ -216,6 +229,16 @@ def test_nothing_is_broadcast_in_silence(call, words):
         ("steps", 1.5), ("n_latent", 0), ("lr", -1e-3), ("lr", NAN), ("betas", (0.5, 1.0)), ("decay", 1.5),
         ("ema", 1.5), ("penalty_weight", -1.0), ("penalty_weight", NAN), ("penalty_every", 0.5), ("eval_every", 0),
         ("evaluate", 1), ("autocast", "yes")]],
+    ("fit_gan(penalty='r1')", lambda: play(penalty="r1"), "penalty=str"),
+    ("fit_gan(d_loss) for each image", lambda: play(d_loss=lambda r, f: r - f), r"'discriminator': \(3,\)"),
+    ("fit_gan(g_loss) without weights", lambda: play(g_loss=lambda f: f.mean().detach()), "depends on the weights"),
+    ("fit(evaluate) of nothing", lambda: learn(evaluate=lambda m: {"a": None}), "'a' is NoneType"),
+    ("fit(evaluate) of many", lambda: learn(evaluate=lambda m: {"a": torch.ones(3)}), "'a' is Tensor"),
+    ("n_class=0", lambda: mlp.softmax_regression(n_class=0), "n_class=0"),
+    ("a GAN of 2 channels", lambda: Discriminator(GANConfig(n_channel=2)), "n_channel=2"),
+    ("a block with another GELU", lambda: transformer.Block(8, 2, gelu="tan"), "'tan'"),
+    ("a text of -1 tokens", lambda: n_flops(GPTConfig(), -1), "T=-1"),
+    ("a bootstrap of nothing", lambda: metrics.bootstrap(len, X[:0]), r"\(0, 1, 28, 28\)"),
     ("beta=nan", lambda: vae.vae_loss(a_vae(), X, beta=NAN), "beta=nan"),
     ("free_bits=inf", lambda: vae.vae_loss(a_vae(), X, free_bits=INF), "free_bits=inf"),
     ("annealed(2.5)", lambda: vae.annealed(2.5), "steps=2.5"),
@@ -309,6 +332,14 @@ def test_at_the_end_of_such_a_schedule_v_gives_the_image_back():
     ("no token is possible", lambda: decoding.next_token(torch.full((1, 5), -INF), 0), "inf"),
     ("an empty text", lambda: ngrams.NGram(T, 2).bits_per_byte(T[:0]), "text of 0 bytes"),
     ("a text of one byte", lambda: metrics.bits_per_byte(a_gpt(), T[:1], 8), "text of 1 tokens"),
+    ("a schedule without steps", lambda: diffusion.ddpm(lambda x, t: x, X, A[:0]), "steps=0"),
+    ("images that are all alike", lambda: gaussians.ClassGaussians.fit(0 * X, Y % 2, n_axis=2, n_class=2), "ridge"),
+    ("means that collapse", lambda: gaussians.em(torch.rand(4, 2), torch.rand(4, 2), 50, ridge=0.0), "ridge"),
+    ("scales that are negative", lambda: gaussians.gaussian_log_prob(
+        torch.zeros(1, 2), torch.zeros(1, 2), -torch.eye(2)[None]), "positive diagonal"),
+    ("a context without vectors", lambda: UNet(UNetConfig(n_channel=4, n_embd=8, n_context=6))(
+        X, 0.5, context=torch.rand(6, 0, 6)), r"\(6, 0, 6\)"),
+    ("something to avoid, and nothing to see", lambda: a_painter().sample(2, 3, null=torch.rand(1, 2, 6)), "null"),
     ("no token at all", lambda: a_gpt()(T[None, :0]), "0 tokens"),
     ("no token for a transformer", lambda: transformer.Transformer(
         transformer.TransformerConfig(n_layer=1))(T[None, :0]), "0 tokens"),
@@ -511,6 +542,25 @@ def test_a_gpt_in_every_precision_writes():
             assert lm_loss(model, torch.arange(9)[None])["loss"].isfinite()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+@pytest.mark.parametrize("make", [
+    a_vae, a_painter, lambda: vae.MixtureVAE(vae.MixtureVAEConfig(n_latent=3, n_channel=4)),
+    lambda: autoencoder.Autoencoder(autoencoder.AutoencoderConfig(3, 4)), lambda: Generator(GANConfig(5, 10, 4)),
+    lambda: autoencoder.PCA(autoencoder.PCAConfig(3)),
+    lambda: gaussians.ClassGaussians(gaussians.ClassGaussiansConfig(n_axis=4)),
+    lambda: gaussians.GaussianMixture(gaussians.GaussianMixtureConfig(n_axis=4))],
+    ids=["VAE", "Pipeline", "MixtureVAE", "Autoencoder", "Generator", "PCA", "ClassGaussians", "GaussianMixture"])
+def test_a_generator_draws_in_every_precision(make, dtype):
+    model = make().eval()
+    assert model.sample(3).shape == model.to(dtype).sample(3).shape and model.sample(3).isfinite().all()
+
+
+def test_the_best_discriminator_does_not_overflow():
+    p = torch.tensor([3e38, 1e-45, 1e38, 0.0])
+    q = torch.tensor([3e38, 1e-45, 3e38, 1e-45])
+    torch.testing.assert_close(gan.optimal_discriminator(p, q), torch.tensor([0.5, 0.5, 0.25, 0.0]))
+
+
 def test_images_in_double_precision_are_images():
     x = X.double()
     for loss in (lambda: vae.vae_loss(a_vae(), x), lambda: classify.classifier_loss(a_judge(), x, Y),
@@ -573,7 +623,10 @@ BYTES = (255 * X).to(torch.uint8)
         gaussians.GaussianMixtureConfig(n_axis=2, n_gaussian=3)).draw(torch.tensor([-1])), "from 0 to 2"),
     ("flat images", lambda: autoencoder.PCA.fit(X.flatten(1), 2), r"\(6, 784\)"),
     ("images that are not square", lambda: gaussians.GaussianMixture.fit(X[:, :, :14]), r"\(6, 1, 14, 28\)"),
-    ("codes that are nan", lambda: autoencoder.CodeGaussian(2).fit(torch.full((3, 2), NAN)), "0 of them"),
+    ("codes that are nan", lambda: autoencoder.CodeGaussian(2).fit(torch.full((3, 2), NAN)), "1 of 1 covariances"),
+    ("an array for a network", lambda: mlp.MLP(mlp.MLPConfig())(X.numpy()), "ndarray"),
+    ("an array to predict", lambda: classify.predict(linear(), X.numpy()), "ndarray"),
+    ("labels for a game without", lambda: play(loader=[(X, Y)]), "n_class=0"),
     ("lists in place of tensors", lambda: Batches([1, 2, 3]), "list"),
     ("weights of another GPT-2", lambda: __import__("course_lib.gpt").gpt.from_gpt2(a_gpt(), {}), "transformer.wte"),
 ])

@@ -281,7 +281,7 @@ BAD = [
     (lambda: memorisation(GOOD[:0], GOOD, GOOD), "x must hold at least 1 points"),
     (lambda: bootstrap(len, GOOD, n=1), "n=1 must be a whole number, at least 2"),
     (lambda: judge_features(torch.rand(28, 28)), "of shape (B, 1, 28, 28), got (28, 28)"),
-    (lambda: judge_features(torch.rand(0, 1, 28, 28)), "at least one: got (0, 1, 28, 28)"),
+    (lambda: judge_features(torch.rand(0, 1, 28, 28)), "28), got (0, 1, 28, 28)"),
     (lambda: judge_features(torch.full((1, 1, 28, 28), 255.0)), "reach from 255 to 255: clamp or rescale them"),
     (lambda: judge_features(torch.full((1, 1, 28, 28), float("nan"))), "reach from nan to nan"),
     (lambda: control_accuracy(None, torch.rand(3, 1, 28, 28), torch.zeros(2)), "of shape (3,): got (2,)"),

@@ -79,9 +79,8 @@ class Windows:
 
     def __init__(self, text: Tensor, batch_size: int, block_size: int):
         whole(1, batch_size=batch_size, block_size=block_size)
-        if text.ndim != 1 or text.is_floating_point() or len(text) <= block_size:
-            raise ValueError(f"a text of {text.dtype} {tuple(text.shape)} has no piece of block_size + 1 = "
-                             f"{block_size + 1} tokens")
+        if len(indices("tokens", text, None, "N")) <= block_size:
+            raise ValueError(f"a text of {len(text)} tokens has no piece of block_size + 1 = {block_size + 1}")
         self.text, self.batch_size, self.block_size = text, batch_size, block_size
 
     def __len__(self) -> int:
