@@ -36,6 +36,7 @@ NAMES = {                                                          # lesson -> n
               "transformers:AutoTokenizer.from_pretrained",
     "61_ddpm": "diffusers:DDPMScheduler.set_timesteps diffusers:DDPMScheduler.step diffusers:UNet2DModel",
     "63_guidance": "diffusers:StableDiffusionPipeline.from_pretrained diffusers:StableDiffusionInpaintPipeline",
+    "65_text_to_image": "diffusers:StableDiffusionPipeline.from_pretrained",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
 }

@@ -766,8 +766,8 @@ for name, slip in forgotten.items():
 # distillation: lesson 66 (to come).
 #
 # **Exercises:** [64_flow_matching](../exercises/64_flow_matching/64_flow_matching.ipynb). One more: what is $v$ if the
-# noise is no noise but *other images*, sevens at $t = 0$ and ones at $t = 1$? **Next**: this is the last lesson so
-# far. Lesson 65 (to come) goes from a label to a sentence.
+# noise is no noise but *other images*, sevens at $t = 0$ and ones at $t = 1$? **Next**, [lesson
+# 65](65_text_to_image.ipynb): from a label to a sentence.
 #
 # ## Read on
 #

@@ -14,7 +14,7 @@
 #
 # **You need** lessons [21](21_autoencoder.ipynb) (autoencoder), [51](51_attention.ipynb) (attention),
 # [63](63_guidance.ipynb) (guidance) and [64](64_flow_matching.ipynb) (flow matching). **It takes** 80 minutes to read
-# and three quarters of a minute to run. **How hard:** •••. All symbols are in the [table of symbols](symbols.ipynb).
+# and a minute to run. **How hard:** •••. All symbols are in the [table of symbols](symbols.ipynb).
 #
 # ## Set-up
 
@@ -744,7 +744,7 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 # print(pipe.vae.config.scaling_factor)                      # 0.18215
 # ```
 #
-# Ask it for a red hat and a blue shirt twenty times, and count.
+# Ask it twenty times, and count.
 
 # %% [markdown]
 # ## Recap
@@ -755,9 +755,8 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 # 4. With a reader of known error, obedience is a number, for each part and for the whole, seen and never seen.
 # 5. A mean of words cannot bind a colour to its thing, provably; words that know their neighbours can.
 #
-# **What we left out.** Captions written by people, with words that the model has to understand rather than to match.
-# Text encoders that were trained on pictures and texts before (CLIP). Negation, counting and "left of", where large
-# models fail as well.
+# **What we left out.** Captions written by people. Text encoders that were trained on pictures and texts before (CLIP).
+# Negation, counting and "left of", where large models fail as well.
 #
 # **Exercises:** [65_text_to_image](../exercises/65_text_to_image/65_text_to_image.ipynb). One more: leave 40 % of the
 # captions out in training, or none, and find the best guidance for each. **Next**: this is the last lesson so far.
@@ -775,4 +774,5 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 #   [arXiv:2310.09336](https://arxiv.org/abs/2310.09336): the whole and the product of its parts.
 # - D. Ghosh, H. Hajishirzi & L. Schmidt, *GenEval* (2023), [arXiv:2310.11513](https://arxiv.org/abs/2310.11513): the same
 #   measurement for large models; binding of colours is among the hardest.
-# - In the library: `text_to_image.py` (`Latents`, `TextToImage`, `word_maps`), `text_encoder.py`, `reader.py`.
+# - In the library: `text_to_image.py` (`Latents`, `TextToImage`, `word_maps`), `text_encoder.py`
+#   (`TextEncoder`), `reader.py`.
