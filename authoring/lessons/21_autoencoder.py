@@ -401,14 +401,14 @@ claim("accuracy of neighbours in a code of sixteen", of_sixteen, ">", 0.93)
 # two arms, and what far outside?
 
 # %%
-# Figure: left, 16 × 16 images decoded from a regular grid over the plane. Right, the same plane with the codes
+# Figure: left, 12 × 12 images decoded from a regular grid over the plane. Right, the same plane with the codes
 # of the training digits as grey points.
 low, high = plane.quantile(0.01, dim=0), plane.quantile(0.99, dim=0)
-side = torch.linspace(0, 1, 16)
+side = torch.linspace(0, 1, 12)
 corner = torch.cartesian_prod(1 - side, side).flip(1)             # rows from above, columns from the left
-drawn = flat_model.decode(low + corner * (high - low))            # (256, 1, 28, 28)
+drawn = flat_model.decode(low + corner * (high - low))            # (144, 1, 28, 28)
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4))
-canvas = drawn.view(16, 16, 28, 28).transpose(1, 2).reshape(448, 448)
+canvas = drawn.view(12, 12, 28, 28).transpose(1, 2).reshape(336, 336)
 box = [low[0], high[0], low[1], high[1]]
 for ax in (left, right):
     ax.set(xlabel="$z_1$", ylabel="$z_2$", xlim=box[:2], ylim=box[2:])
