@@ -100,7 +100,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     try:
         model = getattr(module, cls)(getattr(module, config)(**info["config"]))
         kept = next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32)
-        model.to(kept if kept.itemsize > 2 else torch.float32)     # 16 bits save space, nothing computes in them
+        model.to(kept if kept.itemsize > 2 else torch.float32)     # 16 bits only save space in the file
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as e:
         reason = " ".join(str(e).split())[:200]
