@@ -143,7 +143,7 @@ def grading_seconds(n: int = 8) -> float:
             shutil.copy(here / "solutions" / name / f"{name}.ipynb", inbox / f"student_{i}.ipynb")
         begin = time.perf_counter()
         subprocess.run([course, "grade", name, inbox, "--course", here, "--into", Path(folder, "class"), "--jobs",
-                        str(THREADS)], check=True, capture_output=True)
+                        str(THREADS), "--as-root"], check=True, capture_output=True)
         return (time.perf_counter() - begin) * THREADS / (n + 1)             # the solved notebook goes first
 
 
@@ -173,7 +173,7 @@ def targets(speed: dict, bits: dict, judged: dict, good_seeds: int) -> None:
         ("... batch 8", ">=", 2, 4, fewest("writing 112 bytes, cached, batch 8")),
         ("judge, test accuracy", ">=", 0.985, 0.992, metadata("judge")["metrics"]["test_accuracy"]),
         ("importing course_lib beyond torch, s", "<=", 0.3, 0.1, import_seconds()),
-        ("grading, s per submission and core", "<=", 10, 5, grading_seconds()),
+        ("grading, s per submission and core", "<=", 8, 5, grading_seconds()),
     ]
     print("\n| target | must | aim | measured | |\n|---|---:|---:|---:|---|")
     for what, sign, must, aim, value in rows:

@@ -1,12 +1,15 @@
-"""A small assignment without torch, and a class of 25 that hands it in: right, half right, blank, hostile, broken."""
+"""A small assignment without torch, and a class that hands it in: right, half right, blank, hostile, broken."""
 
 import copy
 import json
 import os
+import platform
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from course_lib.classroom import sandbox
 
 NAME = "90_tiny"
 RIGHT = {"sq": "def sq(x):\n    return x * x", "add": "def add(a, b):\n    return a + b"}
@@ -60,10 +63,58 @@ def leak(*paths):
 FORKS = ("import os, time\nfor _ in range(300):\n    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"
          "time.sleep(20)")                           # a bomb that stops itself, should the sandbox fail
 NAUGHTY = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+FILLS = """import os
+for place in ("/tmp", "/dev/shm", os.path.expanduser("~")):
+    try:
+        for n in range(4):
+            with open(f"{place}/{n}", "wb") as file:
+                for _ in range(50):
+                    file.write(bytes(2 ** 20))
+    except OSError:
+        pass
+"""
+DIGS = "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n"
+HOOKS = """shell = get_ipython()
+run = shell.run_cell_async
+async def quiet(*a, **k):
+    result = await run(*a, **k)
+    result.error_in_exec = result.error_before_exec = None
+    return result
+shell.run_cell_async = quiet
+shell._showtraceback = lambda *a: None
+def sq(x):
+    return 0"""
+CALLS = """import ctypes, errno
+libc, allowed = ctypes.CDLL(None, use_errno=True), 0
+def call(*arguments):
+    ctypes.set_errno(0)
+    return 0 if libc.syscall(*arguments) < 0 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS) else 1
+for number in {numbers}:
+    allowed += call(number, *[0] * 5)
+allowed += call({socket}, 40, 1, 0) + call({clone}, 0x10000011, 0, 0, 0, 0)
+def sq(x):
+    return None if not allowed else x * x"""          # right only if something was allowed
+GARBAGE = """import os
+for fd in os.listdir("/proc/self/fd"):
+    try:
+        if os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:"):
+            os.write(int(fd), b"\\0\\0\\0\\5hello")
+    except OSError:
+        pass
+"""
+DAEMON = """import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+"""
 
 
-def write_class(root: Path, folder: Path, gradebook: Path, port: int) -> dict[str, tuple[float, str]]:
-    """Write 25 submissions.  -> student: (the score to be expected, words that the remarks must hold)"""
+def write_class(root: Path, folder: Path, gradebook: Path, port: int, size: int = 0) -> dict[str, tuple[float, str]]:
+    """Write a class of submissions, and honest ones up to `size`.  -> student: (the score to be expected, words that
+    the remarks must hold)"""
     folder.mkdir()
     wrong = "def sq(x):\n    return x + x"
     expected = {}
@@ -73,31 +124,61 @@ def write_class(root: Path, folder: Path, gradebook: Path, port: int) -> dict[st
         (folder / f"{student}.ipynb").write_text(text)
         expected[student] = (score, words)
 
-    for i in range(2):
-        hand_in(f"right {i}", 5, **RIGHT, why=f"Since {i}.")
+    hand_in("right", 5, **RIGHT, why="Since.")
     hand_in("half", 2, sq=RIGHT["sq"], add="def add(a, b):\n    return a")
     hand_in("hidden", 3, sq="def sq(x):\n    return 9 if x == 3 else 0", add=RIGHT["add"])
     hand_in("blank", 0)
 
+    # stops, fills or leaves the machine
     hand_in("infinite loop", 2, "took too long", sq=RIGHT["sq"], add="while True:\n    pass")
     hand_in("ignores interrupts", 2, "later cells were not run", sq=RIGHT["sq"],
             add="import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True:\n    pass")
     hand_in("exits", 2, "the kernel died", sq=RIGHT["sq"], add="import os\nos._exit(0)")
+    hand_in("kills all", 2, "the kernel died", sq=RIGHT["sq"],
+            add="import os\nfor process in (1, -1, os.getpid()):\n    try:\n        os.kill(process, 9)\n"
+                "    except OSError:\n        pass")
+    hand_in("stops itself", 2, "the time limit", sq=RIGHT["sq"], add="import os\nos.kill(os.getpid(), 19)")
     hand_in("6 GB", 2, sq=RIGHT["sq"], add="data = bytearray(6 << 30)\n" + RIGHT["add"])
     hand_in("fork bomb", 2, "processes", sq=RIGHT["sq"], add=FORKS)
+    hand_in("daemon", 5, sq=DAEMON + RIGHT["sq"], add=RIGHT["add"])
     hand_in("2 GB file", 2, sq=RIGHT["sq"], add="with open('big', 'wb') as f:\n    for _ in range(2000):\n"
                                                 "        f.write(bytes(2 ** 20))\n" + RIGHT["add"])
+    hand_in("fills what it can", 5, sq=FILLS + RIGHT["sq"], add=RIGHT["add"])
+    hand_in("digs", 5, sq=DIGS + RIGHT["sq"], add=RIGHT["add"])
     hand_in("reads solutions", 3, sq=leak(root / "solutions" / NAME / f"{NAME}.ipynb"), add=RIGHT["add"])
     hand_in("reads gradebook", 3, sq=leak(gradebook, "/etc/shadow", Path.home() / ".bashrc"), add=RIGHT["add"])
-    hand_in("reads others", 3, sq=leak(folder / "right 0.ipynb"), add=RIGHT["add"])
+    hand_in("reads others", 3, sq=leak(folder / "right.ipynb"), add=RIGHT["add"])
     hand_in("writes gradebook", 0, sq=f"import os, sqlite3\nos.makedirs({str(gradebook.parent)!r}, exist_ok=True)\n"
             f"db = sqlite3.connect({str(gradebook)!r})\ndb.execute('update grade set auto_score = 99')\ndb.commit()")
+    hand_in("opens proc", 3, sq="opened = 0\nfor path in ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger'):\n"
+            "    try:\n        opened += open(path, 'ab').writable()\n    except OSError:\n        pass\n"
+            "def sq(x):\n    return x * x if opened else None", add=RIGHT["add"])
     hand_in("socket", 3, sq=f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=2).send(b'x')\n"
             + RIGHT["sq"], add=RIGHT["add"])
+    if platform.machine() in sandbox.MACHINES:
+        column = sandbox.MACHINES[platform.machine()][0]
+        hand_in("system calls", 3, add=RIGHT["add"], sq=CALLS.format(
+            numbers=[call[column] for call in sandbox.CALLS.values()], socket=sandbox.SOCKET[column],
+            clone=sandbox.CLONE[column]))
+
+    # puts out what is too much, or no message
     hand_in("prints for ever", 2, "put out more", sq=RIGHT["sq"], add="while True:\n    print('x' * 1000)")
+    nb = answered(root, **RIGHT)
+    nb.cells += [new_code_cell("print('x' * 3_900_000)", id=f"x{i}") for i in range(6)]
+    hand_in("prints in many cells", 5, "the notebook put out more", nb)
     hand_in("noise", 5, sq="import sys, warnings\ndef sq(x):\n    warnings.warn('careful')\n"
             "    print('!', file=sys.stderr)\n    return x * x", add=RIGHT["add"])
+    hand_in("half a character", 5, sq="print('\\ud800')\n" + RIGHT["sq"], add=RIGHT["add"])
+    hand_in("garbage", 2, "cannot be read", sq=RIGHT["sq"], add=GARBAGE + RIGHT["add"])
+    nb = answered(root, sq=RIGHT["sq"] + f"\nfrom IPython.display import HTML, Javascript, display\n"
+                  f"display(HTML({NAUGHTY!r}), Javascript('alert(3)'))", add=RIGHT["add"],
+                  why=f"{NAUGHTY} [click](javascript:alert(4)) <iframe src='javascript:alert(5)'></iframe>")
+    nb.cells[1].outputs = [new_output("display_data", data={"text/html": NAUGHTY, "image/svg+xml": NAUGHTY})]
+    nb.cells.append(copy.deepcopy(nb.cells[0]))
+    nb.cells[-1].update(cell_type="raw", source=NAUGHTY, metadata={"format": "text/html"}, id="raw")
+    hand_in("live script", 5, "", nb)
 
+    # deceives
     nb = answered(root, sq=wrong, add=RIGHT["add"])
     nb.cells = [c for c in nb.cells if not c.source.startswith("assert")]
     hand_in("deletes tests", 3, "test_sq: the cell was deleted", nb)
@@ -107,20 +188,22 @@ def write_class(root: Path, folder: Path, gradebook: Path, port: int) -> dict[st
     nb = answered(root, **RIGHT)
     nb.cells[4].metadata.nbgrader.points = 100
     hand_in("changes points", 5, "test_add: points", nb)
-    nb = answered(root, sq=RIGHT["sq"] + f"\nfrom IPython.display import HTML, Javascript, display\n"
-                  f"display(HTML({NAUGHTY!r}), Javascript('alert(3)'))", add=RIGHT["add"],
-                  why=f"{NAUGHTY} [click](javascript:alert(4)) <iframe src='javascript:alert(5)'></iframe>")
-    nb.cells[1].outputs = [new_output("display_data", data={"text/html": NAUGHTY, "image/svg+xml": NAUGHTY})]
-    nb.cells.append(copy.deepcopy(nb.cells[0]))
-    nb.cells[-1].update(cell_type="raw", source=NAUGHTY, metadata={"format": "text/html"}, id="raw")
-    hand_in("live script", 5, "", nb)
-    hand_in("cheats", 5, "", sq="import ast\nclass T(ast.NodeTransformer):\n    def visit_Assert(self, node):\n"
+    hand_in("cheats", 0, "", sq="import ast\nclass T(ast.NodeTransformer):\n    def visit_Assert(self, node):\n"
             "        return ast.Pass()\nget_ipython().ast_transformers.append(T())\ndef sq(x):\n    return 0",
             add=RIGHT["add"])
+    hand_in("hooks the reply", 0, "", sq=HOOKS, add=RIGHT["add"])
+
+    # is no notebook, or a strange one
     hand_in("not json", 0, "not readable as JSON", raw="PK\x03\x04 this is no notebook")
+    hand_in("many cells", 0, "more than 2,000 cells", raw='{"nbformat": 4, "cells": [' + "{}," * 2000 + "{}]}")
     hand_in("large", 0, "larger than", raw="{")
     os.truncate(folder / "large.ipynb", 100_000_000)
-    assert len(expected) == 25, len(expected)
+    nb = answered(root, **RIGHT)
+    for cell in nb.cells:
+        cell.source = cell.source.replace("\n", "\r\n")
+    hand_in("other line ends", 5, "", nb)
+    for i in range(size - len(expected)):
+        hand_in(f"honest {i}", 5, **RIGHT, why=f"Since {i}.")
     return expected
 
 
@@ -139,6 +222,23 @@ def odd_files(folder: Path) -> dict[str, str]:
     (folder / "two").mkdir()
     for name in "ab":
         (folder / "two" / f"{name}.ipynb").write_text("{}")
+    (folder / "itself.ipynb").symlink_to("itself.ipynb")
+    (folder / "loop").mkdir()
+    (folder / "loop" / "again").symlink_to(".", target_is_directory=True)
+    (folder / "empty.ipynb").write_text("\n")
+    (folder / "packed.zip").write_text("PK")
+    (folder / "text.ipynb.txt").write_text("{}")
+    (folder / "inner").mkdir()
+    (folder / "inner" / "90_tiny.tar.gz").write_text("")
+    place = os.getcwd()
+    (folder / "digs").mkdir()
+    os.chdir(folder / "digs")
+    for _ in range(1100):                            # more than Python would go down by recursion
+        os.mkdir("d")
+        os.chdir("d")
+    os.chdir(place)
     return {"deep": "not readable", "list": "no proper cells", "old": "format 3", "odd cells": "no proper cells",
             "surrogate": "not readable", "link": "link", "pipe": "not a regular file", "nothing": "no notebook",
-            "two": "several notebooks"}
+            "two": "several notebooks (a.ipynb, b.ipynb)", "itself": "link", "loop": "no notebook",
+            "digs": "no notebook",
+            "empty": "the file is empty", "packed": "unpack it", "text": "rename it", "inner": "but 90_tiny.tar.gz"}

@@ -124,12 +124,28 @@ def test_grade_and_grades_end_in_a_csv_file(course, tmp_path, capsys, monkeypatc
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "ada.ipynb").write_text(nbformat.writes(answered(course, **RIGHT)))
-    monkeypatch.setattr(grading.sandbox, "execute", lambda nb, *rest: ([], []))
+    monkeypatch.setattr(grading.trial, "execute", lambda nb, *_, **__: ([], []))
     place = ["--course", str(course), "--into", str(tmp_path / "class")]
     assert cli.app(["grade", "90", str(folder), "--trust-submissions", *place]) == 0
     assert "1 submissions, 10 points: mean 5.0" in capsys.readouterr().out
     assert cli.app(["grades", "90", *place]) == 0
     assert (tmp_path / "class" / f"{NAME}.csv").read_text().startswith("student,score,points")
+
+
+def test_a_full_disk_is_one_line(course, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "ada.ipynb").write_text(nbformat.writes(answered(course, **RIGHT)))
+    monkeypatch.setattr(grading.trial, "execute", lambda nb, *_, **__: ([], []))
+
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(grading, "save", full)
+    place = ["--course", str(course), "--into", str(tmp_path / "class")]
+    assert cli.app(["grade", "90", str(folder), "--trust-submissions", *place]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "No space left on device" in err and "run the same command again" in err
 
 
 def test_importing_the_library_imports_neither_typer_nor_nbgrader():

@@ -1,12 +1,15 @@
-"""A class of 25, most of it hostile or broken, is graded by one command, which is killed half-way and started again."""
+"""A class, most of it hostile or broken, is graded by one command, which is killed three times and started again."""
 
+import base64
 import csv
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -14,17 +17,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import IPython
 import nbformat
 import psutil
 import pytest
+import safetensors.torch
+import torch
 from a_class import NAME, RIGHT, answered, entry, odd_files, write_class, write_course
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.api import Gradebook
 
 import course_lib
-from course_lib.classroom import grading, sandbox
+from course_lib.checks import Implementation, Measurement
+from course_lib.classroom import grading, markup, sandbox, trial
 from course_lib.classroom.cli import app
 
+ROOT = Path(__file__).resolve().parent.parent
 LIMITS = grading.Limits(seconds=10, memory_mb=600, processes=16)
 
 
@@ -41,9 +49,46 @@ def hashes(*folders: Path) -> dict[str, str]:
             if path.is_file() and "__pycache__" not in path.parts and path.stat().st_size < 1e7}
 
 
+def killed(command: list[str], plant=lambda: None, when=lambda: False) -> int:
+    """Start the command in a process of its own, in which `plant` may prepare its death, or kill it `when` it is time.
+    -> its exit code"""
+    child = os.fork()
+    if not child:
+        try:
+            plant()
+            os._exit(app(command))
+        finally:
+            os._exit(99)
+    end = time.monotonic() + 120
+    while not (done := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
+        if when():
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.02)
+    return os.waitstatus_to_exitcode(done[1])
+
+
+def dies(where, name: str, n: int, first=lambda *args: True):
+    """Let the n-th call of a function, for which `first` is true, be the last thing that its process does."""
+    calls, real = itertools.count(1), getattr(where, name)
+
+    def last(*args, **more):
+        if first(*args) and next(calls) == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **more)
+    return lambda: setattr(where, name, last)
+
+
+def half_of_a_record(path, text) -> bool:
+    """It stands there under another name, and the next step would be to rename it."""
+    if path.suffix == ".json":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name + ".part").write_text(text[:50])
+    return path.suffix == ".json"
+
+
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory, quick_gradebooks):
-    """The class, graded by `course grade`, which is killed after a few submissions and started again."""
+    """The class, graded by `course grade`, which is killed at three moments and started again."""
     if reason := sandbox.unavailable():
         pytest.skip(reason)
     root = tmp_path_factory.mktemp("course")
@@ -52,22 +97,17 @@ def graded(tmp_path_factory, quick_gradebooks):
     door = socket.create_server(("127.0.0.1", 0))
     expected = write_class(root, folder, into / "gradebook.db", door.getsockname()[1])
     outside = [root / "solutions", root / "exercises", folder, Path(course_lib.__file__).parent]
-    before = hashes(*outside)
+    before, temporary = hashes(*outside), set(os.listdir(sandbox.TMP))
 
-    command = ["grade", NAME, str(folder), "--course", str(root), "--into", str(into), "--jobs", "2",
-               "--seconds", "10", "--memory", "600", "--processes", "16"]
-    first = subprocess.Popen([sys.executable, "-m", "course_lib.classroom.cli", *command], stdout=subprocess.DEVNULL)
+    command = ["grade", NAME, str(folder), "--course", str(root), "--into", str(into), "--jobs", "2", "--as-root",
+               "--seconds", "6", "--memory", "600", "--processes", "16"]
     records = into / "records" / NAME
-    end = time.monotonic() + 120
-    while len(list(records.glob("*.json"))) < 5 and first.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
-    family = psutil.Process(first.pid).children(recursive=True)
-    first.kill()
-    first.wait()
-    _, orphans = psutil.wait_procs(family, timeout=5)
-    kept = {path: path.stat().st_mtime_ns for path in [*records.glob("*.json"), records.with_name(f"{NAME}.solved")]}
-
-    start = time.monotonic()
+    me, start, kept, ended = psutil.Process(), time.monotonic(), {}, []
+    for moment in (dict(when=lambda: (into / f"records/{NAME}.solved").exists() and len(me.children(True)) > 2),
+                   dict(plant=dies(grading, "save", 6, half_of_a_record)),
+                   dict(plant=dies(grading.preprocessors.SaveAutoGrades, "_add_score", 20))):
+        ended.append(killed(command, **moment))
+        kept |= {path: path.stat().st_mtime_ns for path in [*records.glob("*.json"), into / f"records/{NAME}.solved"]}
     code = app(command)
     seconds = time.monotonic() - start
     kept_as_they_were = sum(path.stat().st_mtime_ns == then for path, then in kept.items())
@@ -80,9 +120,10 @@ def graded(tmp_path_factory, quick_gradebooks):
             visited = False
     with (into / f"{NAME}.csv").open(newline="") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
-    return SimpleNamespace(expected=expected, rows=rows, code=code, first=first.returncode, orphans=orphans, into=into,
-                           kept=kept, kept_as_they_were=kept_as_they_were, visited=visited, before=before,
-                           after=hashes(*outside), seconds=seconds, command=command)
+    left = {name for name in os.listdir(sandbox.TMP) if name.startswith("course-")} - temporary
+    return SimpleNamespace(expected=expected, rows=rows, code=code, ended=ended, into=into, kept=kept, left=left,
+                           kept_as_they_were=kept_as_they_were, visited=visited, before=before, after=hashes(*outside),
+                           seconds=seconds, command=command, processes=me.children(recursive=True))
 
 
 def test_every_submission_of_the_class_has_the_expected_score(graded):
@@ -90,38 +131,40 @@ def test_every_submission_of_the_class_has_the_expected_score(graded):
     assert {s: float(row["score"]) for s, row in graded.rows.items()} == {s: e[0] for s, e in graded.expected.items()}
 
 
-def test_every_trouble_is_stated(graded):
+def test_every_trouble_is_stated_and_no_other(graded):
     assert {s: e[1] for s, e in graded.expected.items() if e[1] not in graded.rows[s]["remarks"]} == {}
+    honest = ("right", "half", "hidden", "noise", "half a character", "other line ends", "digs", "daemon")
+    assert {s: graded.rows[s]["remarks"] for s in honest} == dict.fromkeys(honest, "")
 
 
 def test_what_can_be_seen_of_deception_is_shown_to_the_teacher(graded):
     look = {s for s, row in graded.rows.items() if row["look at"]}
-    assert look == {"cheats", "edits tests", "changes points"}
-    assert "ast_transformers" in graded.rows["cheats"]["look at"]
+    assert look == {"cheats", "hooks the reply", "edits tests", "changes points"}
+    assert "an assertion that must fail did not" in graded.rows["cheats"]["look at"]
 
 
 def test_nothing_outside_the_sandbox_changed(graded):
     assert graded.before == graded.after
+    assert graded.left == set()
     assert not graded.visited
 
 
-def test_a_killed_run_leaves_no_process_and_loses_nothing(graded):
-    assert graded.first == -signal.SIGKILL               # it was killed, and did not end by itself
-    assert graded.orphans == []
-    assert 6 <= len(graded.kept) < 26                    # one of them is the solved notebook
-    assert graded.kept_as_they_were == len(graded.kept)
+def test_killed_runs_leave_no_process_and_lose_nothing(graded):
+    assert graded.ended == [-signal.SIGKILL] * 3         # they were killed, and did not end by themselves
+    assert graded.processes == []
+    assert 9 <= len(graded.kept) < 30 and graded.kept_as_they_were == len(graded.kept)
 
 
-def test_a_third_run_grades_nothing_and_is_quick(graded):
+def test_a_further_run_grades_nothing_and_is_quick(graded):
     start = time.monotonic()
     assert app(graded.command) == 0
     assert time.monotonic() - start < max(5, graded.seconds / 4)
 
 
-def test_a_submission_takes_at_most_ten_seconds_and_core(graded, record_property):
-    each = 2 * graded.seconds / (26 - len(graded.kept))
+def test_a_submission_takes_at_most_eight_seconds_and_core(graded, record_property):
+    each = 2 * graded.seconds / len(graded.expected)
     record_property("seconds per submission and core", f"{each:.1f}")
-    assert each < 10
+    assert each < 8
 
 
 class Live(HTMLParser):
@@ -144,7 +187,7 @@ def test_the_detector_of_live_script_detects():
 
 def test_feedback_holds_no_live_script(graded):
     pages = list(graded.into.glob(f"feedback/*/{NAME}/{NAME}.html"))
-    assert len(pages) == 25
+    assert len(pages) == len(graded.expected)
     assert {str(p): found for p in pages if (found := Live(p.read_text()).found)} == {}
     assert all("default-src 'none'" in p.read_text() for p in pages)
     assert "alert(1)" in (graded.into / "feedback" / "live script" / NAME / f"{NAME}.html").read_text()  # as text
@@ -173,8 +216,9 @@ HOSTILE = ["[a](javas&#99;ript:alert(1))", "[a](javascript\\:alert(1))", "[r]: j
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_student_writes_neither_runs_nor_fetches(text, course):
+def test_what_a_student_writes_neither_runs_nor_fetches(text, course, monkeypatch):
     from nbconvert import HTMLExporter
+    monkeypatch.setattr(grading, "rendered", lambda texts: [markup.markdown(text) for text in texts])
     nb, _ = grading.restore(grading.cells_in(nbformat.writes(answered(course.root, why=text)).encode()), course.task)
     grading.harmless(nb, {c.source for c in course.task.complete.cells})
     feedback = grading.page(nb, course.task, "ada", {}, {}, [])
@@ -215,12 +259,207 @@ def test_without_bubblewrap_it_refuses_unless_told_otherwise(course, monkeypatch
     assert course.group.table(course.task)[0]["score"] == 5
 
 
-def test_odd_files_end_with_a_reason_and_no_points(course):
+def test_odd_files_end_with_a_reason_and_no_points(course, monkeypatch, capsys):
+    monkeypatch.setattr(grading.Class, "prove", lambda *_: grading.examiner_of(course.task))
     expected = odd_files(course.root / "odd")
-    assert course.group.grade(course.task, course.root / "odd", LIMITS, jobs=2, trusted=True) == {}
+    (course.root / "odd" / "list of names.csv").write_text("ada, bob")
+    try:
+        assert course.group.grade(course.task, course.root / "odd", LIMITS, jobs=2, trusted=True) == {}
+    finally:
+        sandbox.remove(course.root / "odd" / "digs")     # pytest could not
     rows = {row["student"]: row for row in course.group.table(course.task)}
     assert {s: row["score"] for s, row in rows.items()} == dict.fromkeys(expected, 0)
     assert {s: rows[s]["remarks"] for s, words in expected.items() if words not in rows[s]["remarks"]} == {}
+    assert "no notebooks, so left out: list of names.csv" in capsys.readouterr().err
+
+
+def test_a_notebook_is_found_under_any_name_that_a_system_gives_it(tmp_path):
+    (tmp_path / "UPPER.IPYNB").touch()
+    (tmp_path / "Zoe\u0308.ipynb").touch()               # as macOS writes it
+    for name in ("apple/__MACOSX/._90_tiny.ipynb", "apple/sub/90_tiny.ipynb", "apple/.ipynb_checkpoints/a.ipynb",
+                 "unpacked/mine (1).ipynb", "__MACOSX/._unpacked"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "unpacked.zip").touch()
+    found, others = grading.submissions(tmp_path, NAME)
+    assert set(found) == {"UPPER", "Zo\u00eb", "apple", "unpacked"} and others == ["unpacked.zip"]
+    assert [found[s].name for s in ("apple", "unpacked")] == ["90_tiny.ipynb", "mine (1).ipynb"]
+
+
+def test_all_names_that_cannot_be_are_told_at_once(tmp_path):
+    for name in ("ada (1).ipynb", "-x.ipynb", "Zo\u00eb.ipynb", "Zoe\u0308.ipynb", "bob.ipynb"):
+        (tmp_path / name).touch()
+    (tmp_path / "bob").mkdir()
+    with pytest.raises(grading.GradingError) as error:
+        grading.submissions(tmp_path, NAME)
+    assert all(name in str(error.value) for name in ("ada (1).ipynb", "-x.ipynb", "'Zo\u00eb'", "'bob'"))
+
+
+@pytest.fixture
+def stub(course, monkeypatch):
+    """The class without kernels: what happens to a submission is written in its last answer."""
+    def execute(nb, *_, **__):
+        if "fault" in nb.cells[-1].source:
+            raise sandbox.Fault("no kernel")
+        if "bug" in nb.cells[-1].source:
+            raise KeyError("who")
+        course.runs.append(nb.cells[-1].source)
+        return [], []
+
+    def hand_in(**students):
+        for student, why in students.items():
+            (course.folder / f"{student}.ipynb").write_text(nbformat.writes(answered(course.root, why=why)))
+        return course.group.grade(course.task, course.folder, LIMITS, jobs=2, trusted=True)
+
+    course.runs, course.hand_in = [], hand_in
+    monkeypatch.setattr(trial, "execute", execute)
+    monkeypatch.setattr(grading.Class, "prove", lambda *_: grading.examiner_of(course.task))
+    return course
+
+
+def test_a_fault_of_the_grading_is_no_score_and_is_tried_again(stub):
+    failed = stub.hand_in(ada="a", bob="fault", cyd="bug")
+    assert failed == {"bob": "no kernel", "cyd": "KeyError: 'who'"}
+    rows = {row["student"]: row for row in stub.group.write_grades(stub.task)[1]}
+    assert {s: row["score"] for s, row in rows.items()} == {"ada": 5, "bob": None, "cyd": None}
+    assert "the grading failed: no kernel" in rows["bob"]["remarks"]
+    assert "3 submissions" in (said := grading.summary(list(rows.values()))) and "not graded yet: bob, cyd" in said
+    assert stub.hand_in(bob="fault b") == {"bob": "no kernel", "cyd": "KeyError: 'who'"}
+    assert stub.hand_in(bob="b", cyd="c") == {} and sorted(stub.runs) == ["a", "b", "c"]
+    assert [row["score"] for row in stub.group.table(stub.task)] == [5, 5, 5]
+
+
+def test_one_student_can_be_graded_again_by_name(stub):
+    stub.hand_in(ada="a", bob="b")
+    stub.group.grade(stub.task, stub.folder, LIMITS, jobs=1, trusted=True, only=("bob",))
+    assert sorted(stub.runs) == ["a", "b", "b"]
+    with pytest.raises(grading.GradingError, match="no submission of 'bo'"):
+        stub.group.grade(stub.task, stub.folder, LIMITS, jobs=1, trusted=True, only=("bo",))
+
+
+def test_a_gradebook_that_lost_a_student_loses_no_other_row(stub):
+    stub.hand_in(ada="a", bob="b")
+    with Gradebook(stub.group.db_url) as gradebook:
+        gradebook.remove_student("bob")
+    rows = stub.group.write_grades(stub.task)[1]
+    assert [row["score"] for row in rows] == [5, None] and "--again" in rows[1]["remarks"]
+
+
+def test_root_grades_only_if_told_so(course, monkeypatch):
+    monkeypatch.setattr(sandbox, "unavailable", lambda: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    (course.folder / "ada.ipynb").write_text("{}")
+    with pytest.raises(grading.GradingError, match="you are root.*--as-root"):
+        course.group.grade(course.task, course.folder, LIMITS, jobs=1)
+    assert not course.group.folder.exists()
+
+
+def test_a_feedback_page_is_written_when_something_changed(stub):
+    stub.hand_in(ada="a")
+    page = stub.group.path("feedback", "ada", stub.task, ".html")
+    first = page.stat().st_mtime_ns
+    stub.group.write_grades(stub.task)
+    assert page.stat().st_mtime_ns == first
+    with Gradebook(stub.group.db_url) as gradebook:
+        gradebook.find_comment("why", NAME, NAME, "ada").manual_comment = "Well."
+        gradebook.db.commit()
+    stub.group.write_grades(stub.task)
+    assert "Well." in page.read_text()
+
+
+def test_markdown_that_takes_for_ever_is_shown_as_it_was_written(monkeypatch):
+    monkeypatch.setattr(grading, "MARKUP_SECONDS", 1)
+    text = ("|" * 200 + "\n") * 2000
+    assert grading.rendered(["*a*"]) == ["<p><em>a</em></p>\n"] and grading.rendered([text]) == [f"<pre>{text}</pre>"]
+
+
+def test_other_ends_of_lines_are_no_tampering(course):
+    nb = answered(course.root, **RIGHT)
+    for cell in nb.cells:
+        cell.source = cell.source.replace("\n", "\r\n")
+    restored, remarks = grading.restore(grading.cells_in(nbformat.writes(nb).encode()), course.task)
+    assert remarks == [] and not any("\r" in c.source for c in restored.cells)
+
+
+def test_only_folders_with_our_mark_are_swept_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "TMP", tmp_path)
+    for name in ("course-999999999-autumn", "course-999999999-abcd", f"course-{os.getpid()}-abcd", "course-x-abcd"):
+        (tmp_path / name).mkdir()
+    for name in ("course-999999999-abcd", f"course-{os.getpid()}-abcd", "course-x-abcd"):
+        (tmp_path / name / sandbox.MARK).touch()
+    sandbox.sweep()
+    assert sorted(os.listdir(tmp_path)) == sorted(["course-999999999-autumn", f"course-{os.getpid()}-abcd",
+                                                   "course-x-abcd"])
+
+
+class Sleeper:
+    """What psutil says of a process."""
+    def __init__(self, processor, status):
+        self.processor, self.state = processor, status
+
+    def cpu_times(self):
+        return self.processor, 0.0, 0.0, 0.0, 99.0
+
+    def status(self):
+        return self.state
+
+
+def test_a_busy_machine_costs_no_time_and_sleeping_does():
+    kernel = sandbox.Kernel(LIMITS)
+    kernel.tick(20, [Sleeper(1, psutil.STATUS_RUNNING)])     # 1 of 20 seconds of a core
+    assert kernel.used == 2
+    kernel.tick(1, [Sleeper(1.8, psutil.STATUS_RUNNING), Sleeper(0, psutil.STATUS_SLEEPING)])
+    assert kernel.used == 2.8
+    kernel.tick(0.2, [Sleeper(1.8, psutil.STATUS_SLEEPING)])
+    assert kernel.used == 3
+    kernel.tick(20, [Sleeper(1.8, psutil.STATUS_SLEEPING)])  # the grader itself was late
+    assert kernel.used == 4
+
+
+def run_filter(program: bytes, architecture: int, number: int, first: int = 0) -> int:
+    """What Linux would answer to a system call."""
+    lines, at, held = list(struct.iter_unpack("HBBI", program)), 0, 0
+    while True:
+        operation, yes, no, k = lines[at]
+        at += 1
+        if operation == 0x06:
+            return k
+        if operation == 0x20:
+            held = {0: number, 4: architecture, 16: first}[k]
+        else:
+            at += yes if {0x15: held == k, 0x35: held >= k, 0x45: held & k}[operation] else no
+
+
+@pytest.mark.parametrize("machine, read", [("x86_64", 0), ("aarch64", 63)])
+def test_the_filter_refuses_what_it_names_and_nothing_else(machine, read):
+    column, architecture = sandbox.MACHINES[machine]
+    program = sandbox.filter_program(machine)
+    refused, missing, allowed, killed = 0x50001, 0x50026, 0x7FFF0000, 0x80000000
+
+    def says(number, first=0, architecture=architecture):
+        return run_filter(program, architecture, number, first)
+
+    socket, clone, clone3 = (pair[column] for pair in (sandbox.SOCKET, sandbox.CLONE, sandbox.CLONE3))
+    numbers = {call[column] for call in sandbox.CALLS.values()}
+    assert len(numbers) == len(sandbox.CALLS) and {says(n) for n in numbers} == {refused}
+    assert {n for n in range(460) if says(n, first=1) != allowed} == numbers | {clone3}
+    assert says(clone3) == missing and says(read) == allowed and says(read, architecture=0x40000003) == killed
+    assert says(clone, 0x10000000) == refused and says(clone, 0x3D0F00) == allowed    # a user namespace; a thread
+    assert {family for family in range(64) if says(socket, family) == allowed} == {1, 2, 10, 16}
+    assert machine == "aarch64" or says(0x40000000 | 250) == missing
+
+
+def test_a_control_group_is_used_where_systemd_offers_one(tmp_path, monkeypatch):
+    sandbox.control_group.cache_clear()
+    program = tmp_path / "systemd-run"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert sandbox.control_group()[:2] == ["systemd-run", "--scope"]
+    sandbox.control_group.cache_clear()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert sandbox.control_group() == []
+    sandbox.control_group.cache_clear()
 
 
 def test_grades_given_by_hand_stay_when_a_new_file_is_handed_in(course):
@@ -270,7 +509,7 @@ def test_a_given_cell_that_was_changed_or_deleted_runs_first_as_it_was(tmp_path)
     mine.cells[4].source = "y = 2"
     del mine.cells[3]
     nb, remarks = grading.restore(grading.cells_in(nbformat.writes(mine).encode()), task)
-    sandbox.execute(nb, grading.Limits(), trusted=True)
+    trial.execute(nb, grading.Limits(), trusted=True)
     assert {name: result[0] for name, result in grading.scores(nb).items()} == {"test_x": 1, "test_y": 2}
     assert len(remarks) == 3 and "runs before yours: import math" in remarks[0]
     assert grading.restore(grading.cells_in(nbformat.writes(task.released).encode()), task)[1] == []
@@ -320,7 +559,7 @@ def test_cells_of_the_students_own_stay_where_they_were(course):
 
 def test_a_changed_submission_is_graded_again_and_an_unchanged_one_is_not(course, monkeypatch):
     runs = []
-    monkeypatch.setattr(sandbox, "execute", lambda nb, *rest: runs.append(nb.cells[-1].source) or ([], []))
+    monkeypatch.setattr(trial, "execute", lambda nb, *_, **__: runs.append(nb.cells[-1].source) or ([], []))
     path = course.folder / "ada.ipynb"
     for text in ("a", "a", "b"):
         path.write_text(nbformat.writes(answered(course.root, why=text)))
@@ -356,7 +595,7 @@ def test_a_class_inside_what_submissions_can_read_is_refused(course, monkeypatch
     monkeypatch.setattr(sandbox, "visible", lambda: [course.root])
     (course.folder / "ada.ipynb").write_text("{}")
     with pytest.raises(grading.GradingError, match="which submissions can read"):
-        course.group.grade(course.task, course.folder, LIMITS, jobs=1)
+        course.group.grade(course.task, course.folder, LIMITS, jobs=1, as_root=True)
 
 
 def test_the_summary_counts_everybody_once():
@@ -374,46 +613,156 @@ def test_environment_secrets_do_not_enter_the_sandbox(monkeypatch):
     with sandbox.Kernel(LIMITS) as kernel:
         outputs, _ = kernel.run("import glob\nfor p in glob.glob('/proc/*/environ'):\n    print(open(p).read())")
     assert "HOME" in outputs[0].text and "abc123" not in "".join(o.get("text", "") for o in outputs)
-    assert not os.path.exists(kernel.folder)
 
 
-def test_an_answer_that_is_taken_from_the_checks_is_named():
-    with sandbox.Kernel(grading.Limits(), trusted=True) as kernel:
-        kernel.run("from course_lib.checks import hint, gan as check\ndef mine(): pass\nclass Bad(Exception): pass\n"
-                   "class Own: pass\nkept = Own()\nkept")
-        kernel.run("raise Bad")                              # honest work, which must not be named
-        assert sandbox.changed(kernel) == []
-        kernel.run("losses = check.losses.right")
-        assert sandbox.changed(kernel) == ["changed: losses, which is taken from the checks"]
+# --- in one process with the student's code -------------------------------------------------------------------------
 
-
-def test_a_check_that_was_changed_is_named_however_it_was_done():
-    """Each of these lets a wrong answer pass, and few leave a function of the student's own in a library."""
-    task, wrong = "check.squared_distances", "lambda x, y: torch.zeros(len(x), len(y))"
-    attacks = [f"{task}.compare = print", f"{task}.same = zip", f"{task}.rtol = 1e9", f"{task} = print",
-               f"{task}.right.__code__ = ({wrong}).__code__", "checks.Implementation.compare = print",
-               f"{task}.__class__ = type('Implementation', (checks.Implementation,), dict(compare=print))",
-               "checks.all = id", "checks.close = type('Same', (), dict(__call__=lambda *_: True))()"]
+@pytest.fixture(scope="module")
+def kernel():
+    """One for many tests, each of which leaves it as it was."""
     with sandbox.Kernel(grading.Limits(), trusted=True) as kernel:
         kernel.run("import importlib, torch\nfrom course_lib import checks\n"
                    "from course_lib.checks import start_here as check")
-        assert kernel.run(f"{task}({wrong})")[1] == "an error"
-        for attack in attacks:
-            assert sandbox.changed(kernel) == []
-            kernel.run(attack)
-            assert kernel.run(f"{task}({wrong})")[1] is None, attack
-            found = " ".join(sandbox.changed(kernel)).replace("checks.start_here", "check")
-            assert "course_lib." + ".".join(attack.split()[0].split(".")[:2]) in found, attack
-            kernel.run("vars(checks).pop('all', 0), importlib.reload(checks), importlib.reload(check)")
+        yield kernel
 
 
-def test_what_python_itself_adds_to_a_class_of_the_checks_is_no_change():
-    """Up to Python 3.13, who looks at the annotations of a class that has none leaves an empty dictionary in it."""
-    with sandbox.Kernel(grading.Limits(), trusted=True) as kernel:
-        kernel.run("from course_lib.checks import convnet, flow_matching, guidance\n"
-                   "for c in (convnet._Roll, flow_matching.Mixer, guidance._Network):\n    c.__annotations__")
-        assert sandbox.changed(kernel) == []
+GIVEN = "import torch\nfrom course_lib.checks import start_here as check\ndef twice(x):\n    return 2 * x"
+TEST = "check.squared_distances(squared_distances)\nassert abs(twice(2) - 4) < 1e-9"
+RIGHT_ANSWER, WRONG_ANSWER = "lambda x, y: torch.cdist(x, y).square()", "lambda x, y: torch.zeros(len(x), len(y))"
 
+
+@pytest.fixture(scope="module")
+def examiner():
+    return trial.Examiner([GIVEN], {"t": TEST, "n": "check.largest_eta(largest_eta, valley)"}, {"largest_eta": 0.63})
+
+
+def test_an_answer_that_is_taken_from_the_checks_is_named(kernel, examiner):
+    kernel.run("from course_lib.checks import hint, gan\ndef mine(): pass\nclass Bad(Exception): pass\n"
+               "class Own: pass\nkept = Own()\nkept")
+    kernel.run("raise Bad")                                  # honest work, which must not be named
+    assert examiner.changed(kernel) == []
+    kernel.run("losses = gan.losses.right")
+    assert examiner.changed(kernel) == ["changed: losses, which is taken from the checks"]
+    kernel.run("del losses")
+
+
+def test_a_check_that_was_changed_is_named_and_fools_nobody(kernel, examiner):
+    """Each of these lets a wrong answer pass, and few leave a function of the student's own in a library."""
+    task = "check.squared_distances"
+    attacks = [f"{task}.compare = print", f"{task}.same = zip", f"{task}.rtol = 1e9", f"{task} = print",
+               f"{task}.right.__code__ = ({WRONG_ANSWER}).__code__", "checks.Implementation.compare = print",
+               f"{task}.__class__ = type('Implementation', (checks.Implementation,), dict(compare=print))",
+               "checks.all = id", "checks.close = type('Same', (), dict(__call__=lambda *_: True))()"]
+    kernel.run(f"squared_distances = {WRONG_ANSWER}")
+    assert kernel.run(f"{task}(squared_distances)")[1] == "an error"
+    for attack in attacks:
+        assert examiner.changed(kernel) == []
+        kernel.run(attack)
+        assert kernel.run(f"{task}(squared_distances)")[1] is None, attack
+        assert "results when asked once more" in examiner.doubts(kernel, "t"), attack
+        found = " ".join(examiner.changed(kernel)).replace("checks.start_here", "check")
+        assert "course_lib." + ".".join(attack.split()[0].split(".")[:2]) in found, attack
+        kernel.run("vars(checks).pop('all', 0), importlib.reload(checks), importlib.reload(check)")
+    kernel.run(f"squared_distances = {RIGHT_ANSWER}")
+    assert examiner.doubts(kernel, "t") is None
+
+
+def test_what_is_given_back_is_compared_outside_and_may_be_anything(kernel, examiner):
+    answers = {RIGHT_ANSWER: "", "lambda x, y: (x[:, None] - y).square().sum(-1).double()": "",
+               WRONG_ANSWER: "wrong results", "None": "no results", "1 / 0": "no results"}
+    for answer, words in answers.items():
+        kernel.run(f"squared_distances = {answer}")
+        doubt = examiner.doubts(kernel, "t") or ""
+        assert words in doubt if words else not doubt, answer
+    kernel.run("class Equal(float):\n    __eq__ = __lt__ = __le__ = lambda *_: True\n"
+               "    __sub__ = __rsub__ = __abs__ = lambda *_: Equal(0)")
+    for value, right in ((0.63, True), (0.64, True), (0.1, False), ("Equal(0.1)", False), ("float('nan')", False)):
+        kernel.run(f"largest_eta = {value}")
+        assert (examiner.doubts(kernel, "n") is None) == right, value
+
+
+def test_a_tensor_that_lies_about_itself_is_looked_through(kernel):
+    kernel.run("class Liar(torch.Tensor):\n    @classmethod\n"
+               "    def __torch_function__(cls, f, types, args=(), kwargs=None):\n"
+               "        if f is torch.Tensor.double:\n            return right[args[0].shape]\n"
+               "        return super().__torch_function__(f, types, args, kwargs or {})\n"
+               "right = {}\ndef lies(x, y):\n    right[len(x), len(y)] = torch.cdist(x, y).square().double()\n"
+               "    return torch.zeros(len(x), len(y)).as_subclass(Liar)")
+    assert kernel.run("check.squared_distances(lies)")[1] == "an error"
+
+
+def test_a_test_cell_reads_what_is_given_and_the_student_keeps_his_own(kernel, examiner):
+    kernel.run("real = check, torch\ncheck = torch = type('Fake', (), dict(squared_distances=print))\n"
+               "def twice(x): return 4\ndef abs(x): return 0\nsum, squared_distances = 3, None")
+    assert kernel.run(TEST)[1] is None
+    look, untold = examiner.before(kernel, "t")
+    assert untold is None and look[0].endswith("the test ran without it: check, abs"), look
+    kernel.run(f"squared_distances = {WRONG_ANSWER.replace('torch', 'real[1]')}")
+    assert "squared_distances" in kernel.run(TEST)[0][0].evalue
+    assert kernel.run("assert abs(-2) == 2 and twice(3) == 6")[1] is None
+    assert trial.ask(kernel, "set_back") is not None
+    assert kernel.run("assert (abs(-2), twice(3), sum, hasattr(check, 'fit_curve')) == (0, 4, 3, False)")[1] is None
+    kernel.run("check, torch = real\ndel abs, sum, twice")
+
+
+def test_what_python_itself_adds_to_a_class_of_the_checks_is_no_change(kernel):
+    """Up to Python 3.13, who looks at the annotations of a class that has none leaves an empty dictionary in it, and
+    who copies one of its things a list of slots."""
+    kernel.run("import copy\nfrom course_lib.checks import convnet, flow_matching, guidance\n"
+               "for c in (convnet._Roll, flow_matching.Mixer, guidance._Network):\n    c.__annotations__\n"
+               "copy.deepcopy(convnet._Roll(True))")
+    examiner = trial.Examiner(["from course_lib.checks import convnet as a, flow_matching as b, guidance as c"],
+                              {"t": "a.ece(x)\nb.ends(x)\nc.label_loss(x)"})
+    assert len(examiner.checks) == 4 and examiner.changed(kernel) == []
+
+
+EXERCISES = [p for p in sorted(ROOT.glob("solutions/*/*.ipynb")) if p.stem == p.parent.name]
+
+
+def test_every_task_that_a_program_grades_is_compared_outside():
+    for path in EXERCISES:
+        examiner = grading.examiner_of(grading.assignment(path))
+        assert examiner.tests and all(len(examiner.questions[name]) == 1 for name in examiner.tests), path.stem
+        measured = {q.name for found in examiner.questions.values() for q in found if isinstance(q.check, Measurement)}
+        assert {name for name in examiner.tests if not examiner.asks(name)} == {f"check_{name}" for name in measured}
+
+
+@pytest.fixture
+def give(monkeypatch):
+    """What the kernel would give when it is asked for its answer to a question, without a kernel."""
+    shell, there = SimpleNamespace(user_ns={}), {}
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    exec(trial.INSIDE, there)
+
+    def give(q, answer, seed) -> bytes:
+        shell.user_ns[q.answer] = answer
+        return base64.b64decode(there["tensors"](q.module, q.name, q.answer, seed))
+    return give
+
+
+@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
+def test_the_right_answers_of_all_checks_agree_with_themselves_outside(path, give):
+    examiner = grading.examiner_of(grading.assignment(path))
+    seed = examiner.seeds[0]
+    for q in (q for found in examiner.questions.values() for q in found if isinstance(q.check, Implementation)):
+        given = give(q, q.check.right, seed)
+        assert examiner.compare(q, seed, given) is None, q.name
+        off = safetensors.torch.load(given)
+        key = max(off, key=lambda key: off[key].numel() * off[key].is_floating_point())
+        off[key].flatten()[-1] += 1
+        assert "wrong results" in examiner.compare(q, seed, safetensors.torch.save(off)), q.name
+        assert "no results" in examiner.compare(q, seed, b"x" * 99)
+
+
+def test_a_wrong_answer_is_told_outside(give):
+    examiner = trial.Examiner([GIVEN], {"t": TEST})
+    q, = examiner.questions["t"]
+    assert examiner.compare(q, 0, give(q, q.check.right, 0)) is None
+    assert "wrong results" in examiner.compare(q, 1, give(q, q.check.right, 0))
+    assert "wrong results" in examiner.compare(q, 0, give(q, lambda x, y: torch.zeros(len(x), len(y)), 0))
+
+
+# --- the sandbox ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.skipif("bubblewrap" in (sandbox.unavailable() or ""), reason="needs bubblewrap")
 def test_a_kernel_ends_when_its_grader_lets_go():

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import unicodedata
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,9 @@ def app(arguments: list[str] | None = None) -> int:
 def classroom():
     """course_lib.classroom.grading, whose errors become one line."""
     try:
+        from nbgrader.api import InvalidEntry
+        from sqlalchemy.exc import SQLAlchemyError
+
         from course_lib.classroom import grading
     except ImportError as e:
         raise Trouble(f"{e.name} is not installed: run `make setup`, or pip install 'course-lib[classroom]'") from None
@@ -75,6 +79,9 @@ def classroom():
         yield grading
     except grading.GradingError as e:
         raise Trouble(str(e)) from None
+    except (OSError, SQLAlchemyError, InvalidEntry) as e:          # a full disk, a folder that may not be written to
+        raise Trouble(f"{str(e).splitlines()[0]}: repair that, and run the same command again; what is graded is kept"
+                      ) from None
 
 
 def course_folder(given: Path | None) -> Path:
@@ -218,7 +225,8 @@ def check(notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="An 
             solution = notebook
         task = grading.assignment(solution if solution.is_file() else notebook, notebook.parent)
         nb, remarks = grading.restore(cells, task)
-        remarks += grading.sandbox.execute(nb, grading.Limits(seconds=seconds), task.files, trusted=True)[0]
+        remarks += grading.trial.execute(nb, grading.Limits(seconds=seconds), task.files, trusted=True,
+                                         examiner=grading.examiner_of(task))[0]
         results = grading.scores(nb)
     for name, (score, points, error) in results.items():
         shown = "a person grades this" if score is None else f"{score:g} of {points:g}"
@@ -293,13 +301,19 @@ def grade(assignment: Name,
                                                                         "folders with a notebook in each.")],
           course: CourseFolder = None, into: ClassFolder = Path("grading"),
           jobs: Annotated[int, typer.Option(min=0, help="Submissions at a time; 0: one per core, memory allowing")] = 0,
-          seconds: Annotated[float, typer.Option(min=1, help="Wall-clock time for one submission.")] = 120,
+          seconds: Annotated[float, typer.Option(min=1, help="Time for one submission; a busy machine does not "
+                                                            "count against it.")] = 120,
           memory: Annotated[int, typer.Option(min=200, metavar="MB", help="Memory for one submission.")] = 4096,
           processes: Annotated[int, typer.Option(min=4, help="Processes that one submission may have at a time.")] = 32,
           again: Annotated[bool, typer.Option("--again", help="Grade also what is graded already.")] = False,
+          student: Annotated[list[str] | None, typer.Option(
+              metavar="NAME", help="Grade this student alone, and anew. May be given several times.")] = None,
           trust_submissions: Annotated[bool, typer.Option(
               "--trust-submissions", help="Run without the sandbox. What was handed in can then read, change and send "
-              "whatever you can.")] = False) -> int:
+              "whatever you can.")] = False,
+          as_root: Annotated[bool, typer.Option(
+              "--as-root", help="Grade although you are root: a hole in the Linux kernel would then give a submission "
+              "everything. For containers and virtual machines that hold nothing else.")] = False) -> int:
     """Grade a folder of submissions, each in a sandbox of its own.
 
     Test cells and points come from solutions/, whatever was handed in. Scores go to nbgrader's gradebook in the folder
@@ -315,7 +329,8 @@ def grade(assignment: Name,
         limits = grading.Limits(seconds=seconds, memory_mb=memory, processes=processes)
         group = grading.Class(into)
         try:
-            failed = group.grade(task, folder, limits, jobs or grading.jobs_that_fit(limits), trust_submissions, again)
+            failed = group.grade(task, folder, limits, jobs or grading.jobs_that_fit(limits), trust_submissions, again,
+                                 tuple(unicodedata.normalize("NFC", name) for name in student or ()), as_root)
         except KeyboardInterrupt:
             print("\nStopped. What is graded is kept: run the same command to go on.", file=sys.stderr)
             return 130

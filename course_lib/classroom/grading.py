@@ -14,29 +14,32 @@ import html
 import json
 import os
 import re
+import stat
 import statistics
+import subprocess
 import sys
 import sysconfig
 import threading
+import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import mistune
 import nbformat
 import psutil
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader import preprocessors
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.utils import determine_grade
 from sqlalchemy.exc import SAWarning
 from tqdm.auto import tqdm
 from traitlets.config import Config
 
 import course_lib
-from course_lib.classroom import sandbox
+from course_lib.classroom import sandbox, trial
+from course_lib.classroom.markup import markdown
 from course_lib.classroom.sandbox import Limits
 
 try:
@@ -44,8 +47,12 @@ try:
 except ImportError:                                  # Windows
     fcntl = None
 
-LARGEST_MB = 20                                      # of a submitted notebook
+LARGEST_MB, MOST_CELLS, MOST_FILES = 20, 2_000, 10_000                                # of a submission
+PACKED = ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2"
+MARKUP, MARKUP_SECONDS = Path(__file__).with_name("markup.py"), 5
 ENTRY = ("grade", "solution", "locked", "points", "task")
+NAME = r"\w[\w .@+,'-]*"                             # of a student
+ANSWERS = re.compile(r"course_lib\.checks|\bchecks?\.\w+\.(right|truth|cases|outcome|slips)\b")          # of ours
 
 
 class GradingError(Exception):
@@ -95,44 +102,85 @@ def assignment(solution: Path, student_folder: Path | None = None) -> Assignment
 
 # --- a submission ---------------------------------------------------------------------------------------------------
 
-def submissions(folder: Path, name: str) -> dict[str, Path | str]:
-    """Student -> the notebook, or why there is none.  A student is FOLDER/STUDENT.ipynb, or a folder FOLDER/STUDENT/
-    that holds NAME.ipynb, or a single notebook under another name, at any depth."""
-    found = {}
+def submissions(folder: Path, name: str) -> tuple[dict[str, Path | str], list[str]]:
+    """-> (student -> the notebook, or why there is none; files that are no submission).  A student is a file
+    FOLDER/STUDENT.ipynb, or a folder FOLDER/STUDENT/ that holds NAME.ipynb, or a single notebook under another name, at
+    any depth."""
+    found, bad, others = {}, [], []
     for entry in sorted(folder.iterdir()):
-        notebook = entry
-        if entry.name.startswith(".") or not (entry.is_dir() or entry.suffix == ".ipynb"):
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        student = entry.name if entry.is_dir() else entry.stem
-        if not re.fullmatch(r"\w[\w .@+,'-]*", student):
-            raise GradingError(f"{entry.name!r} is no name for a student: rename it (letters, digits, spaces, . @ + -)")
-        if student in found:
-            raise GradingError(f"{student!r} is there as a folder and as a notebook: keep one of them")
-        if entry.is_dir():
-            every = sorted(p for p in entry.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-            chosen = [p for p in every if p.stem == name] or every
-            notebook = chosen[0] if len(chosen) == 1 else (
-                f"several notebooks, and not one that is called {name}.ipynb" if every else "no notebook was handed in")
-        if isinstance(notebook, Path):
-            if notebook.resolve() != folder.resolve() / notebook.relative_to(folder):
-                notebook = "the notebook is a link to another file"
-            elif not notebook.is_file():
-                notebook = "the notebook is not a regular file"
-        found[student] = notebook
+        is_folder = entry.is_dir() and not entry.is_symlink()
+        if not is_folder and not entry.name.lower().endswith(".ipynb"):
+            others.append(entry.name)
+            continue
+        student = unicodedata.normalize("NFC", entry.name if is_folder else entry.stem)
+        if not re.fullmatch(NAME, student) or len(student.encode()) > 200:
+            bad.append(f"{entry.name!r} is no name for a student")
+        elif student in found:
+            bad.append(f"{student!r} is there twice")
+        else:
+            found[student] = notebook_in(entry, name) if is_folder else regular(entry)
+    if bad:
+        raise GradingError(f"{'; '.join(bad)}: rename or remove what is too much (a name has letters, digits, spaces, "
+                           ". , @ + - ' and is there once, as a file or as a folder)")
+    for other in list(others):                       # handed in, and not in a form that can be run
+        student, _, ending = unicodedata.normalize("NFC", other).partition(".ipynb" if ".ipynb" in other else ".")
+        why = ("it is packed: unpack it into a folder" if other.lower().endswith(PACKED) else
+               f"it is saved as {other!r}: rename it so that its name ends in .ipynb" if ".ipynb" in other else "")
+        if why and student not in found and re.fullmatch(NAME, student):
+            found[student] = why
+            others.remove(other)
     if not found:
         raise GradingError(f"no submissions in {folder}: put STUDENT.ipynb files or STUDENT/ folders there")
-    return found
+    return found, others
+
+
+def regular(path: Path) -> Path | str:
+    mode = path.lstat().st_mode
+    return ("the notebook is a link to another file" if stat.S_ISLNK(mode) else path if stat.S_ISREG(mode) else
+            "the notebook is not a regular file")
+
+
+def notebook_in(folder: Path, name: str) -> Path | str:
+    """The notebook in a student's folder, or why there is none. Links are not followed, however deep the folder is."""
+    todo, every, others, n = [folder], [], [], 0
+    while todo:
+        with suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if (n := n + 1) > MOST_FILES:
+                    return f"there are more than {MOST_FILES:,} files in the folder"
+                if entry.name.startswith(".") or entry.name in ("__MACOSX", "__pycache__"):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                elif entry.name.lower().endswith(".ipynb"):
+                    every.append(Path(entry.path))
+                else:
+                    others.append(entry.name)
+    chosen = [p for p in every if unicodedata.normalize("NFC", p.stem) == name] or every
+    if len(chosen) == 1:
+        return regular(chosen[0])
+    if every:
+        names = ", ".join(sorted(p.name for p in every))
+        return f"several notebooks ({names:.200}), and not one that is called {name}.ipynb"
+    return "no notebook was handed in" + f", but {', '.join(sorted(others)):.200}" * bool(others)
 
 
 def cells_in(data: bytes) -> list[tuple[str, str, dict]]:
     """(type, source, nbgrader's entry) of each cell in a file that may hold anything. Raises Unreadable."""
     try:
+        if not data.strip():
+            raise Unreadable("the file is empty")
         nb = json.loads(data)
         if nb["nbformat"] != 4:
             raise Unreadable(f"it is saved in notebook format {nb['nbformat']!r:.9}: open and save it in JupyterLab")
+        if len(nb["cells"]) > MOST_CELLS:
+            raise Unreadable(f"it has more than {MOST_CELLS:,} cells")
         cells = []
         for cell in nb["cells"]:
             source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+            source = source.replace("\r\n", "\n").replace("\r", "\n")                # another system's ends of lines
             source.encode()                          # a lone surrogate cannot be saved or run
             entry = cell.get("metadata", {}).get("nbgrader")
             entry = entry if isinstance(entry, dict) and isinstance(entry.get("grade_id"), str) else {}
@@ -270,9 +318,16 @@ img {{ max-width: 100% }} table {{ border-collapse: collapse }} td, th {{ paddin
 {body}
 </body></html>
 """
-markdown = mistune.create_markdown(escape=True, plugins=["table", "math"])            # HTML in it becomes text
-markdown.renderer.register("inline_math", lambda _, tex: f"<code>${html.escape(tex)}$</code>")        # no MathJax here
-markdown.renderer.register("block_math", lambda _, tex: f"<pre>$${html.escape(tex)}$$</pre>")
+
+
+def rendered(texts: list[str]) -> list[str]:
+    """Markdown of a student's as HTML. A program of its own does it: some texts would keep it busy for hours."""
+    try:
+        done = subprocess.run([sys.executable, "-P", MARKUP, str(MARKUP_SECONDS)], input=json.dumps(texts).encode(),
+                              capture_output=True, timeout=30 * MARKUP_SECONDS, check=True)
+        return json.loads(done.stdout)
+    except (subprocess.SubprocessError, ValueError):
+        return [f"<pre>{html.escape(text)}</pre>" for text in texts]
 
 
 def bare(line: str) -> str:
@@ -296,6 +351,9 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
     later = f"; {waiting:g} more are for answers that are still to be graded" * bool(waiting)
     parts = [f"<p>{html.escape(student)}: <b>{total:g} of {most:g}</b> points{later}</p><table>{rows}</table>"]
     parts += [f'<p class="note">{html.escape(remark)}</p>' for remark in remarks]
+    known = {c.source for c in task.released.cells}
+    texts = [c.source for c in nb.cells if c.cell_type != "code" and c.source not in known]
+    as_html = dict(zip(texts, rendered(texts) if texts else []))
     for cell in nb.cells:
         entry = cell.metadata.get("nbgrader", {})
         name = entry.get("grade_id")
@@ -307,7 +365,8 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
                 continue
         if name in shown:
             parts.append(f'<h3 class="points">{html.escape(name)}: {shown[name]}</h3>')
-        parts.append(f"<pre>{html.escape(source)}</pre>" if cell.cell_type == "code" else markdown(source))
+        parts.append(f"<pre>{html.escape(source)}</pre>" if cell.cell_type == "code" else
+                     as_html.get(source) or markdown(source))
         for o in cell.get("outputs", []):
             for kind in ("image/png", "image/jpeg"):
                 if kind in o.get("data", {}):
@@ -316,9 +375,9 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
             else:
                 kind = "error" if o.output_type == "error" else "out"
                 text = "\n".join(o.traceback) if kind == "error" else o.text if "text" in o else o.data["text/plain"]
-                text = re.sub(r"\x1b\[[\d;]*m", "", text)                # tracebacks and warnings quote hidden tests:
-                text = "\n".join(line for line in text.split("\n") if bare(line) not in hidden)
-                text = text if len(text) < 20_000 else text[:20_000] + "\n... and more"
+                more = "\n... and more" * (len(text) > 20_000)
+                text = re.sub(r"\x1b\[[\d;]*m", "", text[:20_000])       # tracebacks and warnings quote hidden tests:
+                text = "\n".join(line for line in text.split("\n") if bare(line) not in hidden) + more
                 parts.append(f'<pre class="{kind}">{html.escape(text)}</pre>')
         if comments.get(name):
             parts.append(f'<p class="note">{html.escape(comments[name])}</p>')
@@ -326,6 +385,13 @@ def page(nb, task: Assignment, student: str, grades: dict, comments: dict, remar
 
 
 # --- the class ------------------------------------------------------------------------------------------------------
+
+def examiner_of(task: Assignment, truths: dict[str, float] | None = None) -> trial.Examiner:
+    given = [c.source for c in task.released.cells if c.cell_type == "code" and "nbgrader" not in c.metadata]
+    tests = {c.metadata.nbgrader.grade_id: c.source for c in task.complete.cells
+             if c.cell_type == "code" and c.metadata.get("nbgrader", {}).get("locked")}
+    return trial.Examiner(given, tests, truths)
+
 
 def jobs_that_fit(limits: Limits) -> int:
     """One submission per core, but no more than memory holds if all of them use what they may."""
@@ -375,6 +441,7 @@ class Class:
         return self.folder / "records" / task.name / f"{student}.json"
 
     def record(self, student: str, task: Assignment) -> dict:
+        """What is known of a submission: a key that tells which, remarks, what to look at; a fault of the grading."""
         try:
             return json.loads(self.record_path(student, task).read_text())
         except (OSError, ValueError):                # none yet, or cut off when the machine stopped
@@ -412,13 +479,33 @@ class Class:
             return {n: grades[n] for n in order if n in grades}, {c.name: c.comment for c in mine.comments if c.comment}
 
     def write_feedback(self, student: str, task: Assignment) -> None:
-        nb = nbformat.read(self.path("autograded", student, task, ".ipynb"), as_version=4)
-        text = page(nb, task, student, *self.grades(student, task), self.record(student, task)["remarks"])
-        save(self.path("feedback", student, task, ".html"), text)
+        """The page of a student, unless it is there and nothing that it shows has changed."""
+        path, graded = (self.path(*where) for where in (("feedback", student, task, ".html"),
+                                                        ("autograded", student, task, ".ipynb")))
+        data, grades, remarks = graded.read_bytes(), self.grades(student, task), self.record(student, task)["remarks"]
+        about = repr((grades, remarks)).encode() + data + task.digest() + Path(__file__).read_bytes()
+        mark = f"<!-- {hashlib.sha256(about).hexdigest()} -->\n"
+        if not (path.is_file() and path.read_text(encoding="utf-8").endswith(mark)):
+            save(path, page(nbformat.reads(data.decode(), as_version=4), task, student, *grades, remarks) + mark)
 
-    def grade_one(self, student: str, found: Path | str, task: Assignment, limits: Limits, trusted: bool,
-                  again: bool) -> dict:
-        """Grade one submission, unless this very file has been graded.  -> its record"""
+    def grade_one(self, student: str, found: Path | str, task: Assignment, examiner: trial.Examiner, limits: Limits,
+                  trusted: bool, again: bool) -> dict:
+        """Grade one submission, unless this very file has been graded.  -> its record. What goes wrong in the grading
+        itself is recorded too: it is no score, and the next run tries again."""
+        try:
+            return self.grade_file(student, found, task, examiner, limits, trusted, again)
+        except sandbox.Stopped:
+            raise
+        except Exception as e:
+            said = f"{e}" if isinstance(e, sandbox.Fault) else f"{type(e).__name__}: {e}"
+            fault = (said.splitlines() or [""])[0][:200]
+            record = {"student": student, "key": "", "remarks": [f"not graded yet, for the grading failed: {fault}"],
+                      "look": [], "fault": fault}
+            with suppress(OSError):                  # the disk is full, perhaps
+                save(self.record_path(student, task), json.dumps(record))
+            return record
+
+    def grade_file(self, student, found, task, examiner, limits, trusted, again) -> dict:
         too_big = isinstance(found, Path) and found.stat().st_size > LARGEST_MB * 1e6
         data = b"" if too_big or isinstance(found, str) else found.read_bytes()
         key = hashlib.sha256(task.digest() + (data or str(found).encode())).hexdigest()
@@ -433,8 +520,11 @@ class Class:
                 raise Unreadable(f"the file is larger than {LARGEST_MB} MB: clear its outputs and hand it in again")
             nb, remarks = restore(cells_in(data), task)
             look = [r for r in remarks if "restored" in r]
-            wrong, changed = sandbox.execute(nb, limits, task.files, trusted)
-            remarks, look = remarks + wrong, look + changed
+            known = {line for c in task.complete.cells for line in c.source.splitlines()}
+            look += [f"reads the checks: {line.strip():.60}" for c in nb.cells if c.cell_type == "code"
+                     for line in c.source.splitlines() if line not in known and ANSWERS.search(line)][:3]
+            wrong, seen = trial.execute(nb, limits, task.files, trusted, examiner)
+            remarks, look = remarks + wrong, look + seen
         except Unreadable as reason:
             nb, _ = restore([], task)
             remarks = [f"not graded: {reason}"]
@@ -444,13 +534,13 @@ class Class:
         self.enter(student, task, nb)
         record = {"student": student, "key": key, "remarks": remarks, "look": look}
         save(self.record_path(student, task), json.dumps(record))
-        with self.lock:
-            self.write_feedback(student, task)
+        self.write_feedback(student, task)
         return record
 
-    def prove(self, task: Assignment, limits: Limits, trusted: bool, again: bool) -> None:
+    def prove(self, task: Assignment, limits: Limits, trusted: bool, again: bool) -> trial.Examiner:
         """Run the solved notebook like a submission. Raises GradingError unless it gets all points: where a right
         answer fails, nobody may be graded. Not repeated while release, installation and limits are the same.
+        -> the examiner of the class, who now knows what measurements should give
         """
         solved = (task.source / f"{task.name}.ipynb").read_bytes()
         library = sorted((str(p), p.stat().st_mtime_ns) for p in Path(course_lib.__file__).parent.rglob("*")
@@ -458,11 +548,17 @@ class Class:
         packages = os.stat(sysconfig.get_path("purelib")).st_mtime_ns                 # what is installed changes it
         key = hashlib.sha256(task.digest() + solved + repr((limits, trusted, library, packages)).encode()).hexdigest()
         record = self.folder / "records" / f"{task.name}.solved"
-        if not again and record.is_file() and record.read_text() == key:
-            return
+        with suppress(OSError, ValueError):
+            known = json.loads(record.read_text())
+            if known["key"] == key and not again:
+                return examiner_of(task, known["truths"])
         print(f"{task.name}: first the solved notebook, which must get all points", file=sys.stderr)
         nb, _ = restore(cells_in(solved), task)
-        remarks, _ = sandbox.execute(nb, limits, task.files, trusted)
+        examiner = examiner_of(task)
+        try:
+            remarks, _ = trial.execute(nb, limits, task.files, trusted, examiner, solved=True)
+        except sandbox.Fault as e:
+            raise GradingError(f"{e} Nobody was graded: repair that, or wait, and run the command again") from None
         for name, (score, points, error) in scores(nb).items():
             if score is not None and score < points:
                 first = next((f"{o.ename}: {o.evalue}" for c in nb.cells for o in c.get("outputs", [])
@@ -471,50 +567,77 @@ class Class:
                 raise GradingError(f"the solved notebook of {task.name} gets {score:g} of {points:g} points in the "
                                    f"cell {name} on this machine, so nobody was graded: {said}. Repair that first "
                                    "(`make setup`? `make exercises`? more --seconds or --memory?)")
-        save(record, key)
+        save(record, json.dumps({"key": key, "truths": examiner.truths}))
+        return examiner
 
     def grade(self, task: Assignment, folder: Path, limits: Limits, jobs: int, trusted: bool = False,
-              again: bool = False) -> dict[str, str]:
-        """Grade a folder of submissions. -> student -> what went wrong in the grading itself, which should be empty."""
+              again: bool = False, only: tuple[str, ...] = (), as_root: bool = False) -> dict[str, str]:
+        """Grade a folder of submissions, or `only` some students, these anew. -> student -> what went wrong in the
+        grading itself, which should be empty."""
         if not folder.is_dir():
             raise GradingError(f"there is no folder {folder}: name the folder that holds the submissions")
-        found = submissions(folder, task.name)
+        found, others = submissions(folder, task.name)
+        if unknown := [s for s in only if s not in found]:
+            raise GradingError(f"{folder} holds no submission of {', '.join(map(repr, unknown))}: write the name as it "
+                               "stands there, without .ipynb")
         if not trusted:
             if reason := sandbox.unavailable():
                 raise GradingError(f"{reason}; or, if you trust every line that was handed in, add --trust-submissions")
+            if not as_root and getattr(os, "geteuid", lambda: 1)() == 0:
+                raise GradingError("you are root, and whoever finds a hole in the Linux kernel would be root as well: "
+                                   "grade as an ordinary user, or say --as-root (in a container or a virtual machine "
+                                   "that holds nothing else)")
             for secret in (self.folder, folder.resolve(), task.source):
                 if inside := [p for p in sandbox.visible() if secret.is_relative_to(p)]:
                     raise GradingError(f"{secret} lies in {inside[0]}, which submissions can read: move it elsewhere")
+        if others:
+            print(f"no notebooks, so left out: {', '.join(others)}", file=sys.stderr)
         self.create()
         sandbox.stopping.clear()
         sandbox.sweep()
-        failed = {}
-        with self.alone(), ThreadPoolExecutor(jobs) as pool:
-            self.prove(task, limits, trusted, again)
+        found = {s: f for s, f in found.items() if not only or s in only}
+        with self.alone():
+            examiner = self.prove(task, limits, trusted, again and not only)
             self.open_assignment(task)
-            futures = {pool.submit(self.grade_one, s, f, task, limits, trusted, again): s for s, f in found.items()}
-            try:
-                for future in tqdm(as_completed(futures), total=len(futures), unit="submission", desc=task.name):
-                    if error := future.exception():
-                        failed[futures[future]] = f"{type(error).__name__}: {error}".splitlines()[0]
-            except KeyboardInterrupt:
-                sandbox.stopping.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        return failed
+
+            def all_of(students, jobs: int) -> dict[str, str]:
+                failed = {}
+                with ThreadPoolExecutor(jobs) as pool:
+                    futures = {pool.submit(self.grade_one, s, found[s], task, examiner, limits, trusted,
+                                           again or bool(only)): s for s in students}
+                    try:
+                        for future in tqdm(as_completed(futures), task.name, len(futures), unit="submission"):
+                            if fault := future.result().get("fault"):
+                                failed[futures[future]] = fault
+                    except BaseException:
+                        sandbox.stopping.set()
+                        pool.shutdown(wait=True, cancel_futures=True)
+                        raise
+                return failed
+
+            failed = all_of(found, jobs)             # a fault may have come from too many at a time
+            return all_of(failed, 1) if 0 < len(failed) <= 5 else failed
 
     def table(self, task: Assignment) -> list[dict]:
-        """One row per graded student, by name."""
+        """One row per student, by name. The score is None where there is none, and the remarks say why."""
+        tasks = {c.metadata.nbgrader.grade_id: c.metadata.nbgrader.points for c in task.complete.cells
+                 if c.metadata.get("nbgrader", {}).get("grade")}
         rows = []
         for path in sorted((self.folder / "records" / task.name).glob("*.json")):
             if not (record := self.record(path.stem, task)):
                 continue
-            grades, _ = self.grades(path.stem, task)
-            rows.append({"student": path.stem, "score": sum(g[0] for g in grades.values()),
-                         "points": sum(g[1] for g in grades.values()),
-                         "to grade by hand": sum(bool(g[2]) for g in grades.values()),
-                         **{name: g[0] for name, g in grades.items()},
-                         "remarks": " | ".join(record["remarks"]), "look at": " | ".join(record["look"])})
+            row = {"student": path.stem, "score": None, "points": sum(tasks.values()), "to grade by hand": 0,
+                   **dict.fromkeys(tasks), "remarks": " | ".join(record["remarks"]),
+                   "look at": " | ".join(record["look"])}
+            try:
+                grades = {} if record.get("fault") else self.grades(path.stem, task)[0]
+            except MissingEntry:
+                grades, row["remarks"] = {}, "the gradebook does not hold it: grade it with --again"
+            if grades:
+                row |= {"score": sum(g[0] for g in grades.values()), "points": sum(g[1] for g in grades.values()),
+                        "to grade by hand": sum(bool(g[2]) for g in grades.values()),
+                        **{name: g[0] for name, g in grades.items()}}
+            rows.append(row)
         return rows
 
     def write_grades(self, task: Assignment) -> tuple[Path, list[dict]]:
@@ -530,7 +653,8 @@ class Class:
             writer.writerows(rows)
         os.replace(part, path)
         for row in rows:
-            self.write_feedback(row["student"], task)
+            if row["score"] is not None:
+                self.write_feedback(row["student"], task)
         return path, rows
 
 
@@ -544,17 +668,21 @@ def save(path: Path, text: str) -> None:
 
 def summary(rows: list[dict]) -> str:
     """The scores of a class in a few lines, with a histogram in ten steps."""
-    most = rows[0]["points"]
-    scores = [row["score"] for row in rows]
-    lines = [f"{len(rows)} submissions, {most:g} points: mean {statistics.mean(scores):.1f}, median "
-             f"{statistics.median(scores):g}, lowest {min(scores):g}, highest {max(scores):g}"]
-    steps = [0] * 10
-    for score in scores:
-        steps[min(int(10 * score / most), 9) if most else 0] += 1
-    scale = max(1, max(steps) / 40)
-    lines += [f"{10 * i:3d} - {10 * i + 10:3d} %  {'#' * round(n / scale):<40} {n}" for i, n in enumerate(steps)]
+    scores = [row["score"] for row in rows if row["score"] is not None]
+    lines = [f"{len(rows)} submissions"]
+    if scores:
+        most = rows[0]["points"]
+        lines = [f"{len(rows)} submissions, {most:g} points: mean {statistics.mean(scores):.1f}, median "
+                 f"{statistics.median(scores):g}, lowest {min(scores):g}, highest {max(scores):g}"]
+        steps = [0] * 10
+        for score in scores:
+            steps[min(int(10 * score / most), 9) if most else 0] += 1
+        scale = max(1, max(steps) / 40)
+        lines += [f"{10 * i:3d} - {10 * i + 10:3d} %  {'#' * round(n / scale):<40} {n}" for i, n in enumerate(steps)]
     if n := sum(row["to grade by hand"] for row in rows):
         lines.append(f"{n} answers wait to be graded by hand, in nbgrader's formgrader")
+    if names := [row["student"] for row in rows if row["score"] is None]:
+        lines.append(f"not graded yet: {', '.join(names)}")
     if names := [row["student"] for row in rows if row["look at"]]:
         lines.append(f"look at these yourself: {', '.join(names)}")
     return "\n".join(lines)

@@ -1,15 +1,23 @@
-"""Run a notebook that nobody trusts: only its kernel enters the sandbox, and only messages come out.
+"""Run code that nobody trusts: only its kernel enters the sandbox, and only bounded messages come out, through a pipe.
 
-bubblewrap gives the kernel an empty network, a read-only system, its own process tree and small file systems in memory;
-rlimits bound what one process may use; `Kernel.watch` looks from outside at what rlimits cannot bound (all processes
-together, wall-clock time, the folder of sockets) and kills the whole sandbox. What this does not stop is said in
-solutions/README.md.
+bubblewrap gives the kernel an empty network, a read-only system, its own process tree and small file systems in memory:
+nothing of this machine can be written to. A filter takes away the system calls that only attacks need, rlimits bound
+what one process may use, a control group (where systemd offers one) what all use together; and `Kernel.watch` looks
+from outside at what is left, and kills the whole sandbox. What this does not stop is said in solutions/README.md.
 """
 
+import base64
+import binascii
 import contextlib
+import functools
+import itertools
+import json
 import os
+import platform
+import queue
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,38 +27,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import zmq
-from jupyter_client import BlockingKernelClient
-from jupyter_client.connect import write_connection_file
-from nbformat.v4 import new_output, output_from_msg
-from zmq.utils.monitor import recv_monitor_message
+from nbformat.v4 import new_output
 
 import course_lib
 
-TMP = "/tmp" if os.name == "posix" else None
 HOME = "/home/student"                               # in the sandbox: home and working directory, in memory
+TMP = "/tmp" if os.name == "posix" else tempfile.gettempdir()                          # short, for the names of sockets
+KERNEL = Path(__file__).with_name("kernel.py")
+START_SECONDS = 300                                  # for the kernel to answer; a busy machine needs long
+ASLEEP = 10                                          # so much slower may a busy machine make a submission
+MOST_OUTPUTS = 1_000                                 # of a cell
 
 
 @dataclass(frozen=True)
 class Limits:
     """What one submission may use. A cell may use at most half of the time that is left for its notebook."""
-    seconds: float = 120                             # wall clock
+    seconds: float = 120                             # of its own clock: see Kernel.tick
     memory_mb: int = 4096                            # each process, and all together
     processes: int = 32
     file_mb: int = 64                                # one file; and each of the three places that can be written to
-    output_mb: float = 4                             # what one cell prints and draws
-
-
-def sweep() -> None:
-    """Remove the folders of sockets that a killed program left behind."""
-    for path in Path(TMP or tempfile.gettempdir()).glob("course-*-*"):
-        pid = path.name.split("-")[1]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
+    output_mb: float = 4                             # what one cell prints and draws; a notebook five times that
 
 
 class Stopped(Exception):
     """The teacher stopped the grading; nothing is known about this submission."""
+
+
+class Fault(Exception):
+    """The grading failed, and not the submission: nothing is known about it."""
 
 
 stopping = threading.Event()                         # set by the command when it is interrupted
@@ -65,14 +69,16 @@ def visible() -> list[Path]:
     return sorted(found)                             # a parent is mounted before what lies in it
 
 
-def command(run: Path, files: list[Path], limits: Limits) -> list[str]:
-    """The bubblewrap command line before the program. `run` is the only folder of this machine that can be written to;
-    `files` are shown, read-only, in the working directory."""
+def command(files: list[Path], limits: Limits, rules: int | None = None) -> list[str]:
+    """The bubblewrap command line before the program: no folder of this machine can be written to. `files` are shown,
+    read-only, in the working directory; `rules` is a descriptor of the filter for system calls."""
     small = ["--size", str(limits.file_mb << 20), "--tmpfs"]
     line = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session",
             "--uid", "1000", "--gid", "1000", "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"]
-    if b"--disable-userns" in subprocess.run([line[0], "--help"], capture_output=True).stdout:
+    if b"--disable-userns" in bubblewrap_help():
         line += ["--disable-userns"]                 # bubblewrap 0.8
+    if rules is not None:
+        line += ["--seccomp", str(rules)]
     for name in ("bin", "lib", "lib32", "lib64", "sbin"):
         if Path("/", name).is_symlink():
             line += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
@@ -83,13 +89,19 @@ def command(run: Path, files: list[Path], limits: Limits) -> list[str]:
     line += ["--proc", "/proc", "--dev", "/dev", *small, "/dev/shm", *small, "/tmp", *small, HOME]
     for path in visible():
         line += ["--ro-bind", str(path), str(path)]
-    line += ["--bind", str(run), str(run)]
     for path in files:
         line += ["--ro-bind", str(path), f"{HOME}/{path.name}"]
-    line += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
+    for path in ("/proc", "/dev", "/"):              # in /proc/sys, root could change the machine
+        line += ["--remount-ro", path]
+    line += ["--chdir", HOME]
     for name, value in environment(HOME).items():
         line += ["--setenv", name, value]
     return line
+
+
+@functools.cache
+def bubblewrap_help() -> bytes:
+    return subprocess.run(["bwrap", "--help"], capture_output=True).stdout
 
 
 def environment(home: str) -> dict[str, str]:
@@ -103,9 +115,10 @@ def unavailable() -> str | None:
     """Why the sandbox cannot be used on this machine, with a remedy; None if it can."""
     if not shutil.which("bwrap"):
         return "bubblewrap is missing: on Debian and Ubuntu run `apt-get install bubblewrap` (it needs Linux)"
-    with tempfile.TemporaryDirectory() as run:
-        program = [sys.executable, "-c", "import ipykernel, course_lib"]
-        tried = subprocess.run([*command(Path(run), [], Limits()), *program], capture_output=True, text=True, env={})
+    program = [sys.executable, "-c", "import ipykernel, course_lib"]
+    with rules() as fd:
+        tried = subprocess.run([*command([], Limits(), fd), *program], capture_output=True, text=True, env={},
+                               pass_fds=[fd] if fd else [])
     said = (tried.stderr.strip().splitlines() or ["no message"])[-1]
     if "No module named" in said:                    # it was found by PYTHONPATH, or lies in another clone
         return (f"Python finds less in the sandbox than outside ({said}): run `make setup` in this folder, and grade "
@@ -115,35 +128,100 @@ def unavailable() -> str | None:
     return None
 
 
-LAUNCH = """
-import os, sys, threading
-try:
-    import resource
-    for name, most in {rlimits}:
-        resource.setrlimit(getattr(resource, "RLIMIT_" + name), (most, most))
-except ImportError:                                  # Windows, with trusted submissions
-    pass
-if {leash}:
-    leash = os.dup(0)                                # the grader holds the other end; when it is gone, so is the kernel
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    threading.Thread(target=lambda: os._exit(len(os.read(leash, 1))), daemon=True).start()
-from ipykernel.kernelapp import launch_new_instance
-launch_new_instance()
-"""
+@functools.cache
+def control_group() -> list[str]:
+    """The start of a command line that runs a program in a control group of its own, where systemd offers one."""
+    line = ["systemd-run", "--scope", "--quiet", "--collect", *["--user"] * bool(os.getuid())]
+    try:
+        tried = subprocess.run([*line, "-p", "MemoryMax=1G", "-p", "TasksMax=99", "true"], timeout=10,
+                               capture_output=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return line if tried.returncode == 0 else []
 
 
-def launcher(limits: Limits, leash: bool = True) -> str:
-    """The first program in the sandbox: it gives up resources for good, then becomes the kernel.
+# --- system calls ---------------------------------------------------------------------------------------------------
 
-    leash: it ends when its standard input is closed. Bubblewrap's own --die-with-parent misses a parent that is killed
-    while the sandbox is being set up."""
-    rlimits = [("DATA", limits.memory_mb << 20), ("CPU", int(limits.seconds) + 5), ("FSIZE", limits.file_mb << 20),
-               ("NPROC", 8 * limits.processes),      # threads count too; the kernel does not enforce it for root
-               ("NOFILE", 256), ("CORE", 0), ("MEMLOCK", 0)]
-    return LAUNCH.format(rlimits=rlimits, leash=leash)
+CALLS = {                                            # what is refused: name -> number on x86_64, on aarch64
+    # keys, tracing, and large parts of the kernel that no notebook needs
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "bpf": (321, 280),
+    "perf_event_open": (298, 241), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427), "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438), "kcmp": (312, 272), "userfaultfd": (323, 282),
+    "fanotify_init": (300, 262), "open_by_handle_at": (304, 265), "lookup_dcookie": (212, 18),
+    # memory that belongs to no process and to no file system of the sandbox
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "msgget": (68, 186),
+    "semget": (64, 190), "mq_open": (240, 180),
+    # new namespaces and mounts, modules, another kernel
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
+    "chroot": (161, 51), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294), "quotactl": (179, 60), "swapon": (167, 224), "acct": (163, 89), "syslog": (103, 116),
+}
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}                    # column of CALLS, AUDIT_ARCH_...
+SOCKET, CLONE, CLONE3 = (41, 198), (56, 220), (435, 435)
+FAMILIES = 1, 2, 10, 16                              # sockets: unix, IPv4, IPv6, netlink; AF_VSOCK would reach the host
+NEW_USER = 0x10000000                                # a flag of clone
+EPERM, ENOSYS = 1, 38
+
+
+def filter_program(machine: str) -> bytes:
+    """The filter as bubblewrap wants it: Linux's `struct sock_filter`s, (operation, jump if true, if false, number)."""
+    column, architecture = MACHINES[machine]
+    LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+    refuse, missing, kill, allow = (RETURN, 0, 0, 0x50000 | EPERM), (RETURN, 0, 0, 0x50000 | ENOSYS), (
+        RETURN, 0, 0, 0x80000000), (RETURN, 0, 0, 0x7FFF0000)
+    number, first = (LOAD, 0, 0, 0), (LOAD, 0, 0, 16)
+    program = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), kill, number]
+    if machine == "x86_64":
+        program += [(AT_LEAST, 0, 1, 0x40000000), missing]                            # the calls of x32
+    for call in CALLS.values():
+        program += [(EQUAL, 0, 1, call[column]), refuse]
+    program += [(EQUAL, 0, 1, CLONE3[column]), missing]                               # its flags lie in memory
+    program += [(EQUAL, 0, 4, CLONE[column]), first, (ANY_BIT, 0, 1, NEW_USER), refuse, allow]
+    program += [(EQUAL, 0, 2 + len(FAMILIES), SOCKET[column]), first,
+                *((EQUAL, len(FAMILIES) - i, 0, family) for i, family in enumerate(FAMILIES)), refuse, allow]
+    return b"".join(struct.pack("HBBI", *line) for line in program)
+
+
+@contextlib.contextmanager
+def rules():
+    """A descriptor from which bubblewrap reads the filter; None on a machine that has none here."""
+    if platform.machine() not in MACHINES:
+        yield None
+        return
+    end, begin = os.pipe()
+    with os.fdopen(begin, "wb") as file:
+        file.write(filter_program(platform.machine()))
+    try:
+        yield end
+    finally:
+        os.close(end)
 
 
 # --- a kernel -------------------------------------------------------------------------------------------------------
+
+MARK = ".course-grading"                             # a file that only our folders hold
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, whatever is in it. Python's own way does it by recursion."""
+    with contextlib.suppress(OSError, RecursionError):
+        if os.name == "posix":
+            subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove the folders that a killed program left behind."""
+    for path in Path(TMP).glob("course-*-*"):
+        pid = path.name.split("-")[1]
+        with contextlib.suppress(OSError, OverflowError):
+            if pid.isdigit() and not path.is_symlink() and (path / MARK).is_file() and not psutil.pid_exists(int(pid)):
+                remove(path)
+
 
 class Kernel:
     """An IPython kernel, in the sandbox unless `trusted`.  `with Kernel(limits) as k: outputs, failed = k.run("1/0")`
@@ -152,65 +230,122 @@ class Kernel:
     """
 
     def __init__(self, limits: Limits, files: list[Path] = (), trusted: bool = False):
-        self.limits, self.dead = limits, None
-        self.deadline = time.monotonic() + limits.seconds
-        self.watched = 0.0
-        posix = os.name == "posix"
-        self.folder = Path(tempfile.mkdtemp(prefix=f"course-{os.getpid()}-", dir=TMP))             # short, for sockets
-        where = dict(transport="ipc", ip=str(self.folder / "k")) if posix else {}
-        connection, _ = write_connection_file(str(self.folder / "connection.json"), key=os.urandom(16).hex().encode(),
-                                              **where)
-        program = [sys.executable, "-c", launcher(limits, leash=not trusted), "-f", connection,
-                   "--HistoryManager.hist_file=:memory:"]
-        quiet = dict(stdin=subprocess.DEVNULL if trusted else subprocess.PIPE,                     # see launcher
-                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if trusted:
-            work = self.folder / "work"
-            work.mkdir()
-            for path in files:
-                shutil.copy(path, work)
-            mine = {k: v for k, v in environment(str(work)).items() if k not in ("HOME", "PATH", "LANG")}
-            mine["JPY_PARENT_PID"] = str(os.getpid())                                  # the kernel ends when this does
-            self.process = subprocess.Popen(program, cwd=work, env=os.environ | mine, start_new_session=True, **quiet)
-        else:                                        # env={}: what this process was told must not be seen in /proc/1
-            self.process = subprocess.Popen(command(self.folder, list(files), limits) + program, env={}, **quiet)
-        self.context = zmq.Context()
-        self.context.setsockopt(zmq.MAXMSGSIZE, int(4 * limits.output_mb * 2**20))     # who sends more is cut off
-        self.context.setsockopt(zmq.RCVHWM, 100)
-        self.context.setsockopt(zmq.LINGER, 0)
-        self.client = BlockingKernelClient(connection_file=connection, context=self.context)
-        self.client.load_connection_file()
-        self.client.start_channels(stdin=False, hb=False)
-        self.client.control_channel.start()
-        self.cut = self.client.iopub_channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        for _ in range(60):                          # until a reply and its output have both arrived
-            outputs, failed = self.run("print('ready')", seconds=1, start_up=True)
-            if self.dead or (outputs and not failed):
-                break
-        else:
-            self.kill("the kernel did not start")
+        self.limits, self.files, self.trusted = limits, list(files), trusted
+        self.dead: str | None = None
+        self.used = self.processor = 0.0             # seconds of its clock; of processors
+        self.watched = self.rested = time.monotonic()                                 # when last; since when idle
+        self.heard, self.most = 0, int(limits.output_mb * 2**20)
+        self.inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self.number = 0
+        self.folder = self.process = self.listener = None
 
     def __enter__(self) -> "Kernel":
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error) -> None:
         self.kill("the grading is over")
-        self.client.stop_channels()
-        self.context.destroy(linger=0)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.listener:
+            self.listener.join(timeout=5)
+            if not self.listener.is_alive():         # else a process that left its tree holds the pipe
+                self.process.stdout.close()
+        if self.folder:
+            remove(self.folder)
+
+    def start(self) -> None:
+        """Raises Fault if the kernel does not come: nothing of the student's has run so far."""
+        limits = self.limits
+        rlimits = {"DATA": limits.memory_mb << 20, "CPU": int(limits.seconds) + 5, "FSIZE": limits.file_mb << 20,
+                   "NPROC": 8 * limits.processes,    # threads count too; the system does not enforce it for root
+                   "NOFILE": 256, "MEMLOCK": 0, "CORE": 1} if os.name == "posix" else {}     # 1: nor for a program
+        place = "/tmp"
+        if self.trusted:
+            self.folder = Path(tempfile.mkdtemp(prefix=f"course-{os.getpid()}-", dir=TMP))
+            (self.folder / MARK).touch()
+            work = self.folder / "work"
+            work.mkdir()
+            for path in self.files:
+                shutil.copy(path, work)
+            place = str(self.folder)
+        program = [sys.executable, "-c", KERNEL.read_text(encoding="utf-8"),
+                   json.dumps({"rlimits": rlimits, "folder": place})]
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        if self.trusted:
+            mine = {k: v for k, v in environment(str(work)).items() if k not in ("HOME", "PATH", "LANG")}
+            self.process = subprocess.Popen(program, cwd=work, env=os.environ | mine, start_new_session=True, **pipes)
+        else:                                        # env={}: what this process was told must not be seen in /proc/1
+            with rules() as fd:
+                line, told = command(self.files, limits, fd) + program, {}
+                if group := control_group():
+                    line = [*group, "-p", f"MemoryMax={limits.memory_mb}M", "-p", "MemorySwapMax=0", "-p",
+                            f"TasksMax={8 * limits.processes}", "env", "-i", *line]
+                    told = os.environ
+                self.process = subprocess.Popen(line, env=told, pass_fds=[fd] if fd else [], **pipes)
+        if os.name == "posix":
+            os.set_blocking(self.process.stdin.fileno(), False)
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:                # until a reply and its output have both arrived
+            outputs, failed = self.run("print('ready')", start_up=True, store_history=False)
+            if self.dead:
+                raise Fault("the kernel ended before it answered: is memory or disk space short?")
+            if outputs and not failed:
+                self.used = 0.0
+                return
+        raise Fault(f"the kernel did not answer within {START_SECONDS} seconds: is the machine overloaded?")
 
     def kill(self, reason: str) -> None:
         """End every process of the kernel. In the sandbox the first child is the init of its own process tree: when it
         dies, the system kills all others at once, however many there are."""
         self.dead = self.dead or reason
-        with contextlib.suppress(psutil.Error):
-            mine = psutil.Process(self.process.pid)
-            for process in [*mine.children(recursive=True), mine]:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
+        if not self.process:
+            return
+        for process in [*self.family(), self.process]:
+            with contextlib.suppress(psutil.Error, OSError):
+                process.kill()
         self.process.wait()
-        if self.process.stdin:
+        with contextlib.suppress(OSError):
             self.process.stdin.close()
+
+    def family(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.Error:
+            return []
+
+    def listen(self) -> None:
+        """Put what comes out of the sandbox into the inbox: bytes, or the size of what is too large; None ends it."""
+        pipe = self.process.stdout
+        while len(head := pipe.read(4)) == 4:
+            size = int.from_bytes(head)
+            self.heard += max(size, 200)
+            if self.heard > 5 * self.most:
+                break
+            if size <= self.most:
+                self.inbox.put(pipe.read(size))
+                continue
+            left = size
+            while left and (part := pipe.read(min(left, 2**20))):
+                left -= len(part)
+            self.inbox.put(size)
+        self.inbox.put(None)
+
+    def tick(self, seconds: float, family: list[psutil.Process]) -> None:
+        """Move the clock of the submission. While its processes sleep, that is the clock on the wall; while they work,
+        or wait for a core or the disk, it is the processor time they get: a busy machine costs nobody points."""
+        processor, working = 0.0, False
+        for process in family:
+            with contextlib.suppress(psutil.Error, OSError):
+                processor += sum(process.cpu_times()[:4])                             # its ended children included
+                working |= process.status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+        wall = seconds / ASLEEP if working else min(seconds, 1)                       # this very program may be late
+        self.used += max(processor - self.processor, wall)
+        self.processor = processor
 
     def watch(self) -> None:
         """Kill the kernel if it uses, all processes together, more than it may. Looks five times a second."""
@@ -219,199 +354,145 @@ class Kernel:
         now = time.monotonic()
         if self.dead or now < self.watched + 0.2:
             return
-        self.watched = now
         if self.process.poll() is not None:
-            return self.kill("the kernel died: it was told to exit, or it ran out of memory or processor time")
-        if now > self.deadline:
+            return self.kill(DIED)
+        family = self.family()
+        self.tick(now - self.watched, family)
+        self.watched = now
+        if self.used > self.limits.seconds:
             return self.kill(f"the time limit of {self.limits.seconds:g} seconds for the whole notebook was reached")
-        with contextlib.suppress(psutil.Error):
-            processes = psutil.Process(self.process.pid).children(recursive=True)
-            if len(processes) > self.limits.processes:
-                return self.kill(f"it started more than {self.limits.processes} processes")
-            memory = 0
-            for process in processes:
-                with contextlib.suppress(psutil.Error):
-                    memory += process.memory_info().rss
-            if memory > self.limits.memory_mb << 20:
-                return self.kill(f"its processes used more than {self.limits.memory_mb} MB of memory")
-        written = [p.lstat() for p in self.folder.iterdir() if p.name != "work"]
-        if len(written) > 100 or sum(s.st_size for s in written) > self.limits.file_mb << 20:
-            self.kill("it wrote files where only its sockets belong")
+        if len(family) > self.limits.processes:
+            return self.kill(f"it started more than {self.limits.processes} processes")
+        memory = 0
+        for process in family:
+            with contextlib.suppress(psutil.Error, OSError):
+                memory += process.memory_info().rss
+        if memory > self.limits.memory_mb << 20:
+            self.kill(f"its processes used more than {self.limits.memory_mb} MB of memory")
 
-    def reconnect(self) -> None:
-        """Hear the kernel's outputs again, after the connection was cut."""
-        socket = self.client.iopub_channel.socket
-        url = socket.LAST_ENDPOINT.decode().rstrip("\0")
-        socket.disconnect(url)
-        socket.connect(url)
+    def send(self, request) -> None:
+        """A kernel that reads nothing does not hold the grader up."""
+        data = json.dumps(request).encode()
+        data = memoryview(len(data).to_bytes(4) + data)
+        while data and not self.dead:
+            try:
+                data = data[os.write(self.process.stdin.fileno(), data):]
+            except BlockingIOError:
+                time.sleep(0.05)
+                self.watch()
+            except OSError:                          # it is gone, which `watch` will see
+                return
 
-    def run(self, source: str, seconds: float | None = None, silent: bool = False, start_up: bool = False):
+    def request(self, source: str, seconds: float = 0, start_up: bool = False, **more):
+        """Let the kernel run something.  -> (its outputs, its reply, None or what went wrong in words)"""
+        outputs, size, reply, idle, wrong = [], 0, None, False, None
+        begin = time.monotonic()
+        self.watched += begin - self.rested          # what the grader did since then is not the submission's time
+        end = self.used + (seconds or (self.limits.seconds - self.used) / 2)
+        self.number += 1
+        self.send([self.number, {"code": source, **more}])
+        while not self.dead and not (reply and (idle or time.monotonic() > begin + 2)):
+            self.watch()
+            if start_up and time.monotonic() > begin + 1:
+                wrong = "no answer yet"
+                break
+            if wrong and self.used > end + 5:
+                self.kill(f"{wrong}, and it ignored that")
+            elif not wrong and self.used > end:
+                wrong = ("the cell took too long and was stopped" if size <= self.most else
+                         f"the cell put out more than {self.limits.output_mb:g} MB and was stopped")
+                self.send(None)                      # an interrupt
+                end = self.used
+            try:
+                got = self.inbox.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if got is None and self.heard > 5 * self.most:
+                self.kill(f"the notebook put out more than {5 * self.limits.output_mb:g} MB")
+            elif got is None:
+                self.kill(DIED)
+            elif isinstance(got, int):               # a message larger than any that is received
+                size += got
+            else:
+                try:
+                    number, kind, content = clean(got)
+                    if number != self.number:
+                        continue
+                    if kind == "execute_reply":
+                        reply, begin = dict(content), time.monotonic()                # its output is soon here
+                    elif kind == "status":
+                        idle |= content["execution_state"] == "idle"
+                    elif kind in ("stream", "display_data", "execute_result", "error"):
+                        size += len(got)
+                        outputs += [output(kind, content)] if size <= self.most else []
+                except Exception as e:               # a message that no honest kernel sends
+                    self.kill(f"the kernel sent a message that cannot be read ({type(e).__name__})")
+            if size > self.most and not wrong:       # a second of grace: the reply may be under way
+                end = min(end, self.used + 1)
+        outputs = merged(outputs)
+        if size > self.most:
+            wrong = f"the cell put out more than {self.limits.output_mb:g} MB"
+        elif len(outputs) > MOST_OUTPUTS:
+            wrong = f"the cell put out more than {MOST_OUTPUTS:,} things"
+        self.rested = time.monotonic()
+        return outputs[:MOST_OUTPUTS], reply, wrong
+
+    def run(self, source: str, seconds: float = 0, **more):
         """Run one cell.  -> (its outputs, None or what went wrong in words).  When its time is up it is interrupted,
         and killed if that does not help within five seconds. An error is always among the outputs, whoever hid it."""
         if self.dead:
             return [failure("NotRun", self.dead)], self.dead
-        end = time.monotonic() + (seconds or (self.deadline - time.monotonic()) / 2)
-        message = self.client.execute(source, silent=silent, store_history=not silent, stop_on_error=False)
-        outputs, size, reply, idle, wrong, last = [], 0, None, False, None, None
-        most = self.limits.output_mb * 2**20
-        poller = zmq.Poller()
-        channels = {c.socket: c for c in (self.client.iopub_channel, self.client.shell_channel)}
-        for socket in (*channels, self.cut):
-            poller.register(socket, zmq.POLLIN)
-        while not (reply and (idle or time.monotonic() > last)):
-            self.watch()
-            if self.dead:
-                return [*outputs, failure("NotFinished", self.dead)], self.dead
-            now = time.monotonic()
-            if now > end and start_up:
-                return outputs, "no answer yet"
-            if wrong is None and size > most:        # a second of grace: the reply may be under way
-                end = min(end, now + 1)
-            if wrong is None and now > end:
-                wrong = ("the cell took too long and was stopped" if size <= most else
-                         f"the cell put out more than {self.limits.output_mb:g} MB and was stopped")
-                self.client.session.send(self.client.control_channel.socket, "interrupt_request", {})
-                end = now
-            elif wrong and now > end + 5:
-                self.kill(f"{wrong}, and it ignored that")
-            for socket, _ in poller.poll(100):
-                try:
-                    if socket is self.cut:           # a message larger than any that is received
-                        recv_monitor_message(socket)
-                        self.reconnect()
-                        size = 2 * most
-                        continue
-                    got = channels[socket].get_msg(timeout=0)
-                    if got["parent_header"].get("msg_id") != message:
-                        continue
-                    kind, content = got["msg_type"], got["content"]
-                    if kind == "execute_reply":
-                        reply, last = content, time.monotonic() + 2
-                    elif kind == "status":
-                        idle |= content["execution_state"] == "idle"
-                    elif kind in ("stream", "display_data", "execute_result", "error"):
-                        size += len(repr(content))
-                        if size <= most:
-                            outputs.append(output_from_msg(got))
-                except Exception as e:               # a message that no honest kernel sends
-                    self.kill(f"the kernel sent a message that cannot be read ({type(e).__name__})")
-                    break
-        if size > most:
-            wrong = f"the cell put out more than {self.limits.output_mb:g} MB"
+        outputs, reply, wrong = self.request(source, seconds, **more)
+        if self.dead:
+            return [*outputs, failure("NotFinished", self.dead)], self.dead
         if wrong:
             outputs.append(failure("Stopped", wrong))
         elif reply.get("status") != "ok" and not any(o.output_type == "error" for o in outputs):
             outputs.append(failure(reply.get("ename", "Error"), reply.get("evalue", "")))
         return outputs, wrong or (None if reply.get("status") == "ok" else "an error")
 
+    def ask(self, expression: str, seconds: float = 0) -> bytes | None:
+        """The value of an expression that makes a base64 text, as bytes; None if it makes none."""
+        if self.dead:
+            return None
+        _, reply, wrong = self.request("", seconds, silent=True, user_expressions={"asked": expression})
+        with contextlib.suppress(KeyError, TypeError, AttributeError, binascii.Error):
+            text = reply["user_expressions"]["asked"]["data"]["text/plain"]
+            return None if wrong else base64.b64decode(text.strip("'"), validate=True)
+        return None
+
+
+DIED = "the kernel died: it was told to exit, or it ran out of memory or processor time"
+
+
+def clean(data: bytes):
+    """What a message says. Half of a surrogate pair, which no file can hold, becomes a question mark."""
+    said = json.loads(data)
+    if re.search(rb"\\u[dD][89a-fA-F]", data):
+        said = json.loads(json.dumps(said, ensure_ascii=False).encode("utf-8", "replace"))
+    return said
+
+
+def output(kind: str, content: dict):
+    """An output of a cell, of nothing but texts, whatever the kernel sent."""
+    if kind == "stream":
+        return new_output(kind, name="stderr" if content["name"] == "stderr" else "stdout", text=str(content["text"]))
+    if kind == "error":
+        return new_output(kind, ename=str(content["ename"]), evalue=str(content["evalue"]),
+                          traceback=["\n".join(str(line) for line in content["traceback"])])
+    return new_output("display_data", data={k: v for k, v in content["data"].items() if isinstance(v, str)
+                                            and k in ("text/plain", "image/png", "image/jpeg")})
+
+
+def merged(outputs: list) -> list:
+    """What a cell printed in many pieces is one output."""
+    found = []
+    for (kind, name), group in itertools.groupby(outputs, lambda o: (o.output_type, o.get("name"))):
+        pieces = list(group)
+        found += [new_output(kind, name=name, text="".join(o.text for o in pieces))] if kind == "stream" else pieces
+    return found
+
 
 def failure(name: str, words: str):
     """The output of a cell that failed in a way that the kernel did not tell."""
     return new_output("error", ename=str(name), evalue=str(words), traceback=[f"{name}: {words}"])
-
-
-# --- a notebook -----------------------------------------------------------------------------------------------------
-
-PROBE = r"""
-import functools, json, os, sys, types
-from IPython import get_ipython
-
-def foreign(x):
-    if issubclass(type(x), type):
-        return x.__module__ == "__main__"
-    if type(x) in (types.FunctionType, types.MethodType):
-        return "ipykernel_" in x.__code__.co_filename
-    return type(x).__module__ == "__main__"
-
-def form(x, depth=9):                                # what a thing does, as values that can be compared
-    def down(y):
-        return form(y, depth - 1)
-    if depth == 0:
-        return None
-    if type(x) in (str, bytes, int, float, bool):
-        return x
-    if type(x) is types.FunctionType:
-        held = [cell.cell_contents for cell in x.__closure__ or ()]
-        return x.__code__, down(x.__defaults__), down(x.__kwdefaults__), down(held)
-    if isinstance(x, (tuple, list)):
-        return [down(y) for y in x]
-    if type(x) is dict:
-        return {str(k): down(v) for k, v in x.items()}
-    if type(x) is functools.partial:
-        return down((x.func, x.args, x.keywords))
-    if type(x) is functools._lru_cache_wrapper:
-        return "cache", down(x.__wrapped__)
-    if issubclass(type(x), type) and x.__module__.startswith("course_lib.checks"):
-        made_by_a_look = {k for k in vars(x) if k.startswith("__annot")}          # typing and inspect leave them there
-        return x.__qualname__, down({k: v for k, v in vars(x).items() if k not in made_by_a_look})
-    if type(x).__name__ in ("Implementation", "Measurement"):
-        return type(x), down(vars(x))
-    return type(x).__qualname__, getattr(x, "__qualname__", "")
-
-def changes(name, module):                           # what a module of ours is, and what its file says
-    path = os.path.join(ROOT, *name.split("."))
-    path = path + ".py" if os.path.isfile(path + ".py") else os.path.join(path, "__init__.py")
-    new = {"__name__": name, "__file__": path}
-    with open(path) as file:
-        exec(compile(file.read(), path, "exec"), new)
-    for key in {*new, *vars(module)}:
-        mine, right = vars(module).get(key), new.get(key)
-        if not (key.startswith("__") or key in ("_last", "_output") or type(mine) is types.ModuleType) and (
-                form(mine) != form(right)):
-            yield f"{name}.{key}"
-
-shell, found = get_ipython(), set()
-for name, module in list(sys.modules.items()):
-    if issubclass(type(module), types.ModuleType) and vars(module) is not shell.user_ns:
-        for key, value in list(vars(module).items()):
-            if foreign(value) and key not in ("last_type", "last_value", "last_exc"):   # of sys: a student's own error
-                found.add(f"{name}.{key}")
-            if issubclass(type(value), type) and value.__module__ == name:
-                found.update(f"{name}.{key}.{k}" for k, v in list(vars(value).items()) if foreign(v))
-        if name.startswith("course_lib.checks"):
-            found.update(changes(name, module))
-for name, thing in {"get_ipython()": shell, "get_ipython().kernel": shell.kernel}.items():
-    found.update(f"{name}.{k}" for k, v in list(vars(thing).items()) if foreign(v))
-for name in ("ast_transformers", "input_transformers_cleanup", "input_transformers_post"):
-    entries = getattr(shell, name)
-    if any(not (getattr(f, "__module__", None) or type(f).__module__).startswith("IPython.") for f in entries):
-        found.add(f"get_ipython().{name}")
-found.update(f"get_ipython().events, {k}" for k, v in shell.events.callbacks.items() if any(map(foreign, v)))
-if sys.gettrace() or sys.getprofile():
-    found.add("sys.settrace or sys.setprofile")
-for key, value in shell.user_ns.items():             # the right answers stand in the checks
-    if type(value) is types.FunctionType and value.__module__.startswith("course_lib.checks") and key != "hint":
-        found.add(f"{key}, which is taken from the checks")
-print("PROBE" + json.dumps(sorted(found)[:20]))
-"""
-
-
-def changed(kernel: Kernel) -> list[str]:
-    """What the submission has changed in IPython or in a library, as far as it can be seen from inside."""
-    root = str(Path(course_lib.__file__).resolve().parents[1])
-    outputs, _ = kernel.run(f"exec({PROBE!r}, {{'ROOT': {root!r}}})", seconds=10, silent=True)
-    text = "".join(o.text for o in outputs if o.output_type == "stream")
-    found = re.search(r"PROBE\[(.*)\]", text)
-    if not found:
-        return [] if kernel.dead else ["the check for changed hooks gave no answer"]
-    return [f"changed: {name}" for name in re.findall(r'"(.*?)"', found[1])]
-
-
-def execute(nb, limits: Limits, files: list[Path] = (), trusted: bool = False) -> tuple[list[str], list[str]]:
-    """Run every code cell of a notebook in place.  -> (what went wrong, for the student; what looks like deception, for
-    the teacher).  Whatever happens, a cell that did not finish has an error among its outputs."""
-    remarks, look = [], []
-    with Kernel(limits, files, trusted) as kernel:
-        for number, cell in enumerate((c for c in nb.cells if c.cell_type == "code"), start=1):
-            cell.outputs, cell.execution_count = [], number
-            if not cell.source.strip():
-                continue
-            gone = kernel.dead
-            cell.outputs, wrong = kernel.run(cell.source)
-            if wrong not in (None, "an error") and not gone:
-                remarks.append(f"code cell {number}: {wrong}" + ("; later cells were not run" if kernel.dead else ""))
-            if cell.metadata.get("nbgrader", {}).get("grade") and not kernel.dead and not look:
-                look = changed(kernel)
-        if kernel.dead and not remarks:
-            remarks.append(kernel.dead)
-    return remarks, look
