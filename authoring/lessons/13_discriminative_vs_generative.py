@@ -241,8 +241,8 @@ claim("accuracy of ten Gaussians on the test digits", accuracy, ">=", 0.95)
 # the model; we add it to see what is going on.
 
 # %%
-# Figure: the digits 0 to 9 in four rows, all from the same noise: at temperature 0 the smooth, blurred class
-# means, at 0.5 crisper ones, at 1 strokes and grey smears, at 2 torn ones.
+# Figure: the digits 0 to 9 in four rows, all from the same noise: at temperature 0 the smooth, blurred
+# class means, at 0.5 crisper ones, at 1 strokes and grey smears, at 2 torn ones.
 def draw(tau, seed=4):
     eps = torch.randn(10, 50, 1, generator=seeded(seed)).double()
     samples = mu + tau * (torch.linalg.cholesky(cov) @ eps).squeeze(-1)  # (10, 50)
@@ -323,9 +323,9 @@ with torch.no_grad():
     sure = {name: judge(images).softmax(1).amax(1) for name, images in strange.items()}
 
 # %%
-# Figure: two histograms for test digits, upside-down digits and noise. Left, the judge's confidence: nearly
-# always close to 1, for noise as well. Right, log p(x): test digits lie highest, upside-down digits
-# overlap with them and reach lower, noise lies far to the left of both.
+# Figure: two histograms for test digits, upside-down digits and noise. Left, the judge's confidence:
+# nearly always close to 1, for noise as well. Right, log p(x): test digits lie highest, upside-down
+# digits overlap with them and reach lower, noise lies far to the left of both.
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 for i, name in enumerate(strange):
     left.hist(sure[name], bins=25, range=(0, 1), color=COLOURS[i], histtype="step", lw=1.8, label=name)
@@ -642,8 +642,8 @@ broken = torch.tensor([held_out(K, pool=0) for K in numbers])  # (5, 3) training
 repaired = torch.tensor([held_out(K, pool=20) for K in numbers])
 
 # %%
-# Figure: log-likelihood against the number of Gaussians, on training and test digits, with nothing held back
-# and with pooled covariances.
+# Figure: log-likelihood against the number of Gaussians, on training and test digits, with nothing held
+# back and with pooled covariances.
 fig, ax = plt.subplots(figsize=(6.4, 3))
 for i, (name, curve) in enumerate({"nothing held back": broken, "covariances pooled": repaired}.items()):
     ax.plot(numbers, curve[:, 0], "o--", c=COLOURS[3 - 3 * i], label=f"{name}: training", mfc="white")

@@ -57,8 +57,8 @@ strip({"handwriting": ten, "16 axes": pca(ten), "autoencoder": model(ten),
 # where $\mathbb E$ is the mean over all images.
 
 # %%
-# Figure: a diagram. An image (1, 28, 28) goes into the encoder, which gives a code of 16 numbers; the decoder
-# makes an image of the code again; image and rebuilt image meet in the squared error.
+# Figure: a diagram. An image (1, 28, 28) goes into the encoder, which gives a code of 16 numbers; the
+# decoder makes an image of the code again; image and rebuilt image meet in the squared error.
 image_box, code_box, again_box = "image x\n(1, 28, 28)", "code z\n(16,)", "rebuilt\n(1, 28, 28)"
 boxes = {image_box: (0, 1), "encoder f": (1, 1), code_box: (2, 1), "decoder g": (3, 1), again_box: (4, 1),
          "squared error": (4, 0)}
@@ -306,8 +306,8 @@ history = fit(live, reconstruction_loss, Batches(x, batch_size=64), steps=250, l
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: a curve of what was trained here
-# Figure: squared error by step, on training digits and, every 50 steps, on test digits, with a dashed line for
-# PCA at 21. Both fall below the line and end near 13.
+# Figure: squared error by step, on training digits and, every 50 steps, on test digits, with a dashed
+# line for PCA at 21. Both fall below the line and end near 13.
 ax = history.plot()
 ax.axhline(error(flat_test, 16), color="0.4", ls="--", lw=1)
 ax.text(250, error(flat_test, 16) + 1, "PCA, 16 axes", ha="right")
@@ -401,8 +401,8 @@ claim("accuracy of neighbours in a code of sixteen", of_sixteen, ">", 0.93)
 # two arms, and what far outside?
 
 # %%
-# Figure: left, 12 × 12 images decoded from a regular grid over the plane. Right, the same plane with the codes
-# of the training digits as grey points.
+# Figure: left, 12 × 12 images decoded from a regular grid over the plane. Right, the same plane with the
+# codes of the training digits as grey points.
 low, high = plane.quantile(0.01, dim=0), plane.quantile(0.99, dim=0)
 side = torch.linspace(0, 1, 12)
 corner = torch.cartesian_prod(1 - side, side).flip(1)             # rows from above, columns from the left
@@ -638,8 +638,8 @@ with_network = torch.tensor([both(small(k)) for k in few])        # (2, 2)
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: two of the points were trained here
-# Figure: Fréchet distance against the length of the code, from 2 to 128, for PCA and for small autoencoders;
-# dashed for rebuilt digits, solid for drawn ones.
+# Figure: Fréchet distance against the length of the code, from 2 to 128, for PCA and for small
+# autoencoders; dashed for rebuilt digits, solid for drawn ones.
 fig, ax = plt.subplots(figsize=(6.4, 3.2))
 for c, (name, ks, d) in enumerate((("PCA", lengths, with_pca), ("small autoencoder", few, with_network))):
     ax.plot(ks, d[:, 1], "o-", color=COLOURS[c], label=f"{name}: drawn")

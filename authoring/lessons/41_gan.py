@@ -105,9 +105,9 @@ claim("Jensen-Shannon divergence (nats)", js, ">", 0.04)
 # $$\min_G \max_D\; \mathbb E_{x \sim p_\text{data}} \log D(x) + \mathbb E_{z} \log\big(1 - D(G(z))\big)$$
 
 # %%
-# Figure: a diagram. Noise z goes into the generator, which makes fakes; fakes and real images go into the
-# discriminator, which gives a logit for each; the logits enter two losses, one for the discriminator and one
-# for the generator.
+# Figure: a diagram. Noise z goes into the generator, which makes fakes; fakes and real images go into
+# the discriminator, which gives a logit for each; the logits enter two losses, one for the discriminator
+# and one for the generator.
 noise_box = "noise z\n(B, n_latent)"
 fake_box, real_box = "fakes\n(B, 1, 28, 28)", "real images\n(B, 1, 28, 28)"
 logit_box, d_box, g_box = "logits\n(B,)", "loss of D", "loss of G"
@@ -212,8 +212,8 @@ assert_close(saturating, -said, atol=1e-5, rtol=0)
 assert_close(non_saturating, said - 1, atol=1e-5, rtol=0)
 
 # %%
-# Figure: the size of the push on the logit against D(G(z)), for the saturating and the non-saturating loss; on
-# the right with logarithmic axes.
+# Figure: the size of the push on the logit against D(G(z)), for the saturating and the non-saturating
+# loss; on the right with logarithmic axes.
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
 for ax in (left, right):
     ax.plot(said, -saturating, label=r"saturating: $\log(1 - D)$")
@@ -376,7 +376,8 @@ for n in range(200):
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the players were trained in this notebook
-# Figure: five frames, 20 rounds apart, with the eight modes as grey rings and the thousand fakes as blue dots.
+# Figure: five frames, 20 rounds apart, with the eight modes as grey rings and the thousand fakes as blue
+# dots.
 show(frames[-5:], [f"round {n}" for n in range(120, 201, 20)]);
 
 # %%

@@ -145,9 +145,9 @@ claim("bits per byte of xz that has packed the training text before", xz, "<", 2
 # byte vectors; what matches best is the guess.
 
 # %%
-# Figure: a diagram. Bytes (B, T) are looked up in a table of vectors, to which those of places are added;
-# a stack of blocks follows, then a layer norm; multiplied by the table again this gives logits (B, T, 256).
-# Below, the next byte of each place and the logits meet in the loss.
+# Figure: a diagram. Bytes (B, T) are looked up in a table of vectors, to which those of places are
+# added; a stack of blocks follows, then a layer norm; multiplied by the table again this gives logits
+# (B, T, 256). Below, the next byte of each place and the logits meet in the loss.
 bytes_box, blocks_box = "bytes\n(B, T)", "n_layer blocks\n(B, T, C)"
 table_box, logits_box = "table of bytes\n+ places", "logits\n(B, T, 256)"
 next_box, loss_box = "next bytes\n(B, T)", "cross-entropy"

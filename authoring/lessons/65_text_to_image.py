@@ -43,8 +43,10 @@ latents = load_checkpoint("avatar_latents")
 # Figure: five rows of six faces in pixel art. Real ones; and four rows that the model drew, each of which
 # obeys its caption: a happy person with a red hat and dark glasses; a sad person with long blue hair; dark
 # skin, a beard and a yellow shirt; green hair and a black shirt.
-wishes = ["a happy person with\na red hat and dark glasses", "a sad person with\nlong blue hair",
-          "a person with dark skin,\na beard and a yellow shirt", "a person with green hair\nand a black shirt"]
+wishes = ["a happy person with\na red hat and dark glasses",
+          "a sad person with\nlong blue hair",
+          "a person with dark skin,\na beard and a yellow shirt",
+          "a person with green hair\nand a black shirt"]
 rows = {"real faces": faces.train.x[:6]}
 for number, text in enumerate(wishes):
     rows[text] = model.sample([text] * 6, seeded(number))
