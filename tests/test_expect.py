@@ -87,7 +87,7 @@ def play(steps=1, loader=None, generator=None, **settings):
 def refused(examples):
     """Each example is (what it is, a call, what the one line must say)."""
     return pytest.mark.parametrize("call, words", [(call, words) for _, call, words in examples],
-                                   ids=[name for name, *_ in examples])
+                                   ids=[re.sub(" at 0x[0-9a-f]+", "", name) for name, *_ in examples])
 
 
 def check(call, words):
