@@ -387,11 +387,16 @@ def test_a_shared_cache_may_be_read_only(server, monkeypatch, small_disk):
 
 # ---- several processes
 
+def alone(*args):
+    downloads.tqdm.set_lock(threading.RLock())        # the other is shared, and would stay closed after a kill
+    fetch(*args)
+
+
 def start(*args):
     """`fetch` in a process of its own. A fork, because importing torch again takes longer than all tests here."""
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("this system cannot fork")
-    process = multiprocessing.get_context("fork").Process(target=fetch, args=args)
+    process = multiprocessing.get_context("fork").Process(target=alone, args=args)
     with warnings.catch_warnings():                   # Python 3.12 warns that the server's thread is not forked along
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -56,6 +57,7 @@ def killed(command: list[str], plant=lambda: None, when=lambda: False) -> int:
     child = os.fork()
     if not child:
         try:
+            grading.tqdm.set_lock(threading.RLock())       # the other is shared, and would stay closed after a kill
             plant()
             os._exit(app(command))
         finally:
