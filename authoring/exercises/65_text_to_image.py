@@ -181,8 +181,9 @@ claim("pictures with the two colours, of 100", right + exchanged, ">", 20)
 # %% tags=["test:check_binding:3"]
 check.binding(binding, pairs, hats, shirts)
 ### BEGIN HIDDEN TESTS
-_pairs = [(_a, _b) for _a in colours for _b in colours if _a != _b] * 5
-_seen = read(bag.sample([f"a {_a} hat and a {_b} shirt" for _a, _b in _pairs], seeded(0)))
+_colours, _bag = ["red", "blue", "green", "yellow", "black"], checkpoint.load("text_to_image_bag")
+_pairs = [(_a, _b) for _a in _colours for _b in _colours if _a != _b] * 5
+_seen = read(_bag.sample([f"a {_a} hat and a {_b} shirt" for _a, _b in _pairs], seeded(0)))
 _shown = [(ATTRIBUTES["hat"][_r[3]], ATTRIBUTES["shirt"][_r[7]]) for _r in _seen.tolist()]
 _right = sum(_s == _p for _s, _p in zip(_shown, _pairs))
 _exchanged = sum(_s[::-1] == _p for _s, _p in zip(_shown, _pairs))

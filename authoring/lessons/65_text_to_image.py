@@ -605,6 +605,7 @@ black = [(read(pictures)[:, colour_column] == 0).double().mean() for pictures in
 claim("share with black hair, no negative prompt", black[0], ">", 0.25)
 claim("share with black hair, with the negative prompt", black[1], "<", 0.1)
 
+# %%
 # Figure: two rows of seven faces with long hair. Above, without a negative prompt, hair of many colours,
 # much of it black; below, with the negative prompt "black hair", nearly all hair is blond.
 strip({"a person with\nlong hair": plain[:7], "not: black hair": avoided[:7]});
