@@ -597,6 +597,8 @@ for panel in panels:
 # way: guidance leads away from "black hair" in place of the empty caption.
 
 # %%
+# Figure: two rows of seven faces with long hair. Above, without a negative prompt, hair of many colours,
+# much of it black; below, with the negative prompt "black hair", nearly all hair is blond.
 wish = ["a person with long hair"] * 60
 colour_column = NAMES.index("hair colour")
 plain = model.sample(wish, seeded(4))
@@ -604,10 +606,6 @@ avoided = model.sample(wish, seeded(4), negative="black hair")
 black = [(read(pictures)[:, colour_column] == 0).double().mean() for pictures in (plain, avoided)]
 claim("share with black hair, no negative prompt", black[0], ">", 0.25)
 claim("share with black hair, with the negative prompt", black[1], "<", 0.1)
-
-# %%
-# Figure: two rows of seven faces with long hair. Above, without a negative prompt, hair of many colours,
-# much of it black; below, with the negative prompt "black hair", nearly all hair is blond.
 strip({"a person with\nlong hair": plain[:7], "not: black hair": avoided[:7]});
 
 # %% [markdown]
