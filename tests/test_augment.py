@@ -137,3 +137,16 @@ def test_nothing_is_born_on_the_wrong_device(n):
     with FakeTensorMode():
         out = augment(torch.rand(n, 1, 28, 28, device="cuda"))
         assert out.device.type == "cuda" and out.shape == (n, 1, 28, 28)
+
+
+def test_the_displacement_at_a_corner_is_that_of_its_knot():
+    """On a ramp, the value that is read at a place is where it was read."""
+    ramp = torch.arange(28.0).expand(40, 1, 28, 28)                            # as the first coordinate
+    nothing = dict(rotate=0.0, scale=0.0, shear=0.0, shift=0.0)
+    moved = augment(ramp, seeded(3), elastic=1.0, n_knot=3, **nothing)
+    g = seeded(3)
+    torch.rand(6, 40, generator=g)
+    knots = torch.randn(40, 2, 3, 3, generator=g)                              # the displacement in pixels, (x, y)
+    inward = (knots[:, 0, 0, 0] > 0) & (knots[:, 1, 0, 0] > 0)
+    assert inward.sum() > 5
+    torch.testing.assert_close(moved[inward, 0, 0, 0], knots[inward, 0, 0, 0], atol=1e-4, rtol=1e-4)

@@ -87,3 +87,12 @@ def test_nothing_is_born_on_the_wrong_device(n):
         model, x = ConvNet(ConvNetConfig(n_channel=4)).eval(), torch.rand(n, 1, 28, 28)
         assert model(x).device.type == "cuda" and model(x).shape == (n, 10)
         assert model.features(x).shape == (n, 64)
+
+
+def test_each_half_ends_with_the_largest_of_four():
+    model = ConvNet(ConvNetConfig(n_channel=2, n_feature=4)).eval()
+    x = torch.rand(3, 1, 28, 28, generator=seeded(0))
+    for i in (2, 5):
+        before = model.convs[:i](x)
+        torch.testing.assert_close(model.convs[:i + 1](x), F.max_pool2d(before, 2))
+    assert model.convs[:6](x).shape == (3, 4, 3, 3) and len(model.convs) == 6

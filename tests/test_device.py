@@ -63,7 +63,8 @@ def test_one_seed_fixes_every_source_of_randomness():
     first = draws()
     assert draws() == first
     seed(4)
-    assert (random.random(), np.random.rand(), torch.rand(()).item()) != first
+    others = random.random(), np.random.rand(), torch.rand(()).item()
+    assert all(a != b for a, b in zip(others, first))                          # each source, and not one of them
 
 
 def test_a_generator_of_its_own_ignores_and_leaves_alone_the_global_one():

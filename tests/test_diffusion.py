@@ -216,3 +216,12 @@ class TestDiffusers:
         theirs = peers.DDPMScheduler(1000)
         assert_close(diffusion.q_sample(x, t, eps, a), theirs.add_noise(x, eps, t), atol=1e-5, rtol=1e-5)
         assert_close(diffusion.target_of(x, t, eps, a, "v"), theirs.get_velocity(x, eps, t), atol=1e-5, rtol=1e-5)
+
+
+def test_the_ends_of_both_schedules_by_hand():
+    """The first betas of 100 steps are ten times those of 1000; no beta of the cosine is above 0.999."""
+    assert_close(diffusion.linear_alphas_cumprod(100)[0], torch.tensor(1 - 1e-3))
+    assert_close(diffusion.linear_alphas_cumprod(100)[-1] / diffusion.linear_alphas_cumprod(100)[-2],
+                 torch.tensor(0.8))
+    a = diffusion.cosine_alphas_cumprod(1000).double()
+    assert_close(a[-1] / a[-2], torch.tensor(1e-3).double(), rtol=1e-4, atol=0)

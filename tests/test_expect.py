@@ -103,6 +103,8 @@ def check(call, words):
     ("images in [0, 255] for a VAE", lambda: vae.vae_loss(a_vae(), 255 * X), "to 25[45]"),
     ("the bound of images in [-1, 1]", lambda: vae.elbo(a_vae(), 2 * X - 1), r"from -(0\.9|1)"),
     ("a probability above 1", lambda: vae.bernoulli_log_prob(torch.full((1, 1), -50.0), -torch.ones(1, 1)), "from -1"),
+    ("a pixel a little above 1", lambda: expect.probabilities(torch.tensor([0.5, 1.01])), r"to 1\.01"),
+    ("a pixel a little below 0", lambda: expect.probabilities(torch.tensor([0.5, -0.01])), r"from -0\.01"),
     ("a pixel that is nan", lambda: vae.bernoulli_log_prob(torch.zeros(1, 2), torch.tensor([[0.5, NAN]])), "nan"),
     ("a prior for images in [-1, 1]", lambda: vae.MixtureVAE.fit(a_vae(), 2 * X - 1, n_gaussian=2), "from -"),
     ("a discriminator of images in [-1, 1]", lambda: Discriminator(GANConfig(n_channel=4))(2 * X - 1), "from -"),

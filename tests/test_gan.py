@@ -264,6 +264,42 @@ def test_impossible_settings_are_refused(wrong, words):
         fit_gan(*players(), **settings)
 
 
+def test_the_rate_of_both_players_falls_over_the_last_part_of_the_game():
+    """With a constant gradient, Adam moves by the rate of each step."""
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.seen = nn.Parameter(torch.zeros(())), []
+
+        def forward(self, x):
+            self.seen.append(self.w.item())
+            return x + self.w
+
+    players_ = Constant(), Constant()
+    fit_gan(*players_, [torch.zeros(3, 1)], 4, n_latent=1, lr=0.1, betas=(0.0, 0.0), decay=1.0, ema=None,
+            d_loss=lambda real, fake: real.mean(), g_loss=lambda fake: fake.mean(), progress=False)
+    g, d = (m.seen + [m.w.item()] for m in players_)
+    moves = [a - b for a, b in zip(g, g[1:])]
+    assert moves == pytest.approx([0.1, 0.075, 0.05, 0.025], abs=1e-5)
+    assert d[0] - d[-1] == pytest.approx(0.25, abs=1e-5)
+
+
+def test_the_history_says_how_real_each_side_looked():
+    history = fit_gan(players()[0], nn.Sequential(nn.Flatten(), Knows()), [torch.ones(4, 1, 28, 28)], 1, n_latent=5)
+    assert history["D(real)"][0] > 0.99 and history["D(fake)"][0] < 0.01
+
+
+class Knows(nn.Module):
+    """A logit of 9 for white images, of -9 for others."""
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.w * torch.where(x.mean(1) > 0.999, 9.0, -9.0)
+
+
+
 # ---- the networks
 
 def test_images_lie_between_zero_and_one_and_follow_the_seed():
@@ -334,3 +370,10 @@ def test_the_players_play_with_pictures_of_any_size(shape):
 def test_a_size_that_4_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="30, 28.* multiples of 4"):
         Generator(GANConfig(shape=(1, 30, 28)))
+
+
+def test_an_image_is_half_a_tanh_of_noise_and_a_label_of_length_three():
+    g = players(n_class=10)[0].eval()
+    z, y = torch.randn(3, 5, generator=seeded(0)), torch.tensor([7, 0, 2])
+    seen = g.layers(torch.cat([z, 3 * torch.eye(10)[y]], 1))
+    torch.testing.assert_close(g(z, y), (seen.tanh() + 1) / 2)

@@ -111,6 +111,8 @@ def test_shrinking_goes_from_each_its_own_to_one_for_all():
     torch.testing.assert_close(shrink(cov, n, math.inf, 0.0), 2.5 * torch.eye(2).expand(2, 2, 2))
     torch.testing.assert_close(shrink(cov, n, 10, 0.2)[0], (0.5 * 1 + 0.5 * 2.5 * 1.2) * torch.eye(2))
     assert torch.linalg.eigvalsh(shrink(torch.ones(2, 3, 3), n, 1.0, 0.1)).min() > 0            # of rank 1 before
+    uneven = torch.tensor([[[1.0, 0.5], [0.5, 3.0]]])                                           # mean variance 2
+    torch.testing.assert_close(shrink(uneven, n[:1], math.inf, 0.2), uneven + 0.2 * 2 * torch.eye(2))
 
 
 def test_starting_means_are_points_and_lie_apart():

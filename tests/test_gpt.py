@@ -329,3 +329,19 @@ def test_what_cannot_be_read_is_refused():
         model(tokens(1, 17))
     with pytest.raises(ValueError, match="n_head=5 must divide n_embd=24"):
         GPT(replace(CONFIGS["plain"], n_head=5))
+
+
+@pytest.mark.parametrize("tied, size", [(True, 0.02), (False, 0.3)])
+def test_a_table_of_tokens_alone_begins_larger_than_one_of_logits(tied, size):
+    seed(0)
+    model = GPT(replace(GPTConfig(n_layer=1), tied=tied))
+    assert model.tok_emb.weight.std().item() == pytest.approx(size, rel=0.02)
+    assert tied or model.head.weight.std().item() == pytest.approx(0.02, rel=0.02)
+
+
+def test_the_settings_of_both_optimisers():
+    inner, outer = muon(GPT(CONFIGS["plain"])).optimizers
+    assert [g["weight_decay"] for o in (inner, outer) for g in o.param_groups] == [0.1, 0.0]
+    inner, outer = muon_unet(Pipeline(PipelineConfig())).optimizers
+    assert inner.param_groups[0]["steps"] == 3
+    assert [g["weight_decay"] for o in (inner, outer) for g in o.param_groups] == [0.0, 0.0]

@@ -293,3 +293,7 @@ def test_bad_input_gets_one_clear_line(call, line):
     with pytest.raises(ValueError) as e:
         call()
     assert line in str(e.value) and "\n" not in str(e.value)
+
+
+def test_the_judge_is_loaded_once():
+    assert metrics.the_judge() is metrics.the_judge()

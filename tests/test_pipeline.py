@@ -125,3 +125,16 @@ def test_a_pipeline_draws_any_picture_from_a_context(network):
     assert_close(model.sample(4, generator=seeded(1), context=context, guidance=1.0), (plain / 2 + 0.5).clamp(0, 1))
     with pytest.raises(ValueError, match="guidance=3.0 .*null"):
         model.sample(4, context=context)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5])
+def test_guidance_below_one_goes_towards_the_unconditional_model(guidance):
+    seed(0)
+    model = Pipeline(PipelineConfig(sizes=dict(n_class=10, n_channel=4, n_embd=8), steps=2)).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    images = model.sample(3, 7, seeded(1), guidance=guidance)
+    assert not torch.equal(images, model.sample(3, 7, seeded(1), guidance=1.0))
+    if guidance == 0:
+        assert_close(images, model.sample(3, None, seeded(1)))

@@ -125,3 +125,8 @@ def test_bad_input_is_one_clear_line(make, words):
     with pytest.raises(ValueError, match=words) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_bumps_lie_evenly_in_the_square_of_the_radius():
+    radius = spirals(n_bumps=9).means[:9].norm(dim=1)
+    torch.testing.assert_close(radius.square().diff(), torch.full((8,), (2.5**2 - 0.5**2) / 8))

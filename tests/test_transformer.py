@@ -286,3 +286,10 @@ def test_cross_attention_is_pytorchs_with_keys_of_another_width():
         theirs.out_proj.load_state_dict(ours.proj.state_dict())
     x, context = torch.randn(3, 7, 8), torch.randn(3, 5, 6)
     assert_close(ours(x, context), theirs(x, context, context)[0], atol=1e-5, rtol=1e-4)
+
+
+def test_fixed_positions_are_as_large_as_the_tokens_they_are_added_to():
+    torch.manual_seed(0)
+    model = Transformer(TransformerConfig(vocab_size=500, positions="sinusoidal", n_layer=1))
+    assert model.positions.square().mean().sqrt().item() == pytest.approx(0.02, rel=0.01)
+    assert model.tok_emb.weight.std().item() == pytest.approx(0.02, rel=0.02)

@@ -185,3 +185,28 @@ def test_a_patch_of_one_keeps_the_full_size():
     x = torch.randn(2, 4, 8, 8)
     model = awake(BUILD["unet"](shape=(4, 8, 8), patch=1))
     assert model(x, 0.5).shape == x.shape and model.enter.weight.shape[1] == 4
+
+
+def test_what_was_seen_on_the_way_down_is_handed_across():
+    """With nothing coming up from 7x7 or 14x14, an image still answers for itself."""
+    model = awake(unet.UNet(unet.UNetConfig(n_channel=4, n_embd=8)))
+    for layer in (model.grow, model.join2):
+        nn.init.zeros_(layer.weight)
+    x = torch.randn(2, 1, 28, 28, generator=seeded(0))
+    assert (model(x, 0.5)[0] - model(x, 0.5)[1]).abs().mean() > 1e-3
+    with torch.no_grad():
+        model.join1.weight[:, 4:] = 0                                          # and no longer without the hand-over
+    assert_close(*model(x, 0.5))
+
+
+def test_a_timed_block_is_scaled_and_shifted_between_its_convolutions():
+    block = awake(unet.TimedBlock(4, 8))
+    x, emb = torch.randn(2, 4, 5, 5, generator=seeded(0)), torch.randn(2, 8, generator=seeded(1))
+    scale, shift = (part[:, :, None, None] for part in block.film(emb).chunk(2, 1))
+    h = block.conv1(block.norm(x)) * (1 + scale) + shift
+    assert_close(block(x, emb), x + block.conv2(nn.functional.silu(h)))
+
+
+def test_a_new_block_of_the_dit_is_the_identity():
+    x = torch.randn(2, 5, 8, generator=seeded(0))
+    assert_close(dit.DiTBlock(8, 2)(x, torch.randn(2, 8, generator=seeded(1))), x, atol=0, rtol=0)
