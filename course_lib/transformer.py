@@ -39,7 +39,11 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tenso
     if q.shape[-1] != k.shape[-1] or q.shape[-1] == 0:
         raise ValueError(f"queries of {q.shape[-1]} numbers cannot be compared with keys of {k.shape[-1]}")
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])                  # (..., T, S) of variance 1
-    return scores.softmax(-1) if mask is None else _masked_softmax(scores, _additive(mask, scores.dtype))
+    if mask is None:
+        return scores.softmax(-1)
+    mask, nowhere = _additive(mask, scores)
+    scores = scores + mask
+    return scores.softmax(-1) if nowhere is None else scores.softmax(-1).masked_fill(nowhere, 0)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -55,23 +59,14 @@ def causal_mask(T: int, device: torch.device | str | None = None) -> Tensor:
     return torch.ones(T, T, dtype=torch.bool, device=device).tril()
 
 
-def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask as a number to add to the scores: 0 where one may look, -inf where not."""
-    if mask.dtype == torch.bool:
-        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -math.inf)
-    if not mask.is_floating_point():
-        raise ValueError(f"a mask of {mask.dtype} is ambiguous: make it boolean (True = may look), or float (added to "
-                         f"the scores)")
-    return mask
-
-
-def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """softmax(scores + mask) of each row; zeros, as in PyTorch's attention, where a query may look nowhere."""
+def _additive(mask: Tensor, scores: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What is added to the scores, -inf where one may not look; and which rows may look nowhere, if any. To them 0 is
+    added, and their weights are to become 0, as in PyTorch's attention."""
     _check_mask(mask, scores.shape)
-    nowhere = (mask == -math.inf).all(-1, keepdim=True)                        # (..., T, 1)
-    if nowhere.is_cpu and not nowhere.any():
-        return (scores + mask).softmax(-1)
-    return (scores + mask.masked_fill(nowhere, 0)).softmax(-1).masked_fill(nowhere, 0)
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -math.inf)
+    nowhere = mask.amax(-1, keepdim=True) == -math.inf                         # (..., T, 1)
+    return (mask, None) if nowhere.is_cpu and not nowhere.any() else (mask.masked_fill(nowhere, 0), nowhere)
 
 
 # ------------------------------------------------------------------------------------------------------- positions
@@ -307,5 +302,5 @@ def _positions_and_mask(c: TransformerConfig) -> tuple[Tensor, Tensor]:
         positions = 0.02 * torch.randn(T, c.n_embd)
     mask = alibi(c.n_head, T) if c.positions == "alibi" else torch.zeros(1, T, T)
     if c.causal:
-        mask = mask + _additive(causal_mask(T), mask.dtype)
+        mask = mask.masked_fill(~causal_mask(T), -math.inf)
     return positions, mask
