@@ -38,6 +38,7 @@ KINDS = {
     "reader": ("course_lib.reader", "Reader", "ReaderConfig"),
     "latents": ("course_lib.text_to_image", "Latents", "LatentsConfig"),
     "text_to_image": ("course_lib.text_to_image", "TextToImage", "TextToImageConfig"),
+    "clip": ("course_lib.clip", "CLIP", "CLIPConfig"),
     "gpt": ("course_lib.gpt", "GPT", "GPTConfig"),
 }
 

@@ -35,7 +35,9 @@ def test_every_dependency_has_a_tested_version_within_its_range():
 
 
 def run_make(*args, **env):
-    return subprocess.run(["make", *args], cwd=ROOT, capture_output=True, text=True, env=os.environ | env)
+    """As from a shell: a make that runs these tests (`make -C`) hands its flags and its level down, and speaks of folders."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    return subprocess.run(["make", *args], cwd=ROOT, capture_output=True, text=True, env=clean | env)
 
 
 needs_make = pytest.mark.skipif(not shutil.which("make") or not (ROOT / ".venv" / "installed").exists(),
