@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.convnet import conv_block
-from course_lib.data.avatars import ATTRIBUTES, NAMES, caption, encode
+from course_lib.data.avatars import ATTRIBUTES, NAMES, UNSAID, caption, encode
 from course_lib.device import seeded
-from course_lib.expect import floats, sizes
+from course_lib.expect import floats, sizes, whole
 from course_lib.text_encoder import TextEncoder, TextEncoderConfig
 
 # ------------------------------------------------------------------------------------------------------------ the model
@@ -58,11 +58,11 @@ class CLIP(nn.Module):
 
     def text(self, words: Tensor) -> Tensor:
         """(B, L) int64, 0 for padding -> (B, n_embd) of length 1: the mean over the words that are there."""
-        there = (words > 0).to(self.read.weight)                               # (B, L)
-        there = there / there.sum(1, keepdim=True).clamp(min=1)
-        if self.reader.config.bag:
-            return F.normalize(self.read(self.reader(words)[:, 0]), dim=1)
-        return F.normalize(self.read((there[:, :, None] * self.reader(words)).sum(1)), dim=1)
+        vectors = self.reader(words)                                           # (B, L, n), of a bag (B, 1, n)
+        if not self.reader.config.bag:
+            there = (words > 0).to(vectors)                                    # (B, L)
+            vectors = vectors * (there / there.sum(1, keepdim=True).clamp(min=1))[:, :, None]
+        return F.normalize(self.read(vectors.sum(1)), dim=1)
 
     def forward(self, x: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         return self.image(x), self.text(words)
@@ -73,36 +73,37 @@ class CLIP(nn.Module):
 def info_nce(a: Tensor, b: Tensor, scale: Tensor | float, same: Tensor | None = None) -> Tensor:
     """How surprised a softmax over the batch is that a_i belongs to b_i, and b_i to a_i: the mean of both, in nats.
 
-    a, b (B, D) of length 1, scale > 0 multiplies their cosines.  same (B, B) bool: pairs that are equal by chance, and
-    must not be pushed apart; the diagonal always counts.  van den Oord, Li & Vinyals (2018), eq. 4; Radford et al.
-    (2021), fig. 3."""
-    if a.shape != b.shape or a.ndim != 2:
-        raise ValueError(f"pairs need two tables (B, D) of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
-    logits, own = scale * a @ b.T, torch.arange(len(a), device=a.device)
+    a (B, D) and b (B + M, D) of length 1: the last M of b belong to no a, and stand in the choice of each.  scale > 0
+    multiplies the cosines.  same (B, B + M) bool: pairs that are equal by chance, and must not be pushed apart; the
+    diagonal always counts.  van den Oord, Li & Vinyals (2018), eq. 4; Radford et al. (2021), fig. 3."""
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not 0 < len(a) <= len(b):
+        raise ValueError(f"pairs need tables (B, D) and (B + M, D), got {tuple(a.shape)} and {tuple(b.shape)}")
+    logits, own = scale * a @ b.T, torch.arange(len(a), device=a.device)       # (B, B + M), (B,)
     if same is not None:
-        logits = logits.masked_fill(same & ~torch.eye(len(a), dtype=torch.bool, device=a.device), -math.inf)
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        if same.shape != logits.shape or same.dtype != torch.bool:
+            raise ValueError(f"same is {same.dtype} of shape {tuple(same.shape)}: needed is bool {tuple(logits.shape)}")
+        logits = logits.masked_fill(same & ~torch.eye(*same.shape, dtype=torch.bool, device=a.device), -math.inf)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits[:, :len(a)].T, own)) / 2
 
 
-def equal_rows(words: Tensor) -> Tensor:
-    """Which captions of a batch are the same.  (B, L) -> (B, B) bool"""
-    return (words[:, None] == words).all(2)
+def equal_rows(words: Tensor, others: Tensor | None = None) -> Tensor:
+    """Which captions are the same: those of a batch, or those of a batch and others.  (B, L), (M, L) -> (B, M) bool"""
+    others = words if others is None else others
+    if words.ndim != 2 or others.ndim != 2 or words.shape[1] != others.shape[1]:
+        raise ValueError(f"captions need one length, got {tuple(words.shape)} and {tuple(others.shape)}")
+    return (words[:, None] == others).all(2)
 
 
 def clip_loss(model: CLIP, x: Tensor, words: Tensor, wrong: Tensor | None = None,
               mask: bool = True) -> dict[str, Tensor]:
     """InfoNCE between pictures x (B, 3, 16, 16) and their captions, words (B, L); equal captions are no negatives.
 
-    wrong (B, L): a caption for each picture that describes it wrongly, a hard negative for the pictures (Yuksekgonul et
-    al., 2023); 0 everywhere where there is none.  mask=False: equal captions are pushed apart, too."""
-    image, text = model(x, words)
-    loss = info_nce(image, text, model.scale, equal_rows(words) if mask else None)
-    if wrong is None:
-        return {"loss": loss, "scale": model.scale}
-    there = wrong.any(1)                                                       # (B,)
-    own, other = ((image * t).sum(1) * model.scale for t in (text, model.text(wrong)))
-    hard = (F.softplus(other - own) * there).sum() / there.sum().clamp(min=1)
-    return {"loss": loss + hard, "scale": model.scale, "hard": hard}
+    wrong (B, L): for each picture a caption that describes it wrongly, 0 everywhere where there is none. Every picture
+    must tell its own from all of them (hard negatives; Yuksekgonul et al., 2023).  mask=False: equal captions are
+    pushed apart, too."""
+    choices = words if wrong is None else torch.cat([words, wrong[wrong.any(1)]])              # (B + M, L)
+    loss = info_nce(model.image(x), model.text(choices), model.scale, equal_rows(words, choices) if mask else None)
+    return {"loss": loss, "scale": model.scale}
 
 
 # ------------------------------------------------------------------------------------------------------------ measures
@@ -112,11 +113,38 @@ def recall_at_1(a: Tensor, b: Tensor) -> float:
     return (a @ b.T).argmax(1).eq(torch.arange(len(a), device=a.device)).double().mean().item()
 
 
+def prompts(name: str, n: int, generator: torch.Generator) -> list[list[str]]:
+    """For each value of an attribute n captions that say it, and otherwise say the same for all values: what else they
+    say is drawn, each thing with probability one half. A value that is called "none" is not said."""
+    if name not in NAMES:
+        raise ValueError(f"{name!r} is no attribute: choose from {', '.join(NAMES)}")
+    whole(1, n=n)
+    told = [[] for _ in ATTRIBUTES[name]]
+    for _ in range(n):
+        u, v = torch.rand(2, len(NAMES), generator=generator).tolist()
+        row = [int(u[k] * len(ATTRIBUTES[other])) if v[k] < 0.5 else UNSAID for k, other in enumerate(NAMES)]
+        state = generator.get_state()
+        for value, captions in enumerate(told):
+            row[NAMES.index(name)] = value
+            generator.set_state(state)                             # the same phrasing for every value
+            captions.append(caption(row, generator, leave_out=0.0))
+    return told
+
+
+@torch.no_grad()
+def zero_shot(model: CLIP, x: Tensor, told: list[list[str]]) -> Tensor:
+    """A classifier that is made of words: which of K lists of captions has the mean vector most like a picture's.
+
+    x (N, 3, 16, 16) -> (N,) int64, 0 to K - 1.  Radford et al. (2021), section 3.1"""
+    classes = torch.stack([model.text(encode(captions).to(x.device)).mean(0) for captions in told])      # (K, D)
+    return (model.image(x) @ F.normalize(classes, dim=1).T).argmax(1)
+
+
 def exchanged(row: list[int], first: str = "hat", second: str = "shirt") -> list[int] | None:
     """The attributes of a face with two colours exchanged: "a red hat and a blue shirt" becomes "a blue hat and a red
     shirt". None where that says the same or cannot be said (there is no purple shirt)."""
     row, (i, j) = list(map(int, row)), (NAMES.index(first), NAMES.index(second))
-    if min(row[i], row[j]) < 0:
+    if min(row[i], row[j]) == UNSAID:
         return None
     a, b = ATTRIBUTES[first][row[i]], ATTRIBUTES[second][row[j]]
     if a == b or a not in ATTRIBUTES[second] or b not in ATTRIBUTES[first]:

@@ -38,6 +38,13 @@ def test_it_is_the_mean_of_a_cross_entropy_over_rows_and_one_over_columns():
     assert_close(clip.info_nce(a, b, 20.0), (rows + columns) / 2)
 
 
+def test_vectors_that_belong_to_no_picture_stand_in_its_choice_alone():
+    a, b, more = unit(3, 5), unit(3, 5, n=1), unit(2, 5, n=2)
+    rows = F.cross_entropy(20 * a @ torch.cat([b, more]).T, torch.arange(3))
+    columns = F.cross_entropy(20 * b @ a.T, torch.arange(3))
+    assert_close(clip.info_nce(a, torch.cat([b, more]), 20.0), (rows + columns) / 2)
+
+
 def test_the_gradient_of_the_scale_is_the_mean_cosine_expected_minus_the_own():
     a, b, scale = unit(6, 4), unit(6, 4, n=1), torch.tensor(9.0, dtype=torch.float64, requires_grad=True)
     slope, = torch.autograd.grad(clip.info_nce(a, b, scale), scale)
@@ -106,13 +113,54 @@ def test_a_bag_of_words_cannot_tell_what_is_exchanged_and_one_that_sees_neighbou
     assert (other[0] - other[1]).abs().max() > 1e-3
 
 
-def test_a_hard_negative_counts_only_where_there_is_one():
+def test_a_hard_negative_stands_in_the_choice_of_every_picture_where_there_is_one():
     model, x = build(), torch.rand(2, 3, 16, 16, generator=seeded(0))
     words, wrong = encode(["a red hat and a blue shirt", "a beard"]), encode(["a blue hat and a red shirt", ""])
-    terms = clip.clip_loss(model, x, words, wrong)
-    image, (right, false) = model.image(x), (model.text(w)[0] for w in (words, wrong))
-    assert_close(terms["hard"], F.softplus(model.scale * (image[0] @ false - image[0] @ right)))
-    assert_close(terms["loss"], clip.clip_loss(model, x, words)["loss"] + terms["hard"])
+    with torch.no_grad():
+        image, text, other = model.image(x), model.text(words), model.text(wrong[:1])
+        pictures = F.cross_entropy(model.scale * torch.cat([image @ text.T, image @ other.T], 1), torch.arange(2))
+        captions = F.cross_entropy(model.scale * text @ image.T, torch.arange(2))
+        assert_close(clip.clip_loss(model, x, words, wrong)["loss"], (pictures + captions) / 2)
+        assert_close(clip.clip_loss(model, x, words, 0 * wrong), clip.clip_loss(model, x, words))
+
+
+def test_a_hard_negative_that_is_another_picture_s_caption_is_none():
+    model, x = build(), torch.rand(2, 3, 16, 16, generator=seeded(0))
+    words = encode(["a red hat and a blue shirt", "a blue hat and a red shirt"])
+    with torch.no_grad():
+        image, text = model(x, words)
+        scores = model.scale * image @ text.T                        # each caption is the hard negative of the other
+        again = torch.cat([scores, scores.flip(1)], 1)
+        again[0, 3] = again[1, 2] = -math.inf                        # equal to the own one
+        rows = F.cross_entropy(again, torch.arange(2))
+        assert_close(clip.clip_loss(model, x, words, words.flip(0))["loss"],
+                     (rows + F.cross_entropy(scores.T, torch.arange(2))) / 2)
+
+
+# ---- words as a classifier
+
+def test_prompts_differ_only_in_the_value():
+    told = clip.prompts("hat", 20, seeded(0))
+    assert len(told) == 7 and all(len(captions) == 20 for captions in told)
+    for each in zip(*told):
+        rows = torch.stack([said(text) for text in each])
+        assert rows[:, NAMES.index("hat")].tolist() == [UNSAID, 1, 2, 3, 4, 5, 6]
+        rows[:, NAMES.index("hat")] = 0
+        assert (rows == rows[:1]).all()
+        assert len({text.replace("a red hat", "a blue hat") for text in each[1:3]}) == 1
+    assert len({text for text in told[1]}) > 10
+    with pytest.raises(ValueError, match="'nose' is no attribute"):
+        clip.prompts("nose", 3, seeded(0))
+
+
+def test_the_class_of_a_picture_has_the_mean_vector_most_like_it():
+    model = build()
+    told = clip.prompts("mood", 5, seeded(1))
+    x = torch.rand(9, 3, 16, 16, generator=seeded(2))
+    with torch.no_grad():
+        happy, sad = (sum(model.text(encode([text]))[0] for text in captions) for captions in told)
+        ahead = model.image(x) @ sad / sad.norm() > model.image(x) @ happy / happy.norm()
+    assert clip.zero_shot(model, x, told).tolist() == ahead.long().tolist() and 0 < ahead.sum() < 9
 
 
 # ---- measures
