@@ -16,7 +16,7 @@ endif
 endif
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),-qq) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: help setup lab test lint notebooks exercises checkpoints adopt bench clean
+.PHONY: help setup lab test rerun notebooks exercises checkpoints adopt bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -40,6 +40,9 @@ lab: setup       ## open the course in JupyterLab
 test: setup      ## run all tests and run and compare every notebook, or all that belongs to one lesson: make test NB=31
 	@$(BIN)/ruff check .
 	@$(BIN)/python tests/run.py $(if $(NB),--lessons "$(NB)") $(TEST_FLAGS)
+
+rerun: setup     ## run every cell of the lessons and solutions twice in a row: all, or make rerun NB=31
+	@$(BIN)/python tests/rerun.py $(NB)
 
 notebooks: setup ## run lessons and save them: all that are out of date, or make notebooks NB=31
 	@$(BIN)/python authoring/build.py $(NB)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import lessons
 import pytest
+import rerun
 import run
 import test_diffusion
 import test_metrics
@@ -161,3 +162,13 @@ def test_only_the_table_between_the_marks_is_replaced():
 def test_a_file_without_the_marks_is_refused(text):
     with pytest.raises(ValueError, match="must hold each of <!-- times --> and <!-- /times --> once"):
         with_times(text, {})
+
+
+# --- every cell twice
+
+def test_a_cell_that_says_something_else_or_fails_the_second_time_is_found(tmp_path):
+    text = "# %%\nfixed = 3\nprint(fixed)\n\n# %%\nfixed += 1\nprint(fixed)\n"
+    (_, first, second), = rerun.differences(rerun.build.cells_of(text), tmp_path)
+    assert (first, second) == ("4\n", "5\n")
+    with pytest.raises(rerun.build.BuildError, match="which begins `del fixed`"):
+        rerun.differences(rerun.build.cells_of("# %%\nfixed = 3\n\n# %%\ndel fixed\n"), tmp_path)

@@ -35,7 +35,7 @@ def test_every_dependency_has_a_tested_version_within_its_range():
 
 
 def run_make(*args, **env):
-    """As from a shell: a make that runs these tests (`make -C`) hands its flags and its level down, and speaks of folders."""
+    """As from a shell: a make that runs these tests (`make -C`) hands down its flags and level, and speaks of folders."""
     clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
     return subprocess.run(["make", *args], cwd=ROOT, capture_output=True, text=True, env=clean | env)
 
@@ -56,7 +56,7 @@ def test_a_second_set_up_installs_nothing_and_returns_at_once():
 @needs_make
 def test_make_lists_its_targets_and_refuses_an_old_python(tmp_path):
     listed = run_make("help").stdout
-    for target in ("setup", "lab", "test", "notebooks", "exercises", "checkpoints", "adopt", "bench"):
+    for target in ("setup", "lab", "test", "rerun", "notebooks", "exercises", "checkpoints", "adopt", "bench"):
         assert re.search(rf"^{target}\b", listed, re.M), f"make help does not list {target}"
     old = tmp_path / "python2"
     old.write_text("#!/bin/sh\ncase \"$1\" in -V) echo Python 2.7.18;; *) exit 1;; esac\n")

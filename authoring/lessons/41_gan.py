@@ -485,6 +485,7 @@ claim("Fréchet distance, with momentum", broken["Fréchet distance"][2], ">=", 
 # Second, as on the ring: the forger goes on alone, 200 moves against a detective who stands still.
 
 # %%
+seed(0)
 alone = copy.deepcopy(live).train()
 adam = torch.optim.Adam(alone.parameters(), lr=2e-3, betas=(0.0, 0.99), fused=True)
 D.requires_grad_(False)

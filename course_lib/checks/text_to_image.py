@@ -140,6 +140,8 @@ def _numbered(g: torch.Generator) -> list[tuple]:
             u[1] = limit + (1 - limit) * u[1]
         if B > 2:
             u[2] = 1.5 * limit                                                # others would leave this out too
+        if B == 6:
+            u[3] = limit                                                      # not below it
         cases.append((torch.randint(1, 32, (B, L), generator=g), u, *share))
     return cases
 
@@ -154,6 +156,8 @@ leave_out = Implementation(
          "Which axis of words does (B,) meet when it is broadcast? The last one."),
         ("you empty the captions whose number is *above* the share, and keep those below: nine of ten would be lost",
          dict(rows=lambda u, share, words: (u >= share)[:, None])),
+        ("a number that is equal to the share is not below it: such a caption stays",
+         dict(rows=lambda u, share, words: (u <= share)[:, None])),
         ("`share` is not used: yours is always 0.1", lambda words, u, share=0.1: _whole(words, u, 0.1)),
         ("a caption that is left out becomes all 0, the number of padding: {}",
          ("yours becomes -1", dict(empty=lambda words: 0 * words - 1)),
@@ -200,6 +204,9 @@ binding = Measurement(
          dict(count=lambda right, exchanged, n: right / max(1, exchanged))),
         ("this is a number of pictures: a share is asked for", dict(count=lambda right, exchanged, n: right),
          dict(count=lambda right, exchanged, n: exchanged)),
+        ("a hat and a shirt of one colour, as a red hat and a red shirt, are not the two colours of a caption",
+         lambda pairs, hats, shirts: _share(pairs, hats, shirts, lambda right, exchanged, n: right / sum(
+             h in p and s in p for h, s, p in zip(hats, shirts, pairs)))),
         ("this counts a single attribute, the hat or the shirt: both colours must be where they should be",
          lambda pairs, hats, shirts: sum(h == p[0] for h, p in zip(hats, pairs)) / len(pairs),
          lambda pairs, hats, shirts: sum(s == p[1] for s, p in zip(shirts, pairs)) / len(pairs)),
