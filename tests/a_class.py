@@ -102,6 +102,23 @@ for fd in os.listdir("/proc/self/fd"):
     except OSError:
         pass
 """
+FORGES = """import json, os, threading, time
+def to_all_pipes(data):
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:"):
+                os.write(int(fd), len(data).to_bytes(4) + data)
+        except OSError:
+            pass
+def answer_everything():
+    while True:
+        for number in range(60):
+            to_all_pipes(json.dumps([number, "execute_reply", {"status": "ok"}]).encode())
+            to_all_pipes(json.dumps([number, "status", {"execution_state": "idle"}]).encode())
+        time.sleep(0.02)
+threading.Thread(target=answer_everything, daemon=True).start()
+def sq(x):
+    return 0"""
 DAEMON = """import os, time
 if os.fork() == 0:
     os.setsid()
@@ -192,6 +209,8 @@ def write_class(root: Path, folder: Path, gradebook: Path, port: int, size: int 
             "        return ast.Pass()\nget_ipython().ast_transformers.append(T())\ndef sq(x):\n    return 0",
             add=RIGHT["add"])
     hand_in("hooks the reply", 0, "", sq=HOOKS, add=RIGHT["add"])
+    hand_in("forges replies", 0, "", sq=FORGES, add=RIGHT["add"])
+    hand_in("leaves by the exit", 3, "the kernel died", sq="def sq(x):\n    return exit()", add=RIGHT["add"])
 
     # is no notebook, or a strange one
     hand_in("not json", 0, "not readable as JSON", raw="PK\x03\x04 this is no notebook")

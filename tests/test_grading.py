@@ -142,7 +142,7 @@ def test_every_trouble_is_stated_and_no_other(graded):
 
 def test_what_can_be_seen_of_deception_is_shown_to_the_teacher(graded):
     look = {s for s, row in graded.rows.items() if row["look at"]}
-    assert look == {"cheats", "hooks the reply", "edits tests", "changes points"}
+    assert look == {"cheats", "hooks the reply", "forges replies", "edits tests", "changes points"}
     assert "an assertion that must fail did not" in graded.rows["cheats"]["look at"]
 
 
