@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from course_lib.convnet import conv_block
 from course_lib.data.avatars import ATTRIBUTES, NAMES, UNSAID, caption, encode
 from course_lib.device import seeded
-from course_lib.expect import floats, sizes, whole
+from course_lib.expect import floats, same_shape, sizes, whole
 from course_lib.text_encoder import TextEncoder, TextEncoderConfig
 
 # ------------------------------------------------------------------------------------------------------------ the model
@@ -101,6 +101,8 @@ def clip_loss(model: CLIP, x: Tensor, words: Tensor, wrong: Tensor | None = None
     wrong (B, L): for each picture a caption that describes it wrongly, 0 everywhere where there is none. Every picture
     must tell its own from all of them (hard negatives; Yuksekgonul et al., 2023).  mask=False: equal captions are
     pushed apart, too."""
+    if wrong is not None and wrong.shape != words.shape:
+        raise ValueError(f"wrong captions need the shape of words {tuple(words.shape)}, got {tuple(wrong.shape)}")
     choices = words if wrong is None else torch.cat([words, wrong[wrong.any(1)]])              # (B + M, L)
     loss = info_nce(model.image(x), model.text(choices), model.scale, equal_rows(words, choices) if mask else None)
     return {"loss": loss, "scale": model.scale}
@@ -110,6 +112,7 @@ def clip_loss(model: CLIP, x: Tensor, words: Tensor, wrong: Tensor | None = None
 
 def recall_at_1(a: Tensor, b: Tensor) -> float:
     """In what share of the rows of a (N, D) the most similar row of b (N, D) is the one with the same number."""
+    same_shape(2, a=a, b=b)
     return (a @ b.T).argmax(1).eq(torch.arange(len(a), device=a.device)).double().mean().item()
 
 
@@ -136,6 +139,8 @@ def zero_shot(model: CLIP, x: Tensor, told: list[list[str]]) -> Tensor:
     """A classifier that is made of words: which of K lists of captions has the mean vector most like a picture's.
 
     x (N, 3, 16, 16) -> (N,) int64, 0 to K - 1.  Radford et al. (2021), section 3.1"""
+    if not told or not all(told):
+        raise ValueError(f"each class needs at least one caption, got {[len(captions) for captions in told]}")
     classes = torch.stack([model.text(encode(captions).to(x.device)).mean(0) for captions in told])      # (K, D)
     return (model.image(x) @ F.normalize(classes, dim=1).T).argmax(1)
 
@@ -143,6 +148,8 @@ def zero_shot(model: CLIP, x: Tensor, told: list[list[str]]) -> Tensor:
 def exchanged(row: list[int], first: str = "hat", second: str = "shirt") -> list[int] | None:
     """The attributes of a face with two colours exchanged: "a red hat and a blue shirt" becomes "a blue hat and a red
     shirt". None where that says the same or cannot be said (there is no purple shirt)."""
+    if len(row) != len(NAMES):
+        raise ValueError(f"a face has 8 attributes, got {len(row)}")
     row, (i, j) = list(map(int, row)), (NAMES.index(first), NAMES.index(second))
     if min(row[i], row[j]) == UNSAID:
         return None

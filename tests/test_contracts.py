@@ -37,6 +37,7 @@ from course_lib import (
     calibration,
     checkpoint,
     classify,
+    clip,
     convnet,
     data,
     dcgan,
@@ -312,6 +313,14 @@ def a_transformer(**config):
 
 def a_text_encoder(**config):
     return there(lambda: text_encoder.TextEncoder(text_encoder.TextEncoderConfig(n_head=2, n_embd=8, **config)).eval())
+
+
+HAT_AND_SHIRT = [0, 0, 0, 1, 0, 0, 0, 1]       # a face with a red hat and a blue shirt
+
+
+def a_clip(**config):
+    sizes = dict(n_embd=6, n_channel=4, text=dict(n_head=2, n_embd=8))
+    return there(lambda: clip.CLIP(clip.CLIPConfig(**sizes | config)).eval())
 
 
 def colours(n):
@@ -1035,6 +1044,45 @@ REGISTRY = {
     "train.fit": Entry(
         lambda n: exactly(len(short_training(n)), 2), None, lambda: short_training(3, ema=1.0), "ema=1.0",
         cpu_only="fake CUDA tensors know no backward pass"),
+
+    "clip.CLIPConfig": Entry(lambda n: clip.CLIPConfig(), harmless=CONFIG),
+    "clip.CLIP": Entry(lambda n: a_clip(), None, lambda: a_clip(n_embd=0), "n_embd=0"),
+    "clip.CLIP.image": Entry(
+        lambda n: a_clip().image(colours(n)), (N, 6), lambda: a_clip().image(images(3)), "(3, 1, 28, 28)"),
+    "clip.CLIP.text": Entry(lambda n: a_clip().text(tokens(n)), (N, 6), lambda: a_clip().text(tokens(3, 25)), "=25"),
+    "clip.CLIP.forward": Entry(
+        lambda n: a_clip()(colours(n), tokens(n))[1], (N, 6), lambda: a_clip()(colours(3), tokens(3, 25)), "=25"),
+    "clip.info_nce": Entry(
+        lambda n: clip.info_nce(randn(n, 4), randn(n + 2, 4), 3.0, clip.equal_rows(tokens(n), tokens(n + 2))), (),
+        lambda: clip.info_nce(randn(3, 4), randn(3, 4), 3.0, torch.ones(3, 2).bool()), "(3, 2)"),
+    "clip.equal_rows": Entry(
+        lambda n: clip.equal_rows(tokens(n), tokens(2)), (N, 2), lambda: clip.equal_rows(tokens(3), tokens(3, 4)),
+        "(3, 4)"),
+    "clip.clip_loss": Entry(
+        lambda n: clip.clip_loss(a_clip(), colours(n), tokens(n))["loss"], (),
+        lambda: clip.clip_loss(a_clip(), colours(3), tokens(3), tokens(3, 6)), "(3, 6)"),
+    "clip.recall_at_1": Entry(
+        lambda n: clip.recall_at_1(randn(n, 4), randn(n, 4)), None, lambda: clip.recall_at_1(randn(3, 4), randn(2, 4)),
+        "(2, 4)", cpu_only=ON_CPU),
+    "clip.prompts": Entry(
+        lambda n: exactly(len(clip.prompts("mood", n, torch.Generator())[0]), n), None,
+        lambda: clip.prompts("nose", 3, torch.Generator()), "'nose'", cpu_only=ON_CPU),
+    "clip.zero_shot": Entry(
+        lambda n: clip.zero_shot(a_clip(), colours(n), [["a red hat"], ["a hat", "a blue hat"]]), (N,),
+        lambda: clip.zero_shot(a_clip(), colours(3), [["a red hat"], []]), "at least one caption"),
+    "clip.exchanged": Entry(
+        lambda n: clip.exchanged(HAT_AND_SHIRT), None, lambda: clip.exchanged([0, 0, 0], "hat"), "8 attributes",
+        cpu_only=ON_CPU),
+    "clip.Pairs": Entry(
+        lambda n: next(iter(clip.Pairs(colours(n), torch.zeros(n, 8).long(), n, hard=True)))[2], (N, 24),
+        lambda: clip.Pairs(images(3), torch.zeros(4, 8)), "got 3 and 4", cpu_only=ON_CPU),
+    "clip.right_and_wrong": Entry(
+        lambda n: clip.right_and_wrong(HAT_AND_SHIRT, torch.Generator()), None,
+        lambda: clip.right_and_wrong([0, 0, 0, 8, 0, 0, 0, 1], torch.Generator()), "not 8", cpu_only=ON_CPU),
+    "clip.hard_pairs": Entry(
+        lambda n: clip.hard_pairs(a_clip(), colours(n), torch.tensor([HAT_AND_SHIRT] * n), torch.Generator())[1], None,
+        lambda: clip.hard_pairs(a_clip(), colours(3), torch.full((3, 8), -1), torch.Generator()),
+        "none of these 3 faces", cpu_only=ON_CPU),
 
     "text_encoder.TextEncoderConfig": Entry(lambda n: text_encoder.TextEncoderConfig(), harmless=CONFIG),
     "text_encoder.TextEncoder": Entry(
