@@ -27,6 +27,7 @@ from course_lib.device import seed, seeded
 from course_lib.train import fit
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

@@ -29,6 +29,7 @@ digits = load("digits")
 (x_train, y_train), (x_test, y_test) = digits.train, digits.test
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

@@ -29,6 +29,7 @@ from course_lib.device import seed
 digits = load("digits")
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

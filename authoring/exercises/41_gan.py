@@ -31,6 +31,7 @@ from course_lib.plots import curves, scatter
 ring = toys.ring()                                                # 8 Gaussians: .means (8, 2), .std = 0.1
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

@@ -28,6 +28,7 @@ from course_lib.device import seed, seeded
 from course_lib.transformer import MultiHeadAttention, causal_mask
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

@@ -30,6 +30,7 @@ from course_lib.train import fit
 novels = load_text("austen")
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

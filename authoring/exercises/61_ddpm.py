@@ -40,6 +40,7 @@ def exact_eps(x_t, t, alphas_cumprod=alphas_cumprod):
     return (1 - a).sqrt() / variance * (weight[:, :, None] * far).sum(1)
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

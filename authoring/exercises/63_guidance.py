@@ -32,6 +32,7 @@ ring = toys.ring(std=0.2)                                         # 8 Gaussians;
 alphas_cumprod = diffusion.linear_alphas_cumprod(100)             # 100 steps of noise
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

@@ -27,6 +27,7 @@ model = checkpoint.load("text_to_image")
 bag = checkpoint.load("text_to_image_bag")
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

@@ -235,9 +235,9 @@ claim("bits per byte of a batch known by heart", history["loss"][-1] / math.log(
 
 # %%
 library = GPT(replace(config, gelu="none"))
-library.load_state_dict(tiny.state_dict())
+library.load_state_dict(pupil.state_dict())
 with torch.no_grad():
-    assert_close(library(batch[:, :64]), tiny(batch[:, :64]), atol=1e-4, rtol=1e-4)
+    assert_close(library(batch[:, :64]), pupil(batch[:, :64]), atol=1e-4, rtol=1e-4)
 
 # %% [markdown]
 # And the library's is GPT-2: with the same weights, Hugging Face's `GPT2LMHeadModel` gives the same logits. That package
@@ -375,7 +375,8 @@ claim("largest singular value as a multiple of the median", before[0] / before.m
 claim("the same multiple after orthogonalise", after[0] / after.median(), "<", 1.6)
 
 # %% [markdown]
-# After five steps all directions have nearly the same size. For the tables, which are no maps from vectors to vectors, AdamW stays. `fit` takes the pair as `optimizer=muon`.
+# After five steps all directions have nearly the same size. For the tables, which are no maps from vectors to vectors,
+# AdamW stays. `fit` takes the pair as `optimizer=muon`.
 #
 # ## Predict, then turn one knob
 #

@@ -630,8 +630,9 @@ draw("a person with a purpel hat")
 draw("a wizard with a blue beard")
 
 # %% [markdown]
-# Type anything made of the 31 words. The model knows "beard" and "blue", and no face in its world has a blue beard: try
-# "a blue beard", "a red hat and a blue hat", or "hat hat hat".
+# Type anything made of the 31 words: "a red hat and a blue hat", or "hat hat hat". Then try "a blue beard". In this world
+# a beard has the colour of the hair, and no caption speaks of it. So nothing that we measured noticed that in the third
+# row at the top of the lesson some beards have another colour than the hair: a score sees what it was made to see.
 #
 # ## Predict, then turn one knob: guidance
 #
