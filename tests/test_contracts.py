@@ -15,6 +15,7 @@ import inspect
 import io
 import math
 import pkgutil
+import random
 import struct
 import sys
 import tarfile
@@ -57,6 +58,7 @@ from course_lib import (
     ngrams,
     pipeline,
     plots,
+    preferences,
     reader,
     text_encoder,
     text_to_image,
@@ -67,7 +69,7 @@ from course_lib import (
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
-from course_lib.data import avatars, build_austen, build_digits, downloads, toys
+from course_lib.data import avatars, build_austen, build_digits, counts, downloads, toys
 from course_lib.data import text as texts
 
 matplotlib.use("Agg")
@@ -338,6 +340,17 @@ def an_illustrator(**config):
 
 def tokens(n, T=5):
     return torch.arange(n * T, device=WHERE).view(n, T) % 10
+
+
+def written(n):
+    """Tokens of n answers, and which of them belong to the answers."""
+    return tokens(n, 6), (torch.arange(6, device=WHERE) > 2).expand(n, 6)
+
+
+def rollouts(n, **settings):
+    return preferences.Rollouts(
+        a_gpt(), tokens(2, 3), lambda which, idx, mask: mask.sum(1).float(), a_gpt(), end=3, n_new=2, groups=n, size=2,
+        **settings)
 
 
 def letters(n, T=6):
@@ -1090,6 +1103,79 @@ REGISTRY = {
     "text_encoder.TextEncoder.forward": Entry(
         lambda n: a_text_encoder()(tokens(n)), (N, 5, 8), lambda: a_text_encoder()(tokens(3, 25)), "=25"),
 
+    "data.counts.Question": Entry(
+        lambda n: counts.questions(n)[0].text, None, harmless="a plain record", cpu_only=NO_TENSOR),
+    "data.counts.question": Entry(
+        lambda n: counts.question(random.Random(n)).text, None, harmless="any random numbers will do",
+        cpu_only=NO_TENSOR),
+    "data.counts.questions": Entry(
+        lambda n: exactly(len(counts.questions(n)), n), None, lambda: counts.questions(0), "n=0", cpu_only=NO_TENSOR),
+    "data.counts.demonstration": Entry(
+        lambda n: counts.demonstration(counts.questions(n)[-1], random.Random(0)), None, harmless="any question",
+        cpu_only=NO_TENSOR),
+    "data.counts.right": Entry(
+        lambda n: counts.right("7", counts.questions(n)[-1]), None, harmless="any text is right or not",
+        cpu_only=NO_TENSOR),
+    "data.counts.gold": Entry(
+        lambda n: counts.gold("7", counts.questions(n)[-1]), None,
+        lambda: counts.gold("7", counts.questions(1)[0], -1.0), "price=-1.0", cpu_only=NO_TENSOR),
+    "data.counts.encode": Entry(
+        lambda n: counts.encode("Eva " * n), (N,), lambda: counts.encode("Eva zorp"), "'zorp'", cpu_only=ON_CPU),
+    "data.counts.decode": Entry(
+        lambda n: counts.decode(torch.arange(n)), None, lambda: counts.decode(torch.zeros(2, 3)), "(2, 3)",
+        cpu_only=ON_CPU),
+    "data.counts.prompts": Entry(
+        lambda n: counts.prompts(counts.questions(n)), (N, 25), lambda: counts.prompts([]), "got 0 questions",
+        cpu_only=ON_CPU),
+    "data.counts.rows": Entry(
+        lambda n: counts.rows(counts.questions(n), ["7 ."] * n)[1], (N, 48),
+        lambda: counts.rows(counts.questions(3), ["7 ."]), "3 questions", cpu_only=ON_CPU),
+    "preferences.token_logp": Entry(
+        lambda n: preferences.token_logp(a_gpt(), *written(n)), (N, 5),
+        lambda: preferences.token_logp(a_gpt(), tokens(3), tokens(3)), "torch.int64"),
+    "preferences.answer_logp": Entry(
+        lambda n: preferences.answer_logp(a_gpt(), *written(n)), (N,),
+        lambda: preferences.answer_logp(a_gpt(), tokens(3), tokens(2) > 1), "(2, 5)"),
+    "preferences.answers": Entry(
+        lambda n: preferences.answers(a_gpt(), tokens(n), n, 3, 3)[0], None,
+        lambda: preferences.answers(a_gpt(), tokens(3), 0, 3, 3), "n=0"),
+    "preferences.bradley_terry": Entry(
+        lambda n: preferences.bradley_terry(randn(n), randn(n)), (N,),
+        lambda: preferences.bradley_terry(randn(3), randn(2)), "(2,)"),
+    "preferences.reward": Entry(
+        lambda n: preferences.reward(a_gpt(), *written(n), 4), (N,),
+        lambda: preferences.reward(a_gpt(), tokens(3), tokens(3), 4), "torch.int64"),
+    "preferences.preference_loss": Entry(
+        lambda n: preferences.preference_loss(a_gpt(), *written(n), *written(n), token=4)["loss"], (),
+        lambda: preferences.preference_loss(a_gpt(), *written(3), *written(2), token=4), "(2,)"),
+    "preferences.best_of_n": Entry(
+        lambda n: preferences.best_of_n(randn(n, 5), randn(n, 5), 2), (N,),
+        lambda: preferences.best_of_n(randn(3, 5), randn(3, 5), 6), "n=6"),
+    "preferences.best_of_n_kl": Entry(
+        lambda n: preferences.best_of_n_kl(n), None, lambda: preferences.best_of_n_kl(0), "n=0", cpu_only=NO_TENSOR),
+    "preferences.pass_at_k": Entry(
+        lambda n: preferences.pass_at_k(rand(n, 5) > 0.5, 2), (N,),
+        lambda: preferences.pass_at_k(rand(3, 5) > 0.5, 6), "k=6"),
+    "preferences.tilted": Entry(
+        lambda n: preferences.tilted(randn(n, 3), randn(n, 3), 0.5), (N, 3),
+        lambda: preferences.tilted(randn(3), randn(3), 0.0), "beta=0.0"),
+    "preferences.dpo": Entry(
+        lambda n: preferences.dpo(randn(n), randn(n), randn(n), randn(n)), (N,),
+        lambda: preferences.dpo(randn(3), randn(3), randn(3), randn(2)), "(2,)"),
+    "preferences.dpo_loss": Entry(
+        lambda n: preferences.dpo_loss(a_gpt(), *written(n), *written(n), randn(n), randn(n))["loss"], (),
+        lambda: preferences.dpo_loss(a_gpt(), *written(3), *written(3), randn(3), randn(3), likely=-1.0),
+        "likely=-1.0"),
+    "preferences.group_advantages": Entry(
+        lambda n: preferences.group_advantages(randn(n, 4)), (N, 4), lambda: preferences.group_advantages(randn(4)),
+        "(4,)"),
+    "preferences.grpo_loss": Entry(
+        lambda n: preferences.grpo_loss(a_gpt(), *written(n), randn(n))["loss"], (),
+        lambda: preferences.grpo_loss(a_gpt(), *written(3), randn(2)), "(2,)"),
+    "preferences.Rollouts": Entry(
+        lambda n: next(iter(rollouts(n)))[2].view(n, 2), (N, 2), lambda: rollouts(3, beta=-1.0), "beta=-1.0"),
+    "preferences.Rollouts.batch": Entry(
+        lambda n: rollouts(n, beta=0.5).batch()[2].view(n, 2), (N, 2), harmless="`Rollouts` checks its settings"),
     "text_to_image.LatentsConfig": Entry(lambda n: text_to_image.LatentsConfig(), harmless=CONFIG),
     "text_to_image.Latents": Entry(
         lambda n: latents(), None, lambda: latents(shape=(3, 15, 16)), "(3, 15, 16)"),
