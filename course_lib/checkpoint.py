@@ -39,6 +39,7 @@ KINDS = {
     "latents": ("course_lib.text_to_image", "Latents", "LatentsConfig"),
     "text_to_image": ("course_lib.text_to_image", "TextToImage", "TextToImageConfig"),
     "clip": ("course_lib.clip", "CLIP", "CLIPConfig"),
+    "unclip": ("course_lib.unclip", "UnCLIP", "UnCLIPConfig"),
     "gpt": ("course_lib.gpt", "GPT", "GPTConfig"),
 }
 
