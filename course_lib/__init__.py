@@ -2,7 +2,7 @@
 
     classify      mlp  convnet  classify  augment  calibration
     draw images   gaussians  autoencoder  vae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
-                  text_encoder  text_to_image  clip
+                  text_encoder  text_to_image  clip  unclip
     write text    ngrams  transformer  gpt  decoding  preferences
     train         train  muon
     measure       metrics  leaderboard  reader  claims

@@ -64,6 +64,7 @@ from course_lib import (
     text_to_image,
     train,
     transformer,
+    unclip,
     unet,
     vae,
 )
@@ -336,6 +337,12 @@ def latents(**config):
 def an_illustrator(**config):
     sizes = dict(text=dict(n_head=2, n_embd=8), network=dict(n_channel=4, n_embd=8), steps=1)
     return there(lambda: text_to_image.TextToImage(text_to_image.TextToImageConfig(**sizes | config)).eval())
+
+
+def an_unclip(**config):
+    sizes = dict(clip=dict(n_embd=8, n_channel=4, text=dict(n_head=2, n_embd=8)), latents=dict(n_channel=8), steps=1,
+                 prior=dict(n_hidden=8, n_layer=1, n_time=4), network=dict(n_channel=4, n_embd=8))
+    return there(lambda: unclip.UnCLIP(unclip.UnCLIPConfig(**sizes | config)).eval())
 
 
 def tokens(n, T=5):
@@ -1096,6 +1103,44 @@ REGISTRY = {
         lambda n: clip.hard_pairs(a_clip(), colours(n), torch.tensor([HAT_AND_SHIRT] * n), torch.Generator())[1], None,
         lambda: clip.hard_pairs(a_clip(), colours(3), torch.full((3, 8), -1), torch.Generator()),
         "none of these 3 faces", cpu_only=ON_CPU),
+
+    "unclip.PriorConfig": Entry(lambda n: unclip.PriorConfig(), harmless=CONFIG),
+    "unclip.Prior": Entry(
+        lambda n: an_unclip().prior, None, lambda: an_unclip(prior=dict(n_time=5)), "n_time=5"),
+    "unclip.Prior.forward": Entry(
+        lambda n: an_unclip().prior(randn(n, 8), rand(n), randn(n, 8)), (N, 8),
+        lambda: an_unclip().prior(randn(3, 8), 0.5, randn(3, 7)), "(3, 7)"),
+    "unclip.Decoder": Entry(lambda n: an_unclip().decoder, None, lambda: an_unclip(n_token=0), "n_token=0"),
+    "unclip.Decoder.forward": Entry(
+        lambda n: an_unclip().decoder(randn(n, 4, 8, 8), rand(n), randn(n, 8)), (N, 4, 8, 8),
+        lambda: an_unclip().decoder(randn(3, 4, 8, 8), 0.5, randn(3, 7)), "(3, 7)"),
+    "unclip.vector_loss": Entry(
+        lambda n: unclip.vector_loss(an_unclip().prior, randn(n, 8), randn(n, 8))["loss"], (),
+        lambda: unclip.vector_loss(an_unclip().prior, randn(3, 8), randn(3, 8), 2), "drop=2"),
+    "unclip.muon_decoder": Entry(
+        lambda n: unclip.muon_decoder(an_unclip().decoder), None, lambda: unclip.muon_decoder(linear()), "film"),
+    "unclip.UnCLIPConfig": Entry(lambda n: unclip.UnCLIPConfig(), harmless=CONFIG),
+    "unclip.UnCLIP": Entry(lambda n: an_unclip(), None, lambda: an_unclip(steps=0), "steps=0"),
+    "unclip.UnCLIP.text": Entry(
+        lambda n: an_unclip().text(["a hat"] * n), (N, 8), lambda: an_unclip().text("a zorp"), "'zorp'"),
+    "unclip.UnCLIP.image": Entry(
+        lambda n: an_unclip().image(colours(n)), (N, 8), lambda: an_unclip().image(images(3)), "(3, 1, 28, 28)"),
+    "unclip.UnCLIP.imagine": Entry(
+        lambda n: an_unclip().imagine(["a hat"] * n), (N, 8), lambda: an_unclip().imagine([]), "captions=0"),
+    "unclip.UnCLIP.draw": Entry(
+        lambda n: an_unclip().draw(randn(n, 8)), (N, 3, 16, 16), lambda: an_unclip().draw(randn(3, 7)), "(3, 7)"),
+    "unclip.UnCLIP.sample": Entry(
+        lambda n: an_unclip().sample(["a hat"] * n), (N, 3, 16, 16),
+        lambda: an_unclip().sample("a hat", guidance=float("nan")), "nan"),
+    "unclip.UnCLIP.noise_behind": Entry(
+        lambda n: an_unclip().noise_behind(colours(n), randn(n, 8)), (N, 4, 8, 8),
+        lambda: an_unclip().noise_behind(images(3), randn(3, 8)), "(3, 1, 28, 28)"),
+    "unclip.slerp": Entry(
+        lambda n: unclip.slerp(randn(n, 4), randn(n, 4), 0.3), (N, 4),
+        lambda: unclip.slerp(randn(3, 4), randn(2, 4), 0.3), "(2, 4)"),
+    "unclip.text_difference": Entry(
+        lambda n: unclip.text_difference(randn(n, 4), randn(1, 4), randn(1, 4), 0.3), (N, 4),
+        lambda: unclip.text_difference(torch.ones(3, 4), torch.ones(1, 4), torch.ones(1, 4), 0.3), "same vector"),
 
     "text_encoder.TextEncoderConfig": Entry(lambda n: text_encoder.TextEncoderConfig(), harmless=CONFIG),
     "text_encoder.TextEncoder": Entry(
