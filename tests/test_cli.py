@@ -1,6 +1,7 @@
 """The `course` command: what it prints, its exit codes, and errors of one line."""
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ import nbformat
 import pytest
 from a_class import NAME, RIGHT, answered, write_course
 
-from course_lib.classroom import cli, grading
+from course_lib.classroom import cli, grading, progress
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_an_error_is_one_line_with_a_remedy(arguments, words, course, monkeypatc
     assert out == "" and err.count("\n") == 1 and err.startswith("course: ") and words in err
 
 
-@pytest.mark.parametrize("command", ["", "doctor", "progress", "check", "release", "grade", "grades"])
+@pytest.mark.parametrize("command", ["", "doctor", "progress", "check", "reset", "release", "grade", "grades"])
 def test_help_tells_what_a_command_is_for(command, capsys):
     assert cli.app([*command.split(), "--help"]) == 0
     assert "Usage: course" in capsys.readouterr().out
@@ -79,6 +80,40 @@ def test_progress_counts_checks_that_passed_and_answers_that_were_written(course
     student_file(course).write_text("not a notebook")
     assert cli.app(["progress", "--course", str(course)]) == 2
     assert "cannot be read" in capsys.readouterr().out
+
+
+def test_reset_brings_the_original_back_and_keeps_what_was_there(course, capsys):
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    path = student_file(course)
+    assert cli.app(["reset", "90", "--exercise", "--course", str(course)]) == 2          # no repository: nothing happens
+    assert "git knows no original" in capsys.readouterr().err
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(course)]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    original = path.read_bytes()
+    for mine in (b"first", b"second"):
+        path.write_bytes(mine)
+        assert cli.app(["reset", "90", "--exercise", "--course", str(course)]) == 0 and path.read_bytes() == original
+    assert [(course / "mine" / f"{NAME}-{n}.ipynb").read_bytes() for n in (1, 2)] == [b"first", b"second"]
+    assert cli.app(["reset", "90", "--exercise", "--course", str(course)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("is as it was")
+    assert cli.app(["reset", "90", "--course", str(course)]) == 2                        # it has no lesson
+
+
+def test_the_first_page_lists_lessons_with_their_exercises_and_what_is_done(course):
+    lesson = course / "notebooks" / f"{NAME}.ipynb"
+    lesson.parent.mkdir()
+    opening = "# 90 · A tiny lesson\n**It takes** 5 minutes to read. **How hard:** ••. Or not."
+    lesson.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(opening)])))
+    row = progress.first_page(course).data.splitlines()[-1]
+    assert row == f"| 90 | [A tiny lesson]({NAME}.ipynb) | 5 | •• | [0 of 3 tasks](../exercises/{NAME}/{NAME}.ipynb) |"
+    student_file(course).write_text(nbformat.writes(answered(course, why="Because.")))
+    assert "[1 of 3 tasks]" in progress.first_page(course).data and "next: test_sq" in progress.first_page(course).data
+    student_file(course).write_text("not a notebook")
+    assert "cannot be read" in progress.first_page(course).data
+    with pytest.raises(ValueError, match="no lessons in"):
+        progress.first_page(course / "nowhere")
 
 
 def test_check_gives_the_points_of_the_grader_and_leaves_the_file_alone(course, capsys):

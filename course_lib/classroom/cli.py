@@ -1,4 +1,4 @@
-"""The `course` command. Learners: doctor, progress, check. Instructors: release, grade, grades."""
+"""The `course` command. Learners: doctor, progress, check, reset. Instructors: release, grade, grades."""
 
 import difflib
 import importlib.metadata
@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 import unicodedata
 import zipfile
@@ -16,6 +17,7 @@ from typing import Annotated
 import typer
 
 import course_lib
+from course_lib.classroom import progress as progress_of
 
 commands = typer.Typer(
     name="course", rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False,
@@ -26,6 +28,7 @@ commands = typer.Typer(
     Learners:
       course doctor               is everything installed, and what to do if not
       course progress             which tasks are done
+      course reset 31             the original of lesson 31 again; yours is kept
       course check 11_*.ipynb     run one exercise as the grader would
 
     \b
@@ -175,14 +178,10 @@ def progress(course: CourseFolder = None) -> int:
     """
     folder = course_folder(course)
     total, all_done = 0, 0
-    for path in sorted((folder / "exercises").glob("[0-9][0-9]_*/*.ipynb")):
-        if path.stem != path.parent.name:
-            continue
+    for path in progress_of.exercises(folder):
         try:
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-            tasks = {c["metadata"]["nbgrader"]["grade_id"]: done(c) for c in cells
-                     if c.get("metadata", {}).get("nbgrader", {}).get("grade")}
-        except (ValueError, KeyError, TypeError, AttributeError):
+            tasks = progress_of.tasks(path)
+        except progress_of.Unreadable:
             print(f"{path.stem:<34} cannot be read: open it in JupyterLab and save it, or make it anew")
             continue
         left = [name for name, is_done in tasks.items() if not is_done]
@@ -196,11 +195,42 @@ def progress(course: CourseFolder = None) -> int:
     return 0
 
 
-def done(cell: dict) -> bool:
-    source = "".join(cell["source"])
-    if cell["metadata"]["nbgrader"].get("solution"):
-        return bool(source.strip()) and "YOUR ANSWER HERE" not in source and "YOUR CODE HERE" not in source
-    return bool(cell.get("execution_count")) and not any(o["output_type"] == "error" for o in cell["outputs"])
+@commands.command()
+def reset(lesson: Annotated[str, typer.Argument(metavar="LESSON", help="Its name, such as 31_vae, or its number.")],
+          exercise: Annotated[bool, typer.Option("--exercise", help="The exercise, with your answers in it, and not "
+                                                                    "the lesson.")] = False,
+          course: CourseFolder = None) -> int:
+    """Bring the original of a lesson back, or that of an exercise: JupyterLab saves over it while you try things.
+
+    What stands there now is kept, in mine/. The original is what git has committed last. Close the notebook in
+    JupyterLab first, and open it again afterwards.
+    """
+    folder = course_folder(course)
+    name = assignment_name(folder, lesson)
+    path = folder / (f"exercises/{name}/{name}.ipynb" if exercise else f"notebooks/{name}.ipynb")
+    try:
+        found = subprocess.run(["git", "-C", str(folder), "show", f"HEAD:./{path.relative_to(folder).as_posix()}"],
+                               capture_output=True)
+    except OSError:
+        found = None
+    if found is None or found.returncode:
+        raise Trouble(f"git knows no original of {path.name} in {folder}: download the course once more, into another "
+                      "folder, and copy the file")
+    now = path.read_bytes() if path.is_file() else b""
+    if now == found.stdout:
+        print(f"{path.relative_to(folder)} is as it was")
+        return 0
+    if now:
+        kept = folder / "mine"
+        kept.mkdir(exist_ok=True)
+        number = 1 + sum(1 for _ in kept.glob(f"{name}-*.ipynb"))
+        while (copy := kept / f"{name}-{number}.ipynb").exists():
+            number += 1
+        copy.write_bytes(now)
+        print(f"yours is kept as {copy.relative_to(folder)}")
+    path.write_bytes(found.stdout)
+    print(f"{path.relative_to(folder)} is the original again")
+    return 0
 
 
 @commands.command()
