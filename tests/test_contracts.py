@@ -70,7 +70,7 @@ from course_lib import (
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
-from course_lib.data import avatars, build_austen, build_digits, counts, downloads, toys
+from course_lib.data import avatars, build_austen, build_digits, counts, downloads, house, toys
 from course_lib.data import text as texts
 
 matplotlib.use("Agg")
@@ -129,6 +129,14 @@ def images(n):
 def faces(n):
     zeros = torch.zeros(n, 8, dtype=torch.long, device=WHERE)
     return avatars.Faces(rand(n, 3, 16, 16), zeros, zeros == 0)
+
+
+def a_world():
+    return house.World(at={"Ben": "hall"})
+
+
+def a_question():
+    return house.Question("where", "Where is Ben?", "Ben is in the hall.", "hall", "Ben")
 
 
 def labels(n):
@@ -581,6 +589,39 @@ REGISTRY = {
         lambda n: avatars.said("a red hat " * n), (8,), lambda: avatars.said("tan hair"), "no tan hair",
         cpu_only="a string has no device"),
 
+    "data.house.World": Entry(lambda n: house.World().at, harmless="a plain record", cpu_only=NO_TENSOR),
+    "data.house.World.copy": Entry(lambda n: house.World().copy(), harmless="a plain record", cpu_only=NO_TENSOR),
+    "data.house.Question": Entry(lambda n: house.Question(*"abcde"), harmless="a plain record", cpu_only=NO_TENSOR),
+    "data.house.read": Entry(lambda n: house.read("Ben took the cup."), None, lambda: house.read("Ben."), "'Ben.'",
+                             cpu_only=NO_TENSOR),
+    "data.house.possible": Entry(lambda n: house.possible("Ben is in the hall.", house.World()), None,
+                                 harmless="what is no sentence is not possible", cpu_only=NO_TENSOR),
+    "data.house.follow": Entry(lambda n: house.follow("Ben is in the hall.", house.World()), None,
+                               lambda: house.follow("Ben took the cup.", house.World()), "Ben took",
+                               cpu_only=NO_TENSOR),
+    "data.house.story": Entry(lambda n: house.story(random.Random(0), n), None,
+                              lambda: house.story(random.Random(0), -1), "n_event=-1", cpu_only=NO_TENSOR),
+    "data.house.facts": Entry(lambda n: house.facts(a_world()), harmless="every world has facts", cpu_only=NO_TENSOR),
+    "data.house.document": Entry(lambda n: house.document(random.Random(n)), harmless="takes a generator only",
+                                 cpu_only=NO_TENSOR),
+    "data.house.ask": Entry(lambda n: house.ask(random.Random(n), a_world(), "where"), None,
+                            lambda: house.ask(random.Random(0), a_world(), "poem"), "'poem'", cpu_only=NO_TENSOR),
+    "data.house.askable": Entry(lambda n: house.askable(a_world()), harmless="every world will do", cpu_only=NO_TENSOR),
+    "data.house.instruct": Entry(lambda n: house.instruct(random.Random(n), "sum"), None,
+                                 lambda: house.instruct(random.Random(0), "poem"), "'poem'", cpu_only=NO_TENSOR),
+    "data.house.plural": Entry(lambda n: house.plural("fox"), harmless="every word has a regular plural",
+                               cpu_only=NO_TENSOR),
+    "data.house.right": Entry(lambda n: house.right(a_question(), "no"), harmless="every string is right or not",
+                              cpu_only=NO_TENSOR),
+    "data.house.conversation": Entry(lambda n: house.conversation(random.Random(0), n_turn=n), None,
+                                     lambda: house.conversation(random.Random(0), unknown=2), "unknown=2",
+                                     cpu_only=NO_TENSOR),
+    "data.house.exam": Entry(lambda n: house.exam(0, "where", n), None, lambda: house.exam(0, "sum", 0), "n=0",
+                             cpu_only=NO_TENSOR),
+    "data.house.score": Entry(lambda n: house.score([a_question()] * n, ["no"] * n), None,
+                              lambda: house.score([a_question()], []), "1 questions and 0", cpu_only=NO_TENSOR),
+    "data.house.majority": Entry(lambda n: house.majority([a_question()] * n), None, lambda: house.majority([]),
+                                 "0 questions", cpu_only=NO_TENSOR),
     "data.text.Text": Entry(lambda n: texts.Text(letters(n)[0], letters(n)[0]).train, (6,), harmless="a plain record"),
     "data.text.encode": Entry(lambda n: texts.encode("ß" * n), None, harmless="every string has bytes",
                               cpu_only="a string has no device"),
