@@ -3,7 +3,7 @@
     classify      mlp  convnet  classify  augment  calibration
     draw images   gaussians  autoencoder  vae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
                   text_encoder  text_to_image  clip  unclip
-    write text    ngrams  transformer  gpt  decoding  preferences
+    write text    ngrams  transformer  gpt  decoding  chat  preferences
     train         train  muon
     measure       metrics  leaderboard  reader  claims
     around them   data  checkpoint  checkpoints  device  expect  plots

@@ -36,6 +36,7 @@ from course_lib import (
     autoencoder,
     baselines,
     calibration,
+    chat,
     checkpoint,
     classify,
     clip,
@@ -129,6 +130,13 @@ def images(n):
 def faces(n):
     zeros = torch.zeros(n, 8, dtype=torch.long, device=WHERE)
     return avatars.Faces(rand(n, 3, 16, 16), zeros, zeros == 0)
+
+
+WORDS = chat.Vocabulary(("Ben",))
+
+
+def a_talker():
+    return there(lambda: gpt.GPT(gpt.fast(vocab_size=261, block_size=32, n_layer=1, n_head=2, n_embd=8)).eval())
 
 
 def a_world():
@@ -589,6 +597,39 @@ REGISTRY = {
         lambda n: avatars.said("a red hat " * n), (8,), lambda: avatars.said("tan hair"), "no tan hair",
         cpu_only="a string has no device"),
 
+    "chat.Vocabulary": Entry(lambda n: len(chat.Vocabulary(("Ben",))), None, lambda: chat.Vocabulary(("a b",)), "a b",
+                             cpu_only=NO_TENSOR),
+    "chat.Vocabulary.encode": Entry(lambda n: WORDS.encode("Ben" * n), None, lambda: WORDS.encode(3), "a int",
+                                    cpu_only=NO_TENSOR),
+    "chat.Vocabulary.decode": Entry(lambda n: WORDS.decode([260] * n), None, lambda: WORDS.decode([261]), "261",
+                                    cpu_only=NO_TENSOR),
+    "chat.Vocabulary.shown": Entry(lambda n: WORDS.shown([260] * n), None, lambda: WORDS.shown([261]), "261",
+                                   cpu_only=NO_TENSOR),
+    "chat.template": Entry(lambda n: chat.template(WORDS, [("Who?", "Ben.")] * n), None,
+                           lambda: chat.template(WORDS, [("Who?", 3)]), "a int", cpu_only=NO_TENSOR),
+    "chat.prompt": Entry(lambda n: chat.prompt(WORDS, [("Who?", "Ben.")] * n, "Who?"), None,
+                         lambda: chat.prompt(WORDS, [], 3), "a int", cpu_only=NO_TENSOR),
+    "chat.pack": Entry(lambda n: chat.pack([chat.template(WORDS, [("Who?", "Ben.")])] * n, 15)[0], (N, 16),
+                       lambda: chat.pack([], 0), "block_size=0", cpu_only="makes rows of lists, on the CPU"),
+    "chat.chat_loss": Entry(
+        lambda n: chat.chat_loss(a_talker(), torch.zeros(n, 9, dtype=torch.long, device=WHERE),
+                                 torch.ones(n, 9, dtype=torch.bool, device=WHERE))["loss"], (),
+        lambda: chat.chat_loss(a_talker(), torch.zeros(3, 9).long(), torch.ones(3, 9)), "float32"),
+    "chat.text_bits": Entry(lambda n: chat.text_bits(a_talker(), WORDS, ["Ben"] * n), None,
+                            lambda: chat.text_bits(a_talker(), WORDS, []), "0 texts",
+                            cpu_only="returns a number, for which it waits"),
+    "chat.write": Entry(lambda n: chat.write(a_talker(), [[260]] * n, 3), None, lambda: chat.write(a_talker(), [[]], 3),
+                        "0 tokens", cpu_only="returns lists"),
+    "chat.replies": Entry(lambda n: chat.replies(a_talker(), WORDS, ["Ben"] * n, 3), None,
+                          lambda: chat.replies(a_talker(), WORDS, ["Ben"], 0), "n_new=0", cpu_only="returns strings"),
+    "chat.Chat": Entry(lambda n: chat.Chat(a_talker(), WORDS, 8), None, lambda: chat.Chat(a_talker(), WORDS, 99),
+                       "n_new=99", cpu_only=NO_TENSOR),
+    "chat.Chat.say": Entry(lambda n: chat.Chat(a_talker(), WORDS, n).say("Ben"), None,
+                           lambda: chat.Chat(a_talker(), WORDS, 8).say("x" * 99), "do not fit",
+                           cpu_only="returns a string"),
+    "chat.Chat.stream": Entry(lambda n: list(chat.Chat(a_talker(), WORDS, n).stream("Ben")), None,
+                              lambda: list(chat.Chat(a_talker(), WORDS, 8).stream("x" * 99)), "do not fit",
+                              cpu_only="returns strings"),
     "data.house.World": Entry(lambda n: house.World().at, harmless="a plain record", cpu_only=NO_TENSOR),
     "data.house.World.copy": Entry(lambda n: house.World().copy(), harmless="a plain record", cpu_only=NO_TENSOR),
     "data.house.Question": Entry(lambda n: house.Question(*"abcde"), harmless="a plain record", cpu_only=NO_TENSOR),
@@ -620,6 +661,8 @@ REGISTRY = {
                              cpu_only=NO_TENSOR),
     "data.house.score": Entry(lambda n: house.score([a_question()] * n, ["no"] * n), None,
                               lambda: house.score([a_question()], []), "1 questions and 0", cpu_only=NO_TENSOR),
+    "data.house.coherence": Entry(lambda n: house.coherence("Ben is in the hall. " * n), None,
+                                  harmless="what is no sentence is not possible", cpu_only=NO_TENSOR),
     "data.house.majority": Entry(lambda n: house.majority([a_question()] * n), None, lambda: house.majority([]),
                                  "0 questions", cpu_only=NO_TENSOR),
     "data.text.Text": Entry(lambda n: texts.Text(letters(n)[0], letters(n)[0]).train, (6,), harmless="a plain record"),

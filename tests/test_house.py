@@ -22,6 +22,7 @@ from course_lib.data.house import (
     World,
     ask,
     askable,
+    coherence,
     conversation,
     document,
     exam,
@@ -103,6 +104,13 @@ def test_most_sentences_of_other_stories_are_not_possible():
     """What the measure of coherence is worth: a chance level that is far from 1."""
     pairs = [(story(Random(n), 6)[0][-1], story(Random(n + 1), 6)[1]) for n in range(300)]
     assert sum(possible(*pair) for pair in pairs) / 300 < 0.3
+
+
+def test_coherence_counts_whole_sentences_that_are_possible():
+    assert coherence("Ben is in the hall. Ben took the cup. Ben ran to the attic. Ben is in the attic. Ben") == (3, 4)
+    assert coherence("") == (0, 0)
+    stories = [n for n in range(50) if not any(town in document(Random(n)) for town in TOWNS)]
+    assert all(len(set(coherence(document(Random(n))))) == 1 for n in stories)
 
 
 def test_documents_are_plain_true_and_hold_no_question():

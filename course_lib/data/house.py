@@ -487,3 +487,13 @@ def majority(questions: list[Question]) -> float:
     if not questions:
         raise ValueError("0 questions have no most frequent value")
     return Counter(q.value for q in questions).most_common(1)[0][1] / len(questions)
+
+
+def coherence(text: str) -> tuple[int, int]:
+    """How many sentences of a text are possible where they stand, and how many there are: a half sentence at the end
+    does not count. One that is not possible changes nothing."""
+    world, n_possible, sentences = World(), 0, [s.strip() for s in re.findall(r"[^.]*\.", text)]
+    for sentence in sentences:
+        if possible(sentence, world):
+            world, n_possible = follow(sentence, world), n_possible + 1
+    return n_possible, len(sentences)
