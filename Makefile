@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 lab: setup       ## open the course in JupyterLab
 	@JUPYTER_CONFIG_PATH="$(CURDIR)/authoring/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
-	  $(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	  $(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(LAB_FLAGS) notebooks/index.ipynb
 
 test: setup      ## run all tests and run and compare every notebook, or all that belongs to one lesson: make test NB=31
 	@$(BIN)/ruff check .

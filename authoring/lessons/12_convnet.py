@@ -279,8 +279,8 @@ for ax, (name, field) in zip(axes, fields.items()):
     ax.set(title=f"{name}:\n{seen[name]} pixels wide", xticks=[0, 14, 27], yticks=[0, 14, 27])
 
 # %% [markdown]
-# Depth alone widens the view slowly; halving widens it fast. The width follows a rule: a layer of size $k$ adds $k - 1$
-# steps, and one step is as many pixels wide as all strides before it multiplied.
+# Depth alone widens the view slowly; halving widens it fast. The rule: a layer of size $k$ sees $k - 1$ places more of
+# the layer below, and one place there is as many pixels wide as all strides before it multiplied.
 
 # %%
 def field_width(*layers):
@@ -300,10 +300,11 @@ claim("width of the view with 2 halvings", halved, "==", seen["3 layers, 2 halvi
 # ## Meet the library version
 #
 # `nn.Conv2d` is your `conv2d` with the parameters kept inside, and with code tuned for each processor. The brick of
-# the course's network, in `course_lib/convnet.py`: convolution, **batch norm** (each channel is brought to mean 0 and
-# variance 1 over the batch, then to a learned mean and variance, which permits large steps; after `eval()` it uses
-# averages that it kept in training), ReLU. Four bricks, halved on the way; then 64 **features** and ten logits, as in
-# the drawing. We check that the first layer is the one that we built.
+# the course's network, in `course_lib/convnet.py`, is convolution, **batch norm**, ReLU. Batch norm takes each channel
+# for itself: it subtracts the mean over all images and places of the batch, divides by the standard deviation, and then
+# multiplies by one learned number and adds another. So no layer's input drifts away, and large steps are safe. After
+# `eval()` it takes averages from training in place of the batch's. Four bricks, halved on the way; then 64 **features**
+# and ten logits, as in the drawing.
 
 # %%
 import inspect
@@ -324,6 +325,9 @@ print(f"{'features':12}{tuple(net.features(three).shape)}")
 first = net.convs[0][0]
 mine = conv2d(three, first.weight, torch.zeros(12), stride=2, padding=2)
 assert_close(mine, first(three), atol=1e-5, rtol=1e-4)
+mean = mine.mean((0, 2, 3), keepdim=True)                         # (1, 12, 1, 1), batch norm by hand
+variance = mine.var((0, 2, 3), unbiased=False, keepdim=True)
+assert_close((mine - mean) / (variance + 1e-5).sqrt(), nn.BatchNorm2d(12)(mine), atol=1e-4, rtol=1e-4)
 width = field_width((5, 2), (3, 1), (2, 2), (3, 1), (3, 1), (2, 2))
 claim("pixels that the last unit sees, in width", width, ">=", 28)
 
@@ -433,9 +437,9 @@ claim("errors of the judge on 1,000 test digits", errors, "<", 10)
 
 # %% [markdown]
 # **How sure is that number?** Another 1,000 digits would give another count. If the true error rate is $p$, the count
-# is binomial: a thousand tosses of a coin that shows "error" with probability $p$. An honest interval holds all $p$
-# under which neither so many errors nor so few would be rarer than 2.5 % ([Clopper & Pearson, 1934](https://doi.org/10.1093/biomet/26.4.404)). Three errors more
-# or less in 1,000 tell nothing.
+# is binomial: a thousand tosses of a coin that shows "error" with probability $p$. Which $p$ are plausible? Those under
+# which a count as high as ours, or higher, has a probability above 2.5 %, and a count as low as ours, or lower, as well
+# ([Clopper & Pearson, 1934](https://doi.org/10.1093/biomet/26.4.404)). Three errors more or less in 1,000 tell nothing.
 
 # %%
 from scipy.stats import binom, binomtest

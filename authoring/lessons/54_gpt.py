@@ -82,8 +82,16 @@ claim("bits per byte of 'new bicycle pump'", bits[-17:-1].mean(), ">", 4.0)
 # $$p(c \mid h) = \frac{n(hc) + K(h)\,p(c \mid h')}{n(h) + K(h)}$$
 #
 # $h$ is what came before, $h'$ the same without its first letter, $n$ counts, $K(h)$ is how many kinds of letters
-# followed $h$. At the bottom all 256 bytes have $1/256$. Without context, *b* has $(1 + 3/256)/(4 + 3) = 0.1445$, and
-# after *a* it has $(1 + 2 \cdot 0.1445)/(2 + 2) = 0.3223$.
+# followed $h$. All that *abac* has to say:
+#
+# | after $h$ | came: $n(hc)$ | letters in all: $n(h)$ | kinds: $K(h)$ |
+# |---|---|---|---|
+# | nothing | *a* twice, *b* once, *c* once | 4 | 3 |
+# | *a* | *b* once, *c* once | 2 | 2 |
+# | *b* | *a* once | 1 | 1 |
+#
+# Below the first row stands ignorance: each of the 256 bytes has $1/256$. So *b* has, without context,
+# $(1 + 3/256)/(4 + 3) = 0.1445$, and after *a* it has $(1 + 2 \cdot 0.1445)/(2 + 2) = 0.3223$.
 
 # %%
 from course_lib.ngrams import NGram
@@ -201,7 +209,7 @@ tiny, (batch,) = TinyGPT(config), next(iter(Windows(novels.train, 16, 64)))
 claim("loss of the first guess (bits)", lm_loss(tiny, batch)["loss"] / math.log(2), ">", 20, digits=1)
 
 # %% [markdown]
-# **Something is wrong**, and no error said so. Who knows nothing should pay $\log_2 256 = 8$ bits. PyTorch fills an
+# **Something is wrong**, and no error said so. A model that knows nothing should need $\log_2 256 = 8$ bits a byte. PyTorch fills an
 # embedding with numbers of size 1, and multiplied with each other in the last line they become logits of size 8: a
 # model that is sure of itself before it has read a word. GPT-2 starts all matrices with size 0.02. *Loss at the start
 # = log of the vocabulary* is the first test of any language model.
@@ -261,7 +269,7 @@ if importlib.util.find_spec("transformers"):
 # %% [markdown]
 # ## Meet the library version: what does it cost?
 #
-# It adds the count of what you pay. A block has matrices of $3C^2$ (queries, keys, values), $C^2$, $4C^2$ and $4C^2$
+# The library can also count what a model costs. A block has matrices of $3C^2$ (queries, keys, values), $C^2$, $4C^2$ and $4C^2$
 # numbers, $12 C^2$ in all, if $C$ is its width. Every number in a matrix costs a multiplication and an addition per
 # byte; only attention costs something on top, $4TC$ per layer. We let PyTorch count the operations.
 
@@ -348,16 +356,35 @@ fig.colorbar(shown, ax=panels, label=r"$\exp(-m \cdot$ distance$)$");
 # %% [markdown]
 # The first head sees only a few bytes; the last sees the whole window nearly evenly.
 #
-# ### Two: every direction at the same pace
+# ### Two: every direction at the same pace *(optional)*
 #
 # The gradient of a matrix is one-sided: a few directions, such as "spaces are frequent", get nearly all of it. **Muon**
-# (Jordan et al., 2024) makes all *singular values* of the (averaged) gradient, its sizes along its main directions,
-# nearly 1 before it takes the step, so that rare directions move too. It needs no decomposition: five times a polynomial
-# that pulls every singular value towards 1.
+# (Jordan et al., 2024) evens that out before it takes the step. Below, what a small matrix makes of all directions.
 
 # %%
+# Figure: a circle of arrows' tips; the thin ellipse that a one-sided 2x2 matrix makes of it; and what the
+# same matrix makes of it after its two sizes were set to 1: a circle again, turned.
 from course_lib.muon import muon, orthogonalise
 
+angle = torch.linspace(0, 2 * math.pi, 41)
+circle = torch.stack([angle.cos(), angle.sin()])                  # (2, 41)
+one_sided = torch.tensor([[1.6, 0.8], [0.5, 0.5]])
+fig, panels = plt.subplots(1, 3, figsize=(8, 2.6), sharex=True, sharey=True)
+for ax, (name, points) in zip(panels, {"all directions": circle, "a gradient": one_sided @ circle,
+                                       "after Muon": orthogonalise(one_sided) @ circle}.items()):
+    ax.scatter(*points, c=angle, cmap="viridis", s=14)
+    ax.set(title=name, aspect="equal", xlabel="first number")
+panels[0].set_ylabel("second number");
+
+# %% [markdown]
+# The sizes of the ellipse along its two main directions are the matrix's *singular values*, here 1.9 and 0.2. Muon
+# makes them nearly equal, between 0.7 and 1.2, so that rare directions move too. It needs no decomposition: five times
+# a polynomial that pulls every singular value to that range.
+
+# %%
+sizes = torch.linalg.svdvals(one_sided)                            # (2,)
+evened = torch.linalg.svdvals(orthogonalise(one_sided))
+print(f"{sizes[0]:.2f} and {sizes[1]:.2f} become {evened[0]:.2f} and {evened[1]:.2f}")
 print(inspect.getsource(orthogonalise))
 
 # %% tags=["nbval-ignore-figure"]
@@ -435,7 +462,14 @@ for step, bits, sample in about["stages"]:
 #
 # `generate` draws byte after byte. Read naively, each new byte means reading all before it again. But with a causal
 # mask, a key and a value never change once they are computed, so they can be kept: the **cache**. Prompts of different
-# lengths end in the same column; shorter ones begin further to the right, and nobody looks at the padding before them.
+# lengths end in the same column; shorter ones begin further to the right, and nobody looks at the padding before them:
+#
+# ```
+# column       0 1 2 3 4 5 6 7 8 9   10 11 ...
+# She          . . . . . . S h e _   written here
+# Mr. Darcy    M r . _ D a r c y _   written here
+# ```
+#
 # That is where most home-made caches go wrong, so we compare, with the small model that we have just trained: three
 # prompts together with a cache, against each alone without one.
 
@@ -574,7 +608,7 @@ honest = bits_per_byte(broken, test[:5000], block_size=64)
 claim("true bits per byte of that model", honest, ">", 8)
 
 # %% [markdown]
-# A dream of a loss, and worse than ignorance: it says each byte twice. The mask was right, the shift was not, and the
+# Its loss looks wonderful, and the model is worse than one that knows nothing: it writes each byte twice. The mask was right, the shift was not, and the
 # loss alone could never tell. Three things could: a loss *below* what the best compressor needs is no success but an
 # alarm; `bits_per_byte` has a shift of its own; and a look at a sample. The repair is one slice, `idx[:, 1:]`, and
 # brings back the honest 8 bits at the start.

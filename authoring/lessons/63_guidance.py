@@ -203,7 +203,6 @@ assert_close(guided(exact_eps, wish, null, 0.0)(x_t, times), exact_eps(x_t, time
 assert_close(guided(exact_eps, wish, null, 2.5)(x_t, times),
              diffusion.guided(exact_eps, wish, null, 2.5)(x_t, times))
 
-# %%
 points = known[0].sample(200, seeded(3)).requires_grad_()
 zeros = torch.zeros(200, dtype=torch.int64)                       # the time 0, and the class 0
 log_tilted = noisy(known[0], 0).log_prob(points) + 2 * posterior(points, 0).log()      # eq. 3, s = 3
@@ -272,9 +271,30 @@ for ax in axes[1]:
 # right edge, and keeps a third of the points.
 # </details>
 #
-# Why? Eq. 3 holds at each level of noise *by itself*. But a walk ends in a density only if it follows the scores of
-# *that density with noise on it*, and tilting and adding noise cannot be swapped. Far out in the noise the modes blur
-# together, and the noisy classifier sends points to the left before the right mode has a shape.
+# Why? Eq. 3 holds at each level of noise *by itself*. But a walk ends in a density only if, at every level of noise, it
+# follows the score of *that density with noise added to it*. Guidance does it the other way round: it takes the data
+# with noise added, and tilts that. Here are both at $t = 40$, for $s = 4$.
+
+# %%
+# Figure: two maps of the plane at t = 40, darker where a density is higher. Left, the tilted density with
+# noise added to it; right, the density that guidance follows, which is tilted after the noise was added.
+a = a_toy[40].item()
+places = a**0.5 * tilted[4]                                       # (1000, 2), one Gaussian around each sample
+tilted_then_noise = toys.Gaussians(places, (1 - a) ** 0.5, torch.zeros(len(places), dtype=torch.int64))
+
+def noise_then_tilted(points):
+    return noisy(known[0], 40).log_prob(points).exp() * posterior(points, 40) ** 3
+
+fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), sharey=True)
+field(lambda points: tilted_then_noise.log_prob(points).exp(), ax=axes[0], n=80, cmap="Blues")
+field(noise_then_tilted, ax=axes[1], n=80, cmap="Blues")
+axes[0].set(title="tilted, then noise added")
+axes[1].set(title="noise added, then tilted", ylabel="");
+
+# %% [markdown]
+# On the left the mode beside orange is a blob of its own. On the right it has gone: with so much noise the modes blur
+# together, the classifier is unsure everywhere but at the far left, and sends all points there before the right mode
+# has a shape. Tilting and adding noise cannot be swapped.
 #
 # Our heights make it a formula: small steps of DDIM end in $\mathcal N(0, 2^{1 - s})$, while the tilted density is
 # $\mathcal N(0, 2 / (1 + s))$ (Bradley & Nakkiran, 2024).
@@ -755,8 +775,7 @@ strip(rows);
 # Each row keeps its upper half to the pixel. The judge sees fewer than half of the wishes fulfilled, where guidance 2
 # from pure noise fulfils nearly all (table above): many digits cannot begin like this. A plain average of the
 # completions would be a blur; each of these is one answer.
-
-# %% [markdown]
+#
 # ## In the wild
 #
 # In `diffusers` our $s$ is `guidance_scale`, 7.5 in Stable Diffusion, where the label is a sentence. A second sentence

@@ -244,8 +244,8 @@ strip({"decoded": right, "scaling\nnot undone": forgotten});
 #
 # ## The text encoder
 #
-# Four lines, of which lesson 51 knows three: a vector for each word, a vector for each place, one transformer block.
-# New is the second, our `with_right` with learned weights: a convolution of width two along the caption.
+# A vector for each word and each place and one transformer block, as in lesson 51. New is the second line, our
+# `with_right` with learned weights: a convolution of width two along the caption.
 
 # %%
 text = model.text
@@ -536,7 +536,7 @@ for panel, picture, words_of in zip(panels.flat, pictures, ten):
     panel.axis("off")
 
 # %% [markdown]
-# Much that no caption mentions stays the same. The noise decides what the words leave open.
+# The noise decides what the words leave open.
 #
 # ### A caption that grows word by word
 
@@ -630,9 +630,9 @@ draw("a person with a purpel hat")
 draw("a wizard with a blue beard")
 
 # %% [markdown]
-# Type anything made of the 31 words: "a red hat and a blue hat", or "hat hat hat". Then try "a blue beard". In this world
-# a beard has the colour of the hair, and no caption speaks of it. So nothing that we measured noticed that in the third
-# row at the top of the lesson some beards have another colour than the hair: a score sees what it was made to see.
+# Type anything made of the 31 words: "a red hat and a blue hat", or "hat hat hat". Then look at the beards in the first
+# picture of this lesson. In this world a beard has the colour of the hair, and some of these have not. No caption speaks
+# of it, so no score noticed: a score sees what it was made to see.
 #
 # ## Predict, then turn one knob: guidance
 #
@@ -745,8 +745,6 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 # image = pipe("a red hat and a blue shirt", guidance_scale=7.5, negative_prompt="glasses").images[0]
 # print(pipe.vae.config.scaling_factor)                      # 0.18215
 # ```
-#
-# Ask it twenty times, and count.
 
 # %% [markdown]
 # ## Recap
@@ -757,8 +755,7 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 # 4. With a reader of known error, obedience is a number, for each part and for the whole, seen and never seen.
 # 5. A mean of words cannot bind a colour to its thing, provably; words that know their neighbours can.
 #
-# **What we left out.** Captions written by people. Text encoders that were trained on pictures and texts before (CLIP).
-# Negation, counting and "left of", where large models fail as well.
+# **What we left out.** Captions written by people. Negation, counting and "left of", where large models fail as well.
 #
 # **Exercises:** [65_text_to_image](../exercises/65_text_to_image/65_text_to_image.ipynb). One more: leave 40 % of the
 # captions out in training, or none, and find the best guidance for each. **Next**: this is the last lesson so far.
