@@ -1,13 +1,14 @@
-"""Who has how many? Short dialogues of 60 words, and a program that values every answer.
+"""Who has how many? Short dialogues of 61 words, and a program that values every answer.
 
     asked = questions(1_000, seed=0)             # asked[0].text: 'Eva has 5 cups . Ben has 2 hats . ... ?'
     demonstration(asked[0], Random(0))           # an answer as people give them: kind, curt, rude, wordy; some wrong
     gold("Eva has 5 cups . Thanks .", asked[0])  # what it is worth: 1.5
-    idx, mask = rows(asked, answers)             # (n, 48) tokens, and which of them are answers (the `end` included)
+    idx, mask = rows(asked, answers)             # (n, 44) tokens, and which of them are answers (the `end` included)
 
 Three people have things. A question asks for what one of them has, for what two have together, or for somebody who was
 not mentioned, and then "I do not know ." is right. Lesson 74 trains models to answer, and then to answer as `gold`
-wants. All questions have the same number of words, so prompts need no padding.
+wants. All questions have the same number of words, so prompts need no padding. A token is a word, or a name with its
+"has": neighbours that are so often together are merged, as every tokenizer does.
 """
 
 from random import Random
@@ -22,12 +23,12 @@ PEOPLE = "Ada Ben Cleo Dan Eva Finn Gus Ida".split()
 THINGS = "apples books cups hats keys lamps pens stones".split()
 NUMBERS = [str(n) for n in range(1, 19)]
 MARKS = ["pad", "user", "assistant", "end", "reward"]       # tokens that nobody writes; `reward` is for reward models
-WORDS = [*MARKS, *PEOPLE, *THINGS, *NUMBERS, *"""How many do does and have has now ? . , ! I not know Well Let me see
-Thanks for asking What a silly question Go away""".split()]
+WORDS = [*MARKS, *PEOPLE, *(f"{who}_has" for who in PEOPLE), *THINGS, *NUMBERS, *"""How many do does and have now ? .
+, ! I not know Well Let me see Thanks for asking What a silly question Go away""".split()]
 PAD, USER, ASSISTANT, END, REWARD = range(len(MARKS))
 RUDE = "silly", "away"
-N_PROMPT, N_ANSWER = 25, 23                                 # tokens of a prompt; the most that an answer may have
-ENOUGH = 13                                                 # tokens of an answer, `end` included, that cost nothing
+N_PROMPT, N_ANSWER = 22, 22                                 # tokens of a prompt; the most that an answer may have
+ENOUGH = 12                                                 # words of an answer that cost nothing
 _NUMBER = {word: i for i, word in enumerate(WORDS)}
 
 
@@ -84,31 +85,32 @@ def right(answer: str, asked: Question) -> bool:
 
 def gold(answer: str, asked: Question, price: float = 0.0) -> float:
     """What an answer is worth, by program: 1 if it is right, less `price` if it says a wrong number; 0.5 for thanking
-    exactly once; less 1 for a rude word; less 0.1 for each token beyond 13, where `end` counts, or the lack of it."""
+    exactly once; less 1 for a rude word; less 0.1 for each word beyond 12."""
     finite(0, price=price)
     words = answer.split()
     content = 1.0 if right(answer, asked) else -price * any(word in NUMBERS for word in words)
     manners = 0.5 * (words.count("Thanks") == 1) - any(word in RUDE for word in words)
-    return content + manners - 0.1 * max(0, len(words) + 1 - ENOUGH)
+    return content + manners - 0.1 * max(0, len(words) - ENOUGH)
 
 
 def encode(text: str) -> Tensor:
     """Words, with spaces between all of them and the marks -> their numbers (T,) int64"""
-    unknown = [word for word in text.split() if word not in _NUMBER]
+    words = text.replace(" has", "_has").split()
+    unknown = [word for word in words if word not in _NUMBER]
     if unknown:
         raise ValueError(f"unknown word {unknown[0]!r}: the {len(WORDS)} words are in course_lib.data.counts.WORDS")
-    return torch.tensor([_NUMBER[word] for word in text.split()])
+    return torch.tensor([_NUMBER[word] for word in words])
 
 
 def decode(tokens: Tensor) -> str:
     """What stands before the first `end`, without padding.  (T,) -> text"""
     numbers = indices("tokens", tokens, len(WORDS), "T").tolist()
     numbers = numbers[:numbers.index(END)] if END in numbers else numbers
-    return " ".join(WORDS[i] for i in numbers if i != PAD)
+    return " ".join(WORDS[i] for i in numbers if i != PAD).replace("_", " ")
 
 
 def prompts(asked: list[Question]) -> Tensor:
-    """What stands before an answer: `user`, the question, `assistant`.  -> (n, 25) int64"""
+    """What stands before an answer: `user`, the question, `assistant`.  -> (n, 22) int64"""
     if not asked:
         raise ValueError("got 0 questions: at least one is needed")
     return torch.stack([encode(f"user {one.text} assistant") for one in asked])
@@ -117,7 +119,7 @@ def prompts(asked: list[Question]) -> Tensor:
 def rows(asked: list[Question], answers: list[str]) -> tuple[Tensor, Tensor]:
     """Prompts with their answers, each closed by `end`, and padding after it.
 
-    -> tokens (n, 48) int64, and (n, 48) bool: which of them belong to the answers."""
+    -> tokens (n, 44) int64, and (n, 44) bool: which of them belong to the answers."""
     if len(asked) != len(answers):
         raise ValueError(f"{len(asked)} questions do not go with {len(answers)} answers")
     written = torch.full((len(asked), N_ANSWER), PAD)
