@@ -1254,10 +1254,10 @@ REGISTRY = {
         lambda n: counts.decode(torch.arange(n)), None, lambda: counts.decode(torch.zeros(2, 3)), "(2, 3)",
         cpu_only=ON_CPU),
     "data.counts.prompts": Entry(
-        lambda n: counts.prompts(counts.questions(n)), (N, 25), lambda: counts.prompts([]), "got 0 questions",
+        lambda n: counts.prompts(counts.questions(n)), (N, 22), lambda: counts.prompts([]), "got 0 questions",
         cpu_only=ON_CPU),
     "data.counts.rows": Entry(
-        lambda n: counts.rows(counts.questions(n), ["7 ."] * n)[1], (N, 48),
+        lambda n: counts.rows(counts.questions(n), ["7 ."] * n)[1], (N, 44),
         lambda: counts.rows(counts.questions(3), ["7 ."]), "3 questions", cpu_only=ON_CPU),
     "preferences.token_logp": Entry(
         lambda n: preferences.token_logp(a_gpt(), *written(n)), (N, 5),
