@@ -375,7 +375,7 @@ BUGS = [
         "test_preferences.py::test_a_reward_is_read_at_the_last_token_of_the_answer_and_padding_changes_nothing"),
     Bug("preferences.py", "math.comb(i, n - 1)", "math.comb(i + 1, n - 1)",
         "test_preferences.py::test_best_of_n_is_the_mean_over_all_ways_to_choose[3]"),
-    Bug("preferences.py", "(n - 1) / n", "n / (n + 1)",
+    Bug("preferences.py", "math.log(n) - (n - 1) / n", "math.log(n) - n / (n + 1)",
         "test_preferences.py::test_best_of_n_moves_no_further_than_its_bound[8]"),
     Bug("preferences.py", "(~right).sum(1)", "right.sum(1)",
         "test_preferences.py::test_pass_at_k_is_the_share_of_choices_with_a_right_one[2]"),
