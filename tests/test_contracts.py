@@ -71,7 +71,7 @@ from course_lib import (
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
-from course_lib.data import avatars, build_austen, build_digits, counts, downloads, house, toys
+from course_lib.data import avatars, build_austen, build_digits, counts, downloads, house, prompts, toys
 from course_lib.data import text as texts
 
 matplotlib.use("Agg")
@@ -665,6 +665,43 @@ REGISTRY = {
                                   harmless="what is no sentence is not possible", cpu_only=NO_TENSOR),
     "data.house.majority": Entry(lambda n: house.majority([a_question()] * n), None, lambda: house.majority([]),
                                  "0 questions", cpu_only=NO_TENSOR),
+    "data.prompts.Prompt": Entry(lambda n: prompts.Prompt("1+1=", "02;"), harmless="a plain record",
+                                 cpu_only=NO_TENSOR),
+    "data.prompts.encode": Entry(lambda n: prompts.encode("b " * n), (N,), lambda: prompts.encode("revers"), "'revers'",
+                                 cpu_only=DRAWS),
+    "data.prompts.decode": Entry(lambda n: prompts.decode(torch.zeros(n, dtype=torch.long)), None,
+                                 lambda: prompts.decode(torch.tensor([99])), "99", cpu_only=READS),
+    "data.prompts.answer_in": Entry(lambda n: prompts.answer_in(torch.zeros(n, dtype=torch.long)), None,
+                                    lambda: prompts.answer_in(torch.tensor([99])), "99", cpu_only=READS),
+    "data.prompts.total_in": Entry(lambda n: prompts.total_in(torch.zeros(n, dtype=torch.long)), None,
+                                   lambda: prompts.total_in(torch.tensor([99])), "99", cpu_only=READS),
+    "data.prompts.pairs": Entry(lambda n: prompts.pairs(n, 5), (N, 10), lambda: prompts.pairs(3, n_key=27), "n_key=27",
+                                cpu_only=DRAWS),
+    "data.prompts.shots": Entry(lambda n: prompts.shots(torch.zeros(n, 6, dtype=torch.long, device=WHERE)), (N, 3),
+                                lambda: prompts.shots(torch.zeros(6).long()), "(6,)"),
+    "data.prompts.Pairs": Entry(lambda n: next(iter(prompts.Pairs(n, n_pair=4)))[1], (N, 8),
+                                lambda: prompts.Pairs(0), "n=0", cpu_only=DRAWS),
+    "data.prompts.worked_sum": Entry(lambda n: prompts.worked_sum(n, n, 2), None,
+                                     lambda: prompts.worked_sum(100, 1, 2), "a=100", cpu_only=NO_TENSOR),
+    "data.prompts.sums": Entry(lambda n: prompts.sums(n, 2), None, lambda: prompts.sums(1, 2, "words"), "'words'",
+                               cpu_only=NO_TENSOR),
+    "data.prompts.phrase": Entry(lambda n: prompts.phrase("sort", random.Random(n)), None,
+                                 lambda: prompts.phrase("sing", random.Random(0)), "'sing'", cpu_only=NO_TENSOR),
+    "data.prompts.strings": Entry(lambda n: prompts.strings(n, random.Random(0)), None,
+                                  lambda: prompts.strings(7, random.Random(0)), "n=7", cpu_only=NO_TENSOR),
+    "data.prompts.solved": Entry(lambda n: prompts.solved("sort", ["b", "a"]), None,
+                                 lambda: prompts.solved("sing", ["b"]), "'sing'", cpu_only=NO_TENSOR),
+    "data.prompts.ask": Entry(lambda n: prompts.ask("copy", "b"), None, lambda: prompts.ask("copy", "b", "("), "'('",
+                              cpu_only=NO_TENSOR),
+    "data.prompts.shown": Entry(lambda n: prompts.shown("sort", [["b", "a"]] * n), None,
+                                lambda: prompts.shown("sing", [["b"]]), "'sing'", cpu_only=NO_TENSOR),
+    "data.prompts.lesson": Entry(lambda n: prompts.lesson(random.Random(n)), harmless="every random number gives a row",
+                                 cpu_only=NO_TENSOR),
+    "data.prompts.rows": Entry(lambda n: prompts.rows([[("b >", False), ("b ;", True)]] * n)[0], (N, 4),
+                               lambda: prompts.rows([[("bb", False)]]), "'bb'", cpu_only=DRAWS),
+    "data.prompts.Answers": Entry(lambda n: len(next(iter(prompts.Answers(prompts.lesson, n)))[0]), None,
+                                  lambda: prompts.Answers(prompts.lesson, 0), "batch_size=0", cpu_only=DRAWS),
+
     "data.text.Text": Entry(lambda n: texts.Text(letters(n)[0], letters(n)[0]).train, (6,), harmless="a plain record"),
     "data.text.encode": Entry(lambda n: texts.encode("ß" * n), None, harmless="every string has bytes",
                               cpu_only="a string has no device"),
@@ -1477,6 +1514,9 @@ REGISTRY = {
         lambda: a_transformer()(tokens(3).float()), "float32"),
     "transformer.initialise": Entry(
         lambda n: transformer.initialise(a_transformer()), harmless="every module may be initialised"),
+    "transformer.induction_score": Entry(
+        lambda n: transformer.induction_score(rand(2, n, 3, 5, 5), torch.zeros(n, 5, dtype=torch.long, device=WHERE)),
+        (2, 3), lambda: transformer.induction_score(torch.rand(2, 3, 2, 5, 5), torch.zeros(3, 6)), "(2, 3, 2, 5, 5)"),
     "transformer.attention_maps": Entry(
         lambda n: transformer.attention_maps(a_transformer(), tokens(n))[0], (N, 2, 5, 5),
         lambda: transformer.attention_maps(a_transformer(), tokens(3, 6)), "block_size=5"),

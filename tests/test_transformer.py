@@ -22,6 +22,7 @@ from course_lib.transformer import (
     attention_maps,
     attention_weights,
     causal_mask,
+    induction_score,
     initialise,
     sinusoidal_positions,
 )
@@ -223,6 +224,20 @@ def test_maps_are_what_the_model_used():
         normed = block.norm1(x)
         assert_close(block.attn.merge(w @ block.attn.heads(normed)[2]), block.attn(normed, model.mask[:, :6, :6]))
         x = block(x, model.mask[:, :6, :6])
+
+
+def test_the_induction_score_of_heads_that_are_written_by_hand():
+    idx = torch.tensor([[4, 1, 5, 2, 4, 1, 5], [7, 7, 3, 8, 7, 0, 9]])
+    perfect, back = torch.zeros(2, 7, 7), torch.eye(7).roll(1, 1).tril(-1).repeat(2, 1, 1)
+    perfect[:, :, 0] = 1                                           # where nothing came before: the first token
+    for row, t, s in ((0, 4, 1), (0, 5, 2), (0, 6, 3), (1, 1, 1), (1, 4, 1)):
+        perfect[row, t] = torch.eye(7)[s]
+    perfect[1, 4] = torch.eye(7)[[1, 2]].mean(0)                   # two sevens: 7 and 3 have followed one
+    uniform = torch.ones(7, 7).tril() / torch.arange(1, 8)[:, None]
+    maps = torch.stack([perfect, back, uniform.expand(2, 7, 7)], 1)[None]      # (1, B, 3 heads, T, T)
+    expected = (1 / 5 + 1 / 6 + 1 / 7 + 1 / 2 + 2 / 5) / 5
+    assert_close(induction_score(maps, idx)[0], torch.tensor([1.0, 0.0, expected]))
+    assert induction_score(maps, torch.arange(7).expand(2, 7)).isnan().all()
 
 
 def test_it_starts_as_the_identity_and_knows_nothing():
