@@ -274,18 +274,19 @@ def attention_maps(model: nn.Module, idx: Tensor) -> Tensor:
     return torch.stack(maps)
 
 
-def induction_score(maps: Tensor, idx: Tensor) -> Tensor:
+def induction_score(maps: Tensor, idx: Tensor, places: Tensor | None = None) -> Tensor:
     """How much each head looks at what followed the same token before: 1 for a perfect induction head.
 
     maps (n_layer, B, n_head, T, T), from `attention_maps`, of idx (B, T) -> (n_layer, n_head). Mean over the places
-    whose token stood in the row before; nan if there is none.  Olsson et al. (2022), "Head activation evaluators"."""
+    whose token stood in the row before, if given only those of `places` (B, T), bool; nan if there is none.
+    Olsson et al. (2022)."""
     B, T = idx.shape
     if maps.ndim != 5 or maps.shape[1] != B or maps.shape[3:] != (T, T):
         raise ValueError(f"maps of shape {tuple(maps.shape)} are not those of {B} rows of {T} tokens")
     same = (idx[:, :, None] == idx[:, None]).tril(-1)                          # (B, T, T): s < t holds the token of t
     after = F.pad(same, (1, 0))[..., :-1]                                      # s - 1 does: s is what followed
     weight = (maps * after[:, None]).sum(-1)                                   # (n_layer, B, n_head, T)
-    again = same.any(-1)                                                       # (B, T)
+    again = same.any(-1) if places is None else same.any(-1) & places          # (B, T)
     return (weight * again[:, None]).sum((1, 3)) / again.sum()
 
 

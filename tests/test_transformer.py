@@ -238,6 +238,8 @@ def test_the_induction_score_of_heads_that_are_written_by_hand():
     expected = (1 / 5 + 1 / 6 + 1 / 7 + 1 / 2 + 2 / 5) / 5
     assert_close(induction_score(maps, idx)[0], torch.tensor([1.0, 0.0, expected]))
     assert induction_score(maps, torch.arange(7).expand(2, 7)).isnan().all()
+    only = torch.arange(7).expand(2, 7) == 6
+    assert_close(induction_score(maps, idx, only)[0, 2], torch.tensor(1 / 7))
 
 
 def test_it_starts_as_the_identity_and_knows_nothing():
