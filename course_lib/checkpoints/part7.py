@@ -21,12 +21,12 @@ def clip_no_neighbours():
     """The recipe of `clip` with a text encoder that knows a word's place but does not mix it with the one on its right:
     as CLIP's own. Weights kept as float16.
 
-    `trials`: with and without neighbours, with and without hard negatives, 600 batches of 128 each with seeds 0 to 4:
+    `trials`: with and without neighbours, with and without hard negatives, 400 batches of 128 each with seeds 0 to 4:
     retrieval and hard pairs of test_seen."""
     trials = {}
     for neighbours in (True, False):
         for hard in (False, True):
-            runs = [_clip(600, 128, neighbours, hard, n)[0] for n in range(5)]
+            runs = [_clip(400, 128, neighbours, hard, n)[0] for n in range(5)]
             trials[f"neighbours={neighbours}, hard={hard}"] = [measured(run, load("avatars").test_seen) for run in runs]
     model, made = _shipped(neighbours=False)
     return model, made | dict(trials=trials)
