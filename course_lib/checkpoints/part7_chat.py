@@ -76,7 +76,8 @@ def chat_sure():
     """As `chat`, 200 batches, without any question that nobody can answer: it always has an answer. Weights kept as
     float16.
 
-    `trials`: as those of `chat_scratch`, for several shares of questions without an answer among those about a story."""
+    `trials`: as those of `chat_scratch`, for several shares of questions without an answer among those about a
+    story."""
     trials, model, seconds = _trials({f"unknown {share}": dict(unknown=share) for share in (0.5, 0.05, 0.0)})
     model = model.half().float()
     metrics = _measured(model, 100)
