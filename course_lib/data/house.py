@@ -476,7 +476,8 @@ def conversation(draw: Random, unknown: float = 0.2, families: tuple[str, ...] =
                  n_turn: int | None = None) -> list[tuple[str, str]]:
     """A dialogue to learn from: [(what the user says, what the assistant answers), ...], of n_turn turns or 1 to 6.
 
-    Two in three begin with a story, and most of their questions are about it; `unknown` of these nobody can answer."""
+    Two in three begin with a story, and most of their questions are about it; `unknown` of these nobody can answer. To
+    compare two rooms is the hardest, so "whether" is asked twice as often as others."""
     n_turn = draw.randint(1, 6) if n_turn is None else n_turn
     whole(1, n_turn=n_turn)
     between(0, 1, unknown=unknown)
@@ -491,7 +492,7 @@ def conversation(draw: Random, unknown: float = 0.2, families: tuple[str, ...] =
             if k and draw.random() < 0.15:             # something new happens
                 before = _told(draw, world, *_event(draw, world, list(world.at))) + " "
             silent = draw.random() < unknown
-            question = ask(draw, world, draw.choice(askable(world, silent)), unknown=silent)
+            question = ask(draw, world, draw.choice([*askable(world, silent), "whether"]), unknown=silent)
         turns.append((before + question.text, question.answer))
     return turns
 
