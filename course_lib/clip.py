@@ -81,8 +81,9 @@ def info_nce(a: Tensor, b: Tensor, scale: Tensor | float, same: Tensor | None = 
     logits, own = scale * a @ b.T, torch.arange(len(a), device=a.device)       # (B, B + M), (B,)
     if same is not None:
         if same.shape != logits.shape or same.dtype != torch.bool:
-            raise ValueError(f"same is {same.dtype} of shape {tuple(same.shape)}: needed is bool {tuple(logits.shape)}")
-        logits = logits.masked_fill(same & ~torch.eye(*same.shape, dtype=torch.bool, device=a.device), -math.inf)
+            raise ValueError(f"same is {same.dtype} {tuple(same.shape)}: needed is bool {tuple(logits.shape)}")
+        diagonal = torch.eye(*same.shape, dtype=torch.bool, device=a.device)
+        logits = logits.masked_fill(same & ~diagonal, -math.inf)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits[:, :len(a)].T, own)) / 2
 
 
