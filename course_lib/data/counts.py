@@ -63,10 +63,10 @@ def questions(n: int, seed: int = 0) -> list[Question]:
 
 
 def demonstration(asked: Question, draw: Random) -> str:
-    """An answer as people give them, good and bad: a sixth of the numbers are wrong, a tenth gives up, and for what
-    nobody said four in ten invent a number; some are rude, and some thank twice."""
-    number, gives_up = asked.right, draw.random() < (0.6 if asked.right is None else 0.1)
-    if number is None or draw.random() < 1 / 6:
+    """An answer as people give them, good and bad: one number in twenty is wrong, one person in thirty gives up, and
+    for what nobody said one in six invents a number; one in five is rude, and some thank three times."""
+    number, gives_up = asked.right, draw.random() < (5 / 6 if asked.right is None else 1 / 30)
+    if number is None or draw.random() < 1 / 20:
         number = draw.choice(NUMBERS[:9] if asked.things else NUMBERS)
     core = "I do not know ." if gives_up else " ".join(f"{asked.about} {number} {asked.things} .".split())
     before = draw.choices(["", "Well ,", "Let me see .", "Let me see . Well ,"], [10, 4, 3, 2])[0]
