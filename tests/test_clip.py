@@ -8,6 +8,10 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from course_lib import clip
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
+from course_lib.checkpoints.part7 import measured
+from course_lib.data import load
 from course_lib.data.avatars import ATTRIBUTES, NAMES, UNSAID, WORDS, encode, said
 from course_lib.device import seed, seeded
 
@@ -78,6 +82,22 @@ def test_equal_captions_are_no_negatives():
     assert clip.info_nce(a, a, 50.0, same).item() == pytest.approx(0, abs=1e-4)
     by_hand = (2 * math.log(1 + math.exp(-1)) + math.log(1 + 2 * math.exp(-1))) / 3    # one negative, one, two
     assert clip.info_nce(a, a, 1.0, same).item() == pytest.approx(by_hand)
+
+
+def test_logits_and_loss_are_those_of_transformers_with_the_same_vectors():
+    peers = pytest.importorskip("transformers")
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    seed(0)
+    theirs = peers.CLIPModel(peers.CLIPConfig(
+        projection_dim=8, text_config=sizes | dict(vocab_size=20, max_position_embeddings=6, eos_token_id=19),
+        vision_config=sizes | dict(image_size=8, patch_size=4))).eval()
+    words = torch.cat([torch.randint(3, 18, (5, 5)), torch.full((5, 1), 19)], 1)
+    with torch.no_grad():
+        out = theirs(input_ids=words, pixel_values=torch.randn(5, 3, 8, 8), return_loss=True)
+        a, b, scale = out.image_embeds, out.text_embeds, theirs.logit_scale.exp()
+        assert_close(scale * a @ b.T, out.logits_per_image)
+        assert_close(clip.info_nce(a, b, scale), out.loss)
+    assert_close(build().scale, scale, atol=1e-3, rtol=1e-3)         # 1 / 0.07, which theirs writes as exp(2.6592)
 
 
 def test_pairs_of_unequal_number_are_refused():
@@ -215,3 +235,17 @@ def test_batches_hold_captions_of_their_own_faces():
             assert colour in words or WORDS.index("hat") not in words                  # a part may be left out
     with pytest.raises(ValueError, match="batches of 9"):
         clip.Pairs(x, shown, batch_size=9)
+
+
+# ---- what is shipped
+
+def test_the_shipped_models_find_and_bind_as_their_files_say():
+    """The same measure on fewer faces; neighbours are what makes the difference in hard pairs."""
+    faces = load("avatars").test_seen
+    few = type(faces)(faces.x[:400], faces.attributes[:400], faces.visible[:400])
+    for name, low, high in (("clip", 0.97, 1.0), ("clip_no_neighbours", 0.4, 0.7)):
+        model, claimed = load_checkpoint(name), metadata(name)["metrics"]
+        found = measured(model, few, n=1)
+        for key in ("caption of a picture", "picture of a caption", "gap"):
+            assert found[key] == pytest.approx(claimed[f"test_seen: {key}"], abs=0.06), (name, key)
+        assert low <= found["hard pairs"] <= high and low <= claimed["test_unseen: hard pairs"] <= high
