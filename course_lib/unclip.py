@@ -205,11 +205,11 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
 
 
-def text_difference(z: Tensor, old: Tensor, new: Tensor, share: float) -> Tensor:
+def text_difference(z: Tensor, old: Tensor, new: Tensor, share: float | Tensor) -> Tensor:
     """A picture's vector, turned by `share` of the way towards what one caption says and the other does not (Ramesh et
     al., 2022, section 3.3). Whatever all captions have in common, such as the gap to pictures, is not in a difference.
 
-    z (n, D) of pictures, old and new (1 or n, D) of captions -> (n, D), as long as z.
+    z (n, D) of pictures, old and new (1 or n, D) of captions, share a number or (n, 1) -> (n, D), as long as z.
     Raises ValueError for two captions with the same vector, whose difference has no direction."""
     difference = (new - old).expand_as(z)                                      # (n, D)
     length = difference.norm(dim=1, keepdim=True)

@@ -9,8 +9,12 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from course_lib import unclip
-from course_lib.data.avatars import encode
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
+from course_lib.data import load
+from course_lib.data.avatars import caption, encode, said
 from course_lib.device import seed, seeded
+from course_lib.reader import score
 from course_lib.unet import UNet, UNetConfig
 
 CAPTIONS = ["a red hat and a blue shirt", "a blue hat and a red shirt", "a sad person"]
@@ -206,3 +210,35 @@ def test_the_matrices_inside_are_muons_and_nothing_is_forgotten():
     assert muon | adam == {id(p) for p in model.parameters()} and not muon & adam
     assert {id(model.tokens.weight), id(model.unet.enter.weight)} <= adam
     assert id(model.unet.middle.look.kv.weight) in muon
+
+
+# ---------------------------------------------------------------------------------------------------- what is shipped
+
+@pytest.mark.parametrize("part", ["test_seen", "test_unseen"])
+def test_the_shipped_model_draws_what_it_is_asked_for_and_not_without_its_prior(part):
+    """Whole captions right, as a share of lesson 65's: at least 0.9; far fewer straight from captions' vectors."""
+    model, faces, name = load_checkpoint("unclip"), getattr(load("avatars"), part), f"{part}: whole caption"
+    claimed, of_65 = metadata("unclip")["metrics"][name], metadata("text_to_image")["metrics"][name]
+    told = seeded(9)
+    captions = [caption(row, told) for row in faces.shown[-100:].tolist()]
+    wanted = torch.stack([said(text) for text in captions])
+    found = score(model.sample(captions, seeded(9)), wanted)["whole caption"]
+    with torch.no_grad():
+        straight = score(model.draw(model.text(captions), seeded(9)), wanted)["whole caption"]
+    assert found > claimed - 0.05 and claimed / of_65 >= 0.9
+    assert straight == pytest.approx(metadata("unclip")["ways"]["text"][part]["whole caption"], abs=0.15)
+
+
+@pytest.mark.parametrize("name, clip", [("unclip", "clip"), ("unclip_no_neighbours", "clip_no_neighbours")])
+def test_the_parts_that_were_not_trained_are_the_shipped_ones(name, clip):
+    own = load_checkpoint(name).state_dict()
+    for part, other in (("clip", clip), ("latents", "avatar_latents")):
+        shipped = load_checkpoint(other).state_dict()
+        assert all(torch.equal(own[f"{part}.{key}"], value) for key, value in shipped.items())
+
+
+def test_colours_are_bound_where_clip_binds_them():
+    bound = {name: [trial["bound"][0] for trial in trials]
+             for name, trials in metadata("unclip_no_neighbours")["trials"].items()}
+    assert len(bound["clip"]) == len(bound["clip_no_neighbours"]) == 5
+    assert min(bound["clip"]) > 0.95 and max(bound["clip_no_neighbours"]) < 0.65
