@@ -20,7 +20,7 @@ def headings(lesson: str) -> list[str]:
 
 def needed(lesson: str) -> list[str]:
     """The numbers of the lessons that its opening names after "You need"."""
-    return re.findall(r"\]\((\d\d)_\w+\.ipynb\)", lesson.split("**You need**")[1].split("**It takes**")[0])
+    return re.findall(r"\b\d\d\b(?!_)", lesson.split("**You need**")[1].split("**It takes**")[0])
 
 
 def minutes(section: str) -> list[int]:
@@ -49,7 +49,8 @@ def test_a_section_fits_its_lesson(number):
 
 def test_the_arrows_are_what_the_openings_say():
     arrows = re.findall(r"^ *L(\d\d) --> L(\d\d)$", TEXT, re.M)
-    assert arrows == [(before, number) for number in SECTIONS for before in needed(LESSONS[number])]
+    assert arrows == [(before, number) for number in SECTIONS for before in needed(LESSONS[number])], (
+        "the graph in solutions/TEACHING.md must have these arrows, in this order")
 
 
 def test_a_route_says_what_it_leaves_out():
