@@ -48,13 +48,6 @@ def recall():
                  steps=600, seconds=seconds, stages=stages, trials=trials)
 
 
-def recall_one_layer():
-    """The recipe of `recall` with one layer. Weights kept as float16."""
-    model, stages, seconds = _recaller(600, n_layer=1)
-    return _kept(model, lambda m: dict(zip(("0 shots", "1 shot", "2 shots", "3 shots"), recalled(m, n=1_000))),
-                 steps=600, seconds=seconds, stages=stages)
-
-
 def recall_half():
     """The recipe of `recall` with one fixed map in half of the rows, and a new one in the others. Weights kept as
     float16."""
