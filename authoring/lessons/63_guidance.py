@@ -258,8 +258,7 @@ for i, (name, row) in enumerate({"guided walk": exact, "tilted": tilted}.items()
         ax.scatter(*row[s].T, s=1.5, color=COLOURS[0])
         ax.set(xlim=(-3.4, 2.6), ylim=(-2.6, 2.6), aspect="equal", title=f"scale {s}" if i == 0 else "")
     axes[i, 0].set_ylabel(f"{name}\n$x_2$")
-for ax in axes[1]:
-    ax.set_xlabel("$x_1$")
+fig.supxlabel("$x_1$", fontsize=10);
 
 # %% [markdown]
 # From scale 2 on, the rows part.
@@ -273,17 +272,17 @@ for ax in axes[1]:
 #
 # Why? Eq. 3 holds at each level of noise *by itself*. But a walk ends in a density only if, at every level of noise, it
 # follows the score of *that density with noise added to it*. Guidance does it the other way round: it takes the data
-# with noise added, and tilts that. Here are both at $t = 40$, for $s = 4$.
+# with noise added, and tilts that. Here are both at $t = 20$, for $s = 4$.
 
 # %%
-# Figure: two maps of the plane at t = 40, darker where a density is higher. Left, the tilted density with
+# Figure: two maps of the plane at t = 20, darker where a density is higher. Left, the tilted density with
 # noise added to it; right, the density that guidance follows, which is tilted after the noise was added.
-a = a_toy[40].item()
+a = a_toy[20].item()
 places = a**0.5 * tilted[4]                                       # (1000, 2), one Gaussian around each sample
 tilted_then_noise = toys.Gaussians(places, (1 - a) ** 0.5, torch.zeros(len(places), dtype=torch.int64))
 
 def noise_then_tilted(points):
-    return noisy(known[0], 40).log_prob(points).exp() * posterior(points, 40) ** 3
+    return noisy(known[0], 20).log_prob(points).exp() * posterior(points, 20) ** 3
 
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), sharey=True)
 field(lambda points: tilted_then_noise.log_prob(points).exp(), ax=axes[0], n=80, cmap="Blues")
@@ -292,9 +291,9 @@ axes[0].set(title="tilted, then noise added")
 axes[1].set(title="noise added, then tilted", ylabel="");
 
 # %% [markdown]
-# On the left the mode beside orange is a blob of its own. On the right it has gone: with so much noise the modes blur
-# together, the classifier is unsure everywhere but at the far left, and sends all points there before the right mode
-# has a shape. Tilting and adding noise cannot be swapped.
+# On the left both modes are there, though they run into each other. On the right only the far one is left: where the
+# modes run together, the noisy classifier is unsure of the half beside orange, and sends its points to the left before
+# that mode has a shape. Tilting and adding noise cannot be swapped.
 #
 # Our heights make it a formula: small steps of DDIM end in $\mathcal N(0, 2^{1 - s})$, while the tilted density is
 # $\mathcal N(0, 2 / (1 + s))$ (Bradley & Nakkiran, 2024).
@@ -688,8 +687,7 @@ for ax, name in zip(axes, ("weak", "strong", "scale 2.5")):
 # sees an $x_t$ like those it was trained on, and fills the other half so that it fits.
 
 # %%
-known_half = torch.zeros(28, 28, dtype=torch.bool)
-known_half[:14] = True                                            # the upper 14 rows
+known_half = torch.arange(28)[:, None].expand(28, 28) < 14         # the upper 14 rows
 
 def step(x_t, t, t_next, image, model, g):
     """Put the known half into x_t at the noise of t, then one step of `ddim` with fresh noise."""
