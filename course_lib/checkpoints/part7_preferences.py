@@ -30,7 +30,7 @@ from course_lib.train import fit
 
 TRAIN, TEST = counts.questions(2_000, seed=10), counts.questions(100, seed=11)
 TASTE = 0.05
-STEPS, EVERY = 100, 10                                                        # of a policy gradient; between two looks
+STEPS, EVERY = 60, 5                                                          # of a policy gradient; between two looks
 
 
 def _story(draw):
@@ -157,7 +157,7 @@ def improved(policy, rewards, judge, number, beta=0.0, steps=STEPS, lr=1e-3, eve
     return model, rows
 
 
-def directly(policy, pairs, judge, number, lr, steps=STEPS, likely=0.0, every=EVERY):
+def directly(policy, pairs, judge, number, lr, likely=0.0, steps=100, every=20):
     """A copy of the policy after DPO on these pairs.  -> model, rows of what `judge` says, and of the mean
     log-probabilities of 200 of the better and worse answers"""
     model, some = copy.deepcopy(policy), [part[:200] for part in pairs[:4]]
@@ -208,7 +208,7 @@ def counts_reward():
     truth = _ordered(held)
     idx, mask = answers(policy, counts.prompts(TEST), 64, N_ANSWER, END, generator=seeded(3))
     gold, sizes = golds(TEST, idx), (1, 2, 4, 8, 16, 32, 64)
-    for n, steps in ((100, 60), (PAIRS, 120), (2_000, 300)):
+    for n, steps in ((100, 60), (PAIRS, 120)):
         trials[str(n)] = []
         for number in SEEDS:
             model = reward_model(policy, labelled(policy, n, number), number, steps)
@@ -231,27 +231,28 @@ def counts_gold():
     """Lesson 74's policy after 100 steps of GRPO on the gold reward: 8 answers to each of 8 questions a step, AdamW,
     rate 1e-3. Weights kept as float16.
 
-    `trials`: what the judge says every 10 steps, for each of five seeds; `passes`: pass@1 and pass@8 before and after;
-    `prices`: by the price of a wrong number, after 80 steps, for each seed the shares of questions with an answer that
+    `trials`: what the judge says every 20 steps, for each of five seeds; `passes`: pass@1 and pass@8;
+    `prices`: by the price of a wrong number, after 60 steps, for each seed the shares of questions with an answer that
     are answered right, and refused; and of those without one that are refused."""
     policy, begun = load_checkpoint("counts_policy"), time.process_time()
     judge, trials, passes, prices = Judge(policy), [], [], {}
     for number in SEEDS:
-        model, rows = improved(policy, by_gold(), judge, number)
+        model, rows = improved(policy, by_gold(), judge, number, steps=100, every=20)
         if number == 0:
             kept = model.half().float()
         trials.append(rows)
-        passes.append([_passes(policy), _passes(model)])
+        passes.append(_passes(model))
     for price in (0.0, 1.0, 3.0):
         prices[f"{price:g}"] = [_refusals(improved(policy, by_gold(price), Judge(policy, price=price), number,
-                                                   steps=80, every=80)[0]) for number in SEEDS]
+                                                   every=STEPS)[0]) for number in SEEDS]
     metrics = judge(kept)
-    return kept.half(), dict(seed=0, steps=STEPS, seconds=round(time.process_time() - begun, 1), metrics=metrics,
-                             trials=trials, passes=passes, prices=prices, before=_refusals(policy))
+    return kept.half(), dict(seed=0, steps=100, seconds=round(time.process_time() - begun, 1), metrics=metrics,
+                             trials=trials, passes=passes, prices=prices,
+                             before=dict(passes=_passes(policy), refusals=_refusals(policy)))
 
 
 def counts_proxy():
-    """Lesson 74's over-optimised policy: 100 steps of GRPO on the reward model `counts_reward`, without a price for the
+    """Lesson 74's over-optimised policy: 60 steps of GRPO on the reward model `counts_reward`, without a price for the
     distance; 8 answers to each of 8 questions a step, AdamW, rate 1e-3. Weights kept as float16.
 
     `trials`: what the judge says every 5 steps, without the price and with it, for five seeds, each with a reward model
@@ -262,7 +263,7 @@ def counts_proxy():
             policy, labelled(policy, PAIRS, number), number, 120)
         judge = Judge(policy, proxy)
         for name, rows in trials.items():
-            model, found = improved(policy, by_model(proxy), judge, number, beta=float(name), every=5)
+            model, found = improved(policy, by_model(proxy), judge, number, beta=float(name))
             rows.append(found)
             if (name, number) == ("0", 0):
                 kept = model.half().float()
@@ -290,10 +291,10 @@ def counts_dpo():
     """Lesson 74's policy after 100 batches of 32 of DPO on the 500 pairs of `counts_reward`, beta 0.1, AdamW, rate
     1e-4. Weights kept as float16.
 
-    `trials`: what the judge says every 10 steps and the mean log-probabilities of better and worse answers, for three
+    `trials`: what the judge says every 20 steps and the mean log-probabilities of better and worse answers, for three
     settings and five seeds."""
     policy, trials, begun = load_checkpoint("counts_policy"), {name: [] for name in _DPO}, time.process_time()
-    judge = Judge(policy, load_checkpoint("counts_reward"))
+    judge = Judge(policy)
     for number in SEEDS:
         pairs = labelled(policy, PAIRS, number)
         for name, (lr, likely) in _DPO.items():
@@ -302,7 +303,7 @@ def counts_dpo():
             if (name, number) == ("rate 1e-4", 0):
                 kept = model.half().float()
                 metrics = judge(kept)
-    return kept.half(), dict(seed=0, steps=STEPS, seconds=round(time.process_time() - begun, 1), metrics=metrics,
+    return kept.half(), dict(seed=0, steps=100, seconds=round(time.process_time() - begun, 1), metrics=metrics,
                              trials=trials)
 
 
