@@ -53,20 +53,20 @@ def chat():
     5,000 documents of its first training; loss on the answers alone (and on the documents), Muon and AdamW with rates
     falling over the last 70 %, layers in bfloat16, weights kept as float16.
 
-    `base`: what `metrics` measures of `chat_base`."""
+    `trials`: short trainings of 200 batches with seeds 0 to 4, and what `metrics` measures: without documents, and as
+    this one. `base`: the same of `chat_base`."""
     model, seconds = _tuned(0, 1_200, 20_000)
     model = model.half().float()
+    trials = _trials({"no documents": dict(documents=0.0), "as it is": {}})[0]
     return model.half(), dict(seed=0, steps=1_200, seconds=round(seconds, 1), metrics=_measured(model, 200),
-                              base=_measured(load_checkpoint("chat_base"), 100))
+                              base=_measured(load_checkpoint("chat_base"), 100), trials=trials)
 
 
 def chat_scratch():
     """As `chat`, 200 batches, from random weights in place of the base's. Weights kept as float16.
 
-    `trials`: short trainings of 200 batches with seeds 0 to 4, and what `metrics` measures: as `chat`, without
-    documents, and from random weights."""
-    trials, model, seconds = _trials({"as it is": {}, "no documents": dict(documents=0.0),
-                                      "from scratch": dict(base=None)})
+    `trials`: as those of `chat`, from random weights."""
+    trials, model, seconds = _trials({"from scratch": dict(base=None)})
     model = model.half().float()
     metrics = _measured(model, 100)
     return model.half(), dict(seed=0, steps=200, seconds=round(seconds, 1), metrics=metrics, trials=trials)
@@ -76,7 +76,7 @@ def chat_sure():
     """As `chat`, 200 batches, without any question that nobody can answer: it always has an answer. Weights kept as
     float16.
 
-    `trials`: as those of `chat_scratch`, for several shares of questions without an answer among those about a
+    `trials`: as those of `chat`, for several shares of questions without an answer among those about a
     story."""
     trials, model, seconds = _trials({f"unknown {share}": dict(unknown=share) for share in (0.5, 0.05, 0.0)})
     model = model.half().float()
@@ -88,7 +88,7 @@ def chat_careless():
     """As `chat`, 200 batches, without a mask and without an end: all tokens of the dialogues are learned, and no answer
     is closed by END. Weights kept as float16.
 
-    `trials`: as those of `chat_scratch`, without the one, without the other, and without both."""
+    `trials`: as those of `chat`, without the one, without the other, and without both."""
     trials, model, seconds = _trials({"no mask": dict(mask=False), "no end": dict(end=False),
                                       "neither": dict(mask=False, end=False)})
     model = model.half().float()
