@@ -84,7 +84,8 @@ torch.testing.assert_close(_steps, _steps[:1].expand(6, 4), rtol=1e-2, atol=1e-3
 def imagine(prior, y, noise, steps, scale):
     """A velocity, (n, D), (n, D), two numbers -> (n, D)"""
     ### BEGIN SOLUTION
-    x, nothing = noise, torch.zeros_like(y)
+    x = noise
+    nothing = torch.zeros_like(y)
     for i in range(steps):
         t = torch.full((len(x),), i / steps)                      # (n,)
         without = prior(x, t, nothing)
@@ -119,7 +120,8 @@ def pairs_broken(z, y):
     return pictures, y
 
 # %%
-told, some = seeded(0), faces.train.shown[:200]
+told = seeded(0)
+some = faces.train.shown[:200]
 z_some = model.image(faces.train.x[:200])                         # (200, 64)
 rounds = [model.text([caption(row, told) for row in some]) for _ in range(3)]
 y_some = torch.cat(rounds)                                        # (600, 64)
@@ -162,7 +164,8 @@ assert _captions.flatten().tolist() == [*range(10, 15), *range(20, 25), *range(3
 # %%
 hat = NAMES.index("hat")
 worn = (faces.test_seen.shown[:, hat] == 1).nonzero()[:60, 0]
-x, before = faces.test_seen.x[worn], faces.test_seen.shown[worn]  # (60, 3, 16, 16) and (60, 8)
+x = faces.test_seen.x[worn]                                       # (60, 3, 16, 16)
+before = faces.test_seen.shown[worn]                              # (60, 8)
 z = model.image(x)
 noise = model.noise_behind(x, z, guidance=1.0)
 shares = torch.linspace(0.15, 0.75, 60)[:, None]                  # (60, 1)
