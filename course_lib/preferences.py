@@ -94,7 +94,7 @@ def best_of_n(proxy: Tensor, gold: Tensor, n: int) -> Tensor:
 def best_of_n_kl(n: int) -> float:
     """The most that best-of-n can move away from its policy: KL <= log n - (n - 1) / n, equal where no two rewards are.
 
-    Beirami et al. (2024), theorem 3.1"""
+    Beirami et al. (2024), section 3"""
     whole(1, n=n)
     return math.log(n) - (n - 1) / n
 
