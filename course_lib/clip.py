@@ -77,11 +77,11 @@ def info_nce(a: Tensor, b: Tensor, scale: Tensor | float, same: Tensor | None = 
     multiplies the cosines.  same (B, B + M) bool: pairs that are equal by chance, and must not be pushed apart; the
     diagonal always counts.  van den Oord, Li & Vinyals (2018), eq. 4; Radford et al. (2021), fig. 3."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not 0 < len(a) <= len(b):
-        raise ValueError(f"pairs need tables (B, D) and (B + M, D), got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"pairs are (B, D) and (B + M, D), got {tuple(a.shape)} and {tuple(b.shape)}")
     logits, own = scale * a @ b.T, torch.arange(len(a), device=a.device)       # (B, B + M), (B,)
     if same is not None:
         if same.shape != logits.shape or same.dtype != torch.bool:
-            raise ValueError(f"same is {same.dtype} {tuple(same.shape)}: needed is bool {tuple(logits.shape)}")
+            raise ValueError(f"same is {same.dtype} {tuple(same.shape)}, not bool {tuple(logits.shape)}")
         diagonal = torch.eye(*same.shape, dtype=torch.bool, device=a.device)
         logits = logits.masked_fill(same & ~diagonal, -math.inf)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits[:, :len(a)].T, own)) / 2

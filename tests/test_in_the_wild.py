@@ -37,6 +37,8 @@ NAMES = {                                                          # lesson -> n
     "61_ddpm": "diffusers:DDPMScheduler.set_timesteps diffusers:DDPMScheduler.step diffusers:UNet2DModel",
     "63_guidance": "diffusers:StableDiffusionPipeline.from_pretrained diffusers:StableDiffusionInpaintPipeline",
     "65_text_to_image": "diffusers:StableDiffusionPipeline.from_pretrained",
+    "71_clip": "transformers:CLIPModel.from_pretrained transformers:CLIPProcessor.from_pretrained "
+               "transformers.image_utils:load_image",
     "72_unclip": "diffusers:KandinskyV22PriorPipeline.from_pretrained diffusers:KandinskyV22PriorPipeline.interpolate "
                  "diffusers:KandinskyV22Pipeline.from_pretrained",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
