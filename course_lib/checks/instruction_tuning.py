@@ -194,7 +194,7 @@ def _last(story: str, room: str) -> bool:
 borrowed = Measurement(
     "borrowed",
     truth=_borrowed,
-    tolerance=0.02,
+    tolerance=0.005,
     slips=[
         ("that is the share of all replies: only those that name a room count",
          lambda stories, said: _borrowed(stories, said, among=lambda kept: len(said))),
