@@ -6,6 +6,9 @@ import re
 import pytest
 import torch
 
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
+from course_lib.checkpoints.part7_prompting import followed, recalled, summed
 from course_lib.data.prompts import (
     PHRASINGS,
     TASKS,
@@ -161,3 +164,22 @@ def test_a_seed_decides_what_is_drawn_for_training():
         seed(n)
         return next(iter(Answers(lesson, 4)))[0]
     assert torch.equal(first(1), first(1)) and not torch.equal(first(1)[:, :4], first(2)[:, :4])
+
+
+# --------------------------------------------------------------------------------------------------- shipped models
+
+@pytest.mark.parametrize("name", ["recall", "recall_half"])
+def test_what_is_recalled_is_what_the_file_says(name):
+    said = list(metadata(name)["metrics"].values())
+    assert recalled(load_checkpoint(name), n=150) == pytest.approx(said, abs=0.06)
+
+
+@pytest.mark.parametrize("name, way", [("adder", "steps"), ("adder_plain", "plain"), ("adder_reversed", "reversed")])
+def test_sums_are_as_right_as_the_file_says(name, way):
+    said = list(metadata(name)["metrics"].values())
+    assert summed(load_checkpoint(name), way, n=40) == pytest.approx(said, abs=0.2)
+
+
+def test_instructions_are_followed_as_the_file_says():
+    said, found = metadata("instructed")["metrics"], followed(load_checkpoint("instructed"), n=40)
+    assert found == pytest.approx(said, abs=0.2)
