@@ -224,15 +224,16 @@ def test_batches_hold_captions_of_their_own_faces():
     hats = ("red", "green", "yellow", "black")
     shown = torch.tensor([row(hat=hat, shirt="blue") for hat in hats])
     x = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 16, 16) / 4
-    pairs = clip.Pairs(x, shown, batch_size=2, hard=True)
-    seed(0)
-    batches = list(pairs)
-    assert len(pairs) == len(batches) == 2
-    for image, right, wrong in batches:
-        assert right.shape == wrong.shape == (2, 24)
-        for picture, words in zip(image, right):
-            colour = WORDS.index(hats[int(4 * picture[0, 0, 0])])
-            assert colour in words or WORDS.index("hat") not in words                  # a part may be left out
+    for hard in (True, False):
+        pairs = clip.Pairs(x, shown, batch_size=2, hard=hard)
+        seed(0)
+        batches = list(pairs)
+        assert len(pairs) == len(batches) == 2
+        for image, right, *wrong in batches:
+            assert right.shape == (2, 24) and [w.shape for w in wrong] == [(2, 24)] * hard
+            for picture, words in zip(image, right):
+                colour = WORDS.index(hats[int(4 * picture[0, 0, 0])])
+                assert colour in words or WORDS.index("hat") not in words              # a part may be left out
     with pytest.raises(ValueError, match="batches of 9"):
         clip.Pairs(x, shown, batch_size=9)
 
