@@ -112,3 +112,13 @@
 # | $x_1 - x_0$ | from the beginning of a path (noise) to its end (image) | as $x_t$ | [64](64_flow_matching.ipynb) |
 # | $\varphi$ | the angle on the quarter circle, the road of $v$ | 0 … π/2 | [64](64_flow_matching.ipynb) |
 # | $S$ | straightness of paths, 0 if they are straight | ≥ 0 | [64](64_flow_matching.ipynb) |
+#
+# ## Pictures and words
+#
+# | symbol | meaning | shape or range | lesson |
+# |---|---|---|---|
+# | $a_i$, $b_j$ | the vectors of picture $i$ and of caption $j$, of length 1 (`a`, `b`) | (64,) | [71](71_clip.ipynb) |
+# | $a_i \cdot b_j$ | their product, which for vectors of length 1 is the cosine of their angle | −1 … 1 | [71](71_clip.ipynb) |
+# | $s$ | the scale that multiplies cosines, one over the temperature (`scale`) | 1 … 100 | [71](71_clip.ipynb) |
+# | $\log B - I$ | what InfoNCE cannot fall below: the batch size $B$, and $I$, the mutual information of picture and caption in nats | | [71](71_clip.ipynb) |
+# | $J$ | which caption of a batch is the right one | 1 … $B$ | [71](71_clip.ipynb) |
