@@ -13,7 +13,7 @@
 # - change a picture by arithmetic with vectors, and measure what else has changed.
 #
 # **You need** lessons [64](64_flow_matching.ipynb) (flow matching), [65](65_text_to_image.ipynb) (words into pictures)
-# and 71 (CLIP). **It takes** 70 minutes to read and a minute to run. **How hard:** •••. All symbols are in the
+# and [71](71_clip.ipynb) (CLIP). **It takes** 70 minutes to read and a minute to run. **How hard:** •••. All symbols are in the
 # [table of symbols](symbols.ipynb).
 #
 # ## Set-up
@@ -208,17 +208,18 @@ strip(rows);
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured shares, of which the next cell checks what matters
-part, n = faces.test_seen, 150
-variation = model.draw(model.image(part.x[:n]), seeded(0))
-again = model.draw(model.image(part.x[:n]), seeded(1))
-kept = score(variation, part.shown[:n])
+part = faces.test_seen
+vectors = model.image(part.x[:150])                               # (150, 64)
+variation = model.draw(vectors, seeded(0))
+again = model.draw(vectors, seeded(1))
+kept = score(variation, part.shown[:150])
 print(table({"variation": kept}))
 
 # %%
 claim("variations in which every attribute is that of the real face", kept["whole caption"], ">", 0.9)
-difference = (variation - part.x[:n]).abs().mean()
+difference = (variation - part.x[:150]).abs().mean()
 between_two = (variation - again).abs().mean()
-strangers = (part.x[:n] - part.x[:n].roll(1, 0)).abs().mean()
+strangers = (part.x[:150] - part.x[:150].roll(1, 0)).abs().mean()
 claim("mean change of a pixel, real face to variation, as a share of that between two faces",
       difference / strangers, "<", 0.8)
 claim("the same, from one variation to another", between_two / strangers, ">", 0.2)
@@ -284,8 +285,8 @@ claim("gained by moving, in shares of all captions",
       moved_scores["whole caption"] - straight_scores["whole caption"], ">", 0.1)
 
 # %% [markdown]
-# That seems to be all that was missing! In large models it repairs only a part, but our captions say nearly everything
-# about a face. So let us ask for something that says little. **Write down a guess:** what will these faces look like?
+# That seems to be all that was missing! But our captions say nearly everything about a face. So let us ask for something
+# that says little. **Write down a guess:** what will these faces look like?
 
 # %%
 # Figure: three rows of eight faces for "a person with a red hat". Above, real faces from the training set;
@@ -311,7 +312,8 @@ strip({"real faces": faces.train.x[hats == 1][:8],
 # %%
 def far_from_real(pictures, wish, name):
     """Total variation between what is drawn and training faces that fit the wish, for one attribute."""
-    k, size = NAMES.index(name), len(ATTRIBUTES[name])
+    k = NAMES.index(name)
+    size = len(ATTRIBUTES[name])
     wanted = said(wish)
     fits = ((faces.train.attributes == wanted) | (wanted == UNSAID)).all(1)
     real = torch.bincount(faces.train.attributes[fits, k], minlength=size) / fits.sum()
