@@ -227,8 +227,8 @@ for name in ("clip", "clip_no_neighbours"):
           f"hard pairs right: {measured['test_seen: hard pairs']:.2f}")
 
 # %% [markdown]
-# **Explain** in five to eight sentences. (i) The first three numbers of each line are cosines of captions. Which of them tell
-# you that one model reads order and the other does not? (ii) Why could the second model become so good at finding captions
+# **Explain** in five to eight sentences. (i) The first two lines hold cosines of captions. Which of them tell you that one
+# model reads order and the other does not? (ii) Why could the second model become so good at finding captions
 # without reading order? What would have to be in the batch for order to pay? (iii) The bound of the lesson says $L \geq \log B
 # - I$. A model has the loss 0.25 with batches of 256. How much information about a caption has it shown that a picture holds, at
 # least, and why can this number never be more than $\log 256$, however good the model is?
