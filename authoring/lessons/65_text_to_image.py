@@ -758,7 +758,8 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 # **What we left out.** Captions written by people. Negation, counting and "left of", where large models fail as well.
 #
 # **Exercises:** [65_text_to_image](../exercises/65_text_to_image/65_text_to_image.ipynb). One more: leave 40 % of the
-# captions out in training, or none, and find the best guidance for each. **Next**: this is the last lesson so far.
+# captions out in training, or none, and find the best guidance for each. **Next**, [lesson 71](71_clip.ipynb): pictures
+# and words in one space.
 #
 # ## Read on
 #

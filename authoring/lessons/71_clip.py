@@ -793,7 +793,8 @@ claim("last loss with equal captions masked", masked, "<", 0.01)
 # transformers; linear maps that repair binding afterwards (Koishigarina et al., 2025).
 #
 # **Exercises:** [71_clip](../exercises/71_clip/71_clip.ipynb). One more: train with batches of 16 and of 256 for the same
-# time, and compare both with the bound. **Next**: this is the last lesson so far.
+# time, and compare both with the bound. **Next**, [lesson 72](72_unclip.ipynb): from a caption to a picture by way of
+# these vectors.
 #
 # ## Read on
 #
