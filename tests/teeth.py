@@ -529,6 +529,8 @@ BUGS = [
         "test_checks.py::test_a_right_answer_is_accepted_however_it_is_written[along_the_arc: right0]"),
     Bug("checks/instruction_tuning.py", "(-log_p * mask).sum() / mask.sum()", "(-log_p * mask).mean()",
         "test_checks.py::test_each_slip_is_told_from_all_others[masked_loss]"),
+    Bug("checks/prompting.py", "F.pad(same.int(), (shift, -shift))", "F.pad(same.int(), (1, -1))",
+        "test_checks.py::test_each_slip_is_told_from_all_others[score_of_heads]"),
     Bug("checks/text_to_image.py", "residual * x + keep * of(x, W_own)", "keep * of(x, W_own)",
         "test_checks.py::test_each_slip_is_told_from_all_others[with_right]"),
     Bug("checks/clip.py", "weight * sum(reduce(", "sum(reduce(",

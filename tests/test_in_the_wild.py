@@ -41,6 +41,8 @@ NAMES = {                                                          # lesson -> n
                "transformers.image_utils:load_image",
     "72_unclip": "diffusers:KandinskyV22PriorPipeline.from_pretrained diffusers:KandinskyV22PriorPipeline.interpolate "
                  "diffusers:KandinskyV22Pipeline.from_pretrained",
+    "74_preferences": "datasets:load_dataset trl:DPOConfig trl:DPOTrainer trl:GRPOTrainer",
+    "75_prompting": "transformers:pipeline",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
 }
