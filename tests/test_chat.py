@@ -20,6 +20,8 @@ from course_lib.chat import (
     text_bits,
     write,
 )
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
 from course_lib.data import house
 from course_lib.device import seed, seeded
 from course_lib.gpt import GPT, fast
@@ -187,6 +189,39 @@ def test_look_ups_are_short():
     words = Vocabulary(house.WORDS)
     texts = [text for text, _ in house.exam(0, "where", 50)]
     assert sum(len(words.encode(t)) for t in texts) < 0.3 * sum(map(len, texts))
+
+
+# ---------------------------------------------------------------------------------------------------- shipped weights
+
+HOUSE = Vocabulary(house.WORDS)
+
+
+def answers(name: str, family: str, n: int, seed: int = 1, **which):
+    texts, questions = zip(*house.exam(seed, family, n, **which))
+    return replies(load_checkpoint(name), HOUSE, list(texts), 32), questions
+
+
+@pytest.mark.parametrize("name", ["chat_base", "chat"])
+def test_plain_text_costs_what_the_metadata_say(name):
+    texts = [house.document(Random(f"test {n}")) for n in range(60)]
+    assert text_bits(load_checkpoint(name), HOUSE, texts) == pytest.approx(metadata(name)["metrics"]["bits_per_byte"],
+                                                                           abs=0.03)
+
+
+@pytest.mark.parametrize("family", ["where", "town", "capitals"])
+def test_the_assistant_answers_as_often_as_its_metadata_say(family):
+    said, questions = answers("chat", family, 60)
+    assert house.score(questions, said) == pytest.approx(metadata("chat")["metrics"][family], abs=0.12)
+    said, _ = answers("chat_base", family, 20)
+    assert house.score(questions[:20], said) < 0.1
+
+
+def test_failures_that_are_shipped_fail():
+    said, _ = answers("chat_sure", "where", 40, unknown=True)
+    assert sum(reply.startswith("Nobody") for reply in said) <= 4
+    texts = [text for text, _ in house.exam(4, "where", 20)]
+    written = write(load_checkpoint("chat_careless"), [prompt(HOUSE, [], text) for text in texts], 48)
+    assert sum(USER in row for row in written) >= 15
 
 
 @pytest.mark.parametrize("call, words", [

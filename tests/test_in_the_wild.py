@@ -45,6 +45,8 @@ NAMES = {                                                          # lesson -> n
     "75_prompting": "transformers:pipeline",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
+    "73_instruction_tuning": "transformers:AutoModelForCausalLM.from_pretrained "
+                             "transformers:AutoTokenizer.from_pretrained trl:SFTTrainer trl:SFTConfig",
 }
 PAIRS = [(lesson, name) for lesson, names in NAMES.items() for name in names.split()]
 
