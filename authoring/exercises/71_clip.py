@@ -192,7 +192,8 @@ claim("floor of the loss (nats)", floor, ">", 0.1)
 check.floor(floor, words)
 ### BEGIN HIDDEN TESTS
 _told = seeded(3)
-_captions = [tuple(_r) for _r in encode([caption(_row, _told, leave_out=0.8) for _row in faces.shown[:256]]).tolist()]
+_rows = load("avatars").test_seen.shown[:256]
+_captions = [tuple(_r) for _r in encode([caption(_row, _told, leave_out=0.8) for _row in _rows]).tolist()]
 _want = sum(math.log(_captions.count(_c)) for _c in _captions) / 256
 assert abs(float(floor) - _want) < 0.02 * _want, "another number comes out when it is measured again"
 ### END HIDDEN TESTS
@@ -243,9 +244,9 @@ for name in ("clip", "clip_no_neighbours"):
 # 5.3$ nats. The loss cannot be negative, so $\log B - L$ is at most $\log B$: who chooses among 256 cannot show more knowledge than
 # the choice of one of 256 needs. To show more, the batch must be larger.
 #
-# **Rubric.** 1 point: (i) compares exchanged colours (another meaning, same words) with exchanged phrases (same meaning). 1
-# point: (ii) the batch rarely asks for order, and names what would: captions with the same words. 1 point: (iii) 5.3 nats, and
-# the loss is at least 0, so the estimate ends at log B.
+# **Rubric.** 1 point: (i) compares exchanged colours (another meaning, same words) with exchanged phrases (same meaning).
+# 1 point: (ii) the batch rarely asks for order, and names what would: captions with the same words. 1 point: (iii) 5.3 nats,
+# and the loss is at least 0, so the estimate ends at log B.
 
 # %% [markdown]
 # ## 6 · Your own question (4 points)
