@@ -86,7 +86,7 @@ def test_reset_brings_the_original_back_and_keeps_what_was_there(course, capsys)
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     path = student_file(course)
-    assert cli.app(["reset", "90", "--exercise", "--course", str(course)]) == 2          # no repository: nothing happens
+    assert cli.app(["reset", "90", "--exercise", "--course", str(course)]) == 2         # no repository
     assert "git knows no original" in capsys.readouterr().err
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(course)]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):

@@ -35,7 +35,7 @@ def test_every_dependency_has_a_tested_version_within_its_range():
 
 
 def run_make(*args, **env):
-    """As from a shell: a make that runs these tests (`make -C`) hands down its flags and level, and speaks of folders."""
+    """As from a shell: a make that runs these tests (`make -C`) hands flags and level down, and names folders."""
     clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
     return subprocess.run(["make", *args], cwd=ROOT, capture_output=True, text=True, env=clean | env)
 

@@ -3,7 +3,6 @@
 import difflib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import shutil
 import subprocess

@@ -24,7 +24,8 @@ def tasks(exercise: Path) -> dict[str, bool]:
         return {c["metadata"]["nbgrader"]["grade_id"]: done(c) for c in cells
                 if c.get("metadata", {}).get("nbgrader", {}).get("grade")}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Unreadable(f"{exercise.name} cannot be read: open it in JupyterLab and save it, or make it anew") from None
+        raise Unreadable(f"{exercise.name} cannot be read: open it in JupyterLab and save it, or make it anew"
+                         ) from None
 
 
 def done(cell: dict) -> bool:
