@@ -323,7 +323,7 @@ ax.set(xlabel="place in the row", ylabel="row");
 # base's sort, one for four dialogues; why, we shall see. 100 batches:
 
 # %% tags=["nbval-ignore-figure"]
-# Figure: the training loss over 100 steps, which falls from above 3 to below 1, fast at first.
+# Figure: the training loss over 100 steps, which falls from 7 to below 1, fast at first.
 # not compared: trained here
 from copy import deepcopy
 
