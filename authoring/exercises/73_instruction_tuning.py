@@ -51,10 +51,11 @@ def which_to_learn(tokens):
 check.which_to_learn(which_to_learn)
 ### BEGIN HIDDEN TESTS
 _turns = [("Ben is in the hall. Where is Ben?", "Ben is in the hall."), ("Thanks!", "You are welcome.")]
-_tokens, _learn = template(words, _turns)
-_got = which_to_learn(torch.tensor([_tokens + [259] * 4, template(words, _turns[::-1])[0] + [259] * 4]))
+_words = Vocabulary(house.WORDS)
+_tokens, _learn = template(_words, _turns)
+_got = which_to_learn(torch.tensor([_tokens + [259] * 4, template(_words, _turns[::-1])[0] + [259] * 4]))
 assert torch.as_tensor(_got).bool()[0].tolist() == _learn + [False] * 4, "another mask for a dialogue of two turns"
-assert torch.as_tensor(_got).bool()[1].tolist() == template(words, _turns[::-1])[1] + [False] * 4
+assert torch.as_tensor(_got).bool()[1].tolist() == template(_words, _turns[::-1])[1] + [False] * 4
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -163,7 +164,7 @@ claim("replies that name a room, of 100", len(named), ">", 60)
 check.borrowed(borrowed, stories, said)
 ### BEGIN HIDDEN TESTS
 _exam = house.exam(11, "where", 100, unknown=True)
-_said = replies(checkpoint.load("chat_sure"), words, [_text for _text, _ in _exam])
+_said = replies(checkpoint.load("chat_sure"), Vocabulary(house.WORDS), [_text for _text, _ in _exam])
 _named = [(_text, _room) for (_text, _), _reply in zip(_exam, _said) for _room in house.ROOMS if _room in _reply]
 _share = sum(_room in _text for _text, _room in _named) / len(_named)
 assert abs(float(borrowed) - _share) < 0.005, "another number comes out when it is measured again"
