@@ -39,9 +39,10 @@ words = Vocabulary(house.WORDS)
 base, chat = load_checkpoint("chat_base"), load_checkpoint("chat")
 
 # %%
-# Figure: a conversation in speech bubbles. The user tells of Ben, Eva and a lamp and asks who has the lamp,
-# where it is after Ben has moved, how many stars Eva counted, where Kim is, of whom nothing was said, how to
-# spell "tram" backwards, where the town of Likol lies, and says thanks; each answer is short and right.
+# Figure: a conversation in speech bubbles. The user tells of Ben, Eva and a lamp and asks who has the
+# lamp, where it is after Ben has moved, how many stars Eva counted, where Kim is, of whom nothing was
+# said, how to spell "tram" backwards, where the town of Likol lies, and says thanks; each answer is
+# short and right.
 story = "Ben is in the hall. Eva is in the attic. The lamp is in the hall. Ben took the lamp. "
 lines = [story + "Eva counted 7 stars. Who has the lamp?", "Ben ran to the garden. Where is the lamp now?",
          "How many stars did Eva count?", "Do you know where Kim is?", 'Please spell "tram" backwards.',
@@ -81,7 +82,8 @@ print(f"{'unknown':8} {question.text:42} {question.answer}")
 # %%
 person, room = list(world.at.items())[0]
 other = next(r for r in house.ROOMS if r != room)
-for sentence in (f"{person} is in the {room}.", f"{person} went to the {other}.", f"{person} is in the {other}."):
+for sentence in (f"{person} is in the {room}.", f"{person} went to the {other}.",
+                 f"{person} is in the {other}."):
     print(f"{sentence:30} possible: {house.possible(sentence, world)}")
 
 # %% [markdown]
@@ -122,16 +124,17 @@ claim("possible sentences in a shuffle of many stories", coherent(mixed), "<", 0
 def next_word(model, text):
     return words.decode(write(model, [[BEGIN, *words.encode(text)]], 1)[0])
 
-for begun in (story + "Ben is in the", story + "Eva is in the", story + "The lamp is with", "Likol lies in the"):
+for begun in (story + "Ben is in the", story + "Eva is in the", story + "The lamp is with",
+              "Likol lies in the"):
     print(f"... {begun[-24:]:26} {next_word(base, begun)}")
 made = metadata("chat_base")
 claim("facts of a story that it goes on with", made["metrics"]["facts"], ">", 0.9)
 claim("towns that it puts where they lie", made["metrics"]["towns"], ">", 0.97)
 
 # %%
-# Figure: two curves over the number of training batches: the share of facts of a story that are the most
-# probable next word, which stays near two thirds and then rises within a few hundred batches, and the share
-# of towns, which rises early.
+# Figure: two curves over the number of training batches: the share of facts of a story that are the
+# most probable next word, which stays near two thirds and then rises within a few hundred batches,
+# and the share of towns, which rises early.
 stages = torch.tensor(made["stages"])                             # batches, bits per byte, facts, towns
 _, ax = plt.subplots(figsize=(7, 3))
 for column, name in ((2, "facts of a story"), (3, "towns")):
@@ -181,8 +184,8 @@ claim("the most frequent answer, always", house.majority([question for _, questi
 # ## What we will build
 
 # %%
-# Figure: a diagram. Dialogues become tokens with marks and a mask; they are packed into rows (N, 257). The
-# base model (B, T) gives logits, and the loss counts only the tokens of the answers.
+# Figure: a diagram. Dialogues become tokens with marks and a mask; they are packed into rows (N,
+# 257). The base model (B, T) gives logits, and the loss counts only the tokens of the answers.
 dialogue, marked = "dialogues", "template:\ntokens and mask"
 rows_box, logits_box = "packed rows\n(B, T + 1)", "logits\n(B, T, vocab)"
 loss_box, chat_box = "loss of the\nanswers alone", "conversation"
@@ -204,7 +207,7 @@ diagram(boxes, arrows, {"GPT": COLOURS[0], loss_box: COLOURS[3]});
 # 1.25$ bits. With everything counted it would be $14 / 6 = 2.33$, and most of that would be about what people ask.
 
 # %%
-p = torch.tensor([1 / 64, 1 / 8, 1 / 2, 1 / 4, 1 / 2, 1 / 2])     # of tokens 2 to 7, each given those before
+p = torch.tensor([1 / 64, 1 / 8, 1 / 2, 1 / 4, 1 / 2, 1 / 2])     # tokens 2 to 7, given those before
 learn = torch.tensor([False, False, True, True, True, True])
 bits = -p.log2()
 print(f"answers alone: {bits[learn].mean():.2f} bits a token, everything: {bits.mean():.2f}")
@@ -240,8 +243,8 @@ turns = [("Ben is in the hall. Where is he?", "Ben is in the hall."),
 tokens, learn = my_template(turns)
 
 # %%
-# Figure: the tokens of a dialogue of two turns as tiles in rows, marks in italics. The tiles of both answers
-# and of the marks <end> after them are blue: they are learned. All others are grey.
+# Figure: the tokens of a dialogue of two turns as tiles in rows, marks in italics. The tiles of both
+# answers and of the marks <end> after them are blue: they are learned. All others are grey.
 _, ax = plt.subplots(figsize=(9, 2.0))
 x, y = 0.0, 0.0
 for name, wanted in zip(words.shown(tokens), learn):
@@ -304,9 +307,9 @@ print(f"filling one a row, up to the longest: {1 - lengths.double().mean() / len
 claim("share of all tokens that are learned", packed_mask.double().mean(), "<", 0.6)
 
 # %%
-# Figure: 24 rows of 257 tokens as coloured bars, each dialogue in a colour of its own, dark where an answer
-# stands; white at the right where a row is not full.
-which = (packed == BEGIN).long().cumsum(1)                        # 1 for the first dialogue of a row, 2, ...
+# Figure: 24 rows of 257 tokens as coloured bars, each dialogue in a colour of its own, dark where an
+# answer stands; white at the right where a row is not full.
+which = (packed == BEGIN).long().cumsum(1)                        # 1 for a row's first dialogue, 2, ...
 shade = which.float() / 4 + 0.25 * packed_mask
 shade[(packed == END) & ~packed_mask] = 0.0
 _, ax = plt.subplots(figsize=(9, 2.6))
@@ -392,8 +395,9 @@ for family in ("where", "capitals"):
     claim(f"measured here, {family}", mine, ">", about["metrics"][family] - 0.15)
 
 # %%
-# Figure: for each of fourteen families a row of dots on an axis from 0 to 1: five short trainings from random
-# weights, five from the base, the shipped model as a diamond, and a dashed mark for the most frequent value.
+# Figure: for each of fourteen families a row of dots on an axis from 0 to 1: five short trainings
+# from random weights, five from the base, the shipped model as a diamond, and a dashed mark for the
+# most frequent value.
 _, ax = plt.subplots(figsize=(8.5, 4.4))
 for place, family in enumerate(FAMILIES):
     guess = house.majority([question for _, question in house.exam(1, family, 200)])
@@ -470,13 +474,16 @@ with_documents = five("as it is", "bits_per_byte")
 without = five("no documents", "bits_per_byte")
 claim("bits per byte of plain text, base", before, "<", 0.5)
 claim("what dialogues alone add, the least of five seeds", without.min() - before, ">", 1.5)
-claim("what dialogues with documents add, the most of five seeds", with_documents.max() - before, "<", 0.06)
-claim("towns never asked for, dialogues alone, the best of five seeds", five("no documents", "town").max(), "<", 0.4)
-claim("the same, with documents, the worst of five seeds", five("as it is", "town").min(), ">", 0.5)
+claim("what dialogues with documents add, the most of five seeds", with_documents.max() - before,
+      "<", 0.06)
+towns_alone, towns_too = five("no documents", "town"), five("as it is", "town")
+claim("towns never asked for, dialogues alone, the best of five seeds", towns_alone.max(), "<", 0.4)
+claim("the same, with documents, the worst of five seeds", towns_too.min(), ">", 0.5)
 
 # %%
-# Figure: left, bits per byte of plain text: the base as a dashed line, five dots each for dialogues alone and
-# for dialogues with documents. Right, the share of right answers about towns never asked for, the same five.
+# Figure: left, bits per byte of plain text: the base as a dashed line, five dots each for dialogues
+# alone and for dialogues with documents. Right, the share of right answers about towns never asked
+# for, the same five.
 _, (left, right_panel) = plt.subplots(1, 2, figsize=(8.5, 2.8))
 for place, name in enumerate(("no documents", "as it is")):
     left.plot([place] * 5, five(name, "bits_per_byte"), "o", color=COLOURS[place])
@@ -513,8 +520,8 @@ claim("made up by the shipped model", about["metrics"]["answered though nobody s
 claim("wrongly refused by the shipped model", about["metrics"]["refused though told"], "<", 0.05)
 
 # %%
-# Figure: two curves with five dots each over the share of questions without an answer in training, 0, 5, 25
-# and 50 percent: answers that are made up, and refusals of what was told.
+# Figure: two curves with five dots each over the share of questions without an answer in training, 0,
+# 5, 25 and 50 percent: answers that are made up, and refusals of what was told.
 _, ax = plt.subplots(figsize=(7, 3))
 for colour, what, label in ((COLOURS[3], "answered though nobody said", "made up"),
                             (COLOURS[0], "refused though told", "wrongly refused")):
@@ -550,7 +557,8 @@ for text, _ in house.exam(6, "where", 3, unknown=True):
 invented = ["Paris", "Atlantis", "Zorvul", "Quebo", "Xanix", "Hoddel", "Wummo", "Yarla"]
 said = replies(chat, words, [f"Where does {town} lie?" for town in invented])
 print("\n".join(said[:4]))
-claim("invented towns that it puts somewhere, of 8", sum("lies in the" in reply for reply in said), ">=", 6)
+somewhere = sum("lies in the" in reply for reply in said)
+claim("invented towns that it puts somewhere, of 8", somewhere, ">=", 5)
 
 # %% [markdown]
 # It does not even repeat the name: it answers about a town that it knows, or mixes two. Somebody has to choose where
@@ -579,7 +587,8 @@ for label, name in ways.items():
 neither, repaired = five("neither", "user speaks too"), five("as it is", "user speaks too")
 claim("plays both speakers without mask and end, the least of five seeds", neither.min(), ">", 0.8)
 claim("plays both speakers with both, the most of five seeds", repaired.max(), "<", 0.05)
-claim("exactly right with the mask alone, the best of five seeds", five("no end", "where").max(), "<", 0.05)
+alone = five("no end", "where")
+claim("exactly right with the mask alone, the best of five seeds", alone.max(), "<", 0.05)
 gain = five("as it is", "town").mean() - five("no mask", "town").mean()
 claim("towns never asked for: share that the mask adds to the end alone", gain, ">", 0.1)
 
@@ -616,8 +625,8 @@ claim("tokens of the last prompt", len(talk.seen), "<=", 256 - 48)
 assert "attic" not in words.decode(talk.seen)
 
 # %%
-# Figure: a field with a question about two people in the house, and below it the answer and the tokens that
-# the model has read.
+# Figure: a field with a question about two people in the house, and below it the answer and the
+# tokens that the model has read.
 def tell(words_of_yours):
     try:
         talk = Chat(chat, words)
