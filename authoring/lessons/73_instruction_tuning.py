@@ -318,7 +318,7 @@ ax.set(xlabel="place in the row", ylabel="row");
 
 # %% [markdown]
 # Each colour is one dialogue, and what is darker within it is learned. The price of packing: a dialogue can see the one
-# before it in its row. The model learns that nothing before `<begin>` matters.
+# before it in its row. It should learn that nothing before `<begin>` matters. We shall look whether it does.
 #
 # ## Train
 #
@@ -564,6 +564,32 @@ claim("invented towns that it puts somewhere, of 8", somewhere, ">=", 5)
 # It does not even repeat the name: it answers about a town that it knows, or mixes two. Somebody has to choose where
 # the model shall rather be silent, and each choice has its two errors: what it makes up, and what it refuses although
 # it knew.
+#
+# ### A leak
+#
+# In its rows the model could see other dialogues. Now we give it one in which the person occurs, close it, and begin
+# anew, with a story in which that person does not occur:
+
+# %%
+exam = house.exam(3, "where", 60, unknown=True)
+fresh, leaky = [], []
+for text, question in exam:
+    there = f"{question.key} is in the attic."
+    elsewhere = [(f"{there} Where is {question.key}?", there)]
+    earlier, _ = template(words, elsewhere)                       # a dialogue of its own
+    fresh.append(prompt(words, [], text))
+    leaky.append(earlier + prompt(words, [], text))               # with a <begin> between the two
+
+def answered(prompts):
+    said = [words.decode(row) for row in write(chat, prompts)]
+    return sum(not reply.startswith("Nobody") for reply in said) / len(said)
+
+claim("answered though nobody said, alone", answered(fresh), "<", 0.1)
+claim("answered after the other dialogue", answered(leaky), ">", 0.5)
+
+# %% [markdown]
+# `<begin>` is a mark like others, and few rows made it matter who was in the dialogue before. What one user said would
+# be told to the next. Here no two users share a row; in training, a mask between the dialogues of a row prevents it.
 #
 # ## Break it: a model that plays both speakers
 #

@@ -22,7 +22,7 @@ def _said(tokens: Tensor, with_mark=False, with_end=True, mark=ASSISTANT, axis=1
         begun = begun - (tokens == mark).long()                   # marks strictly before this place
     if with_end:
         ended = ended - (tokens == close).long()
-    return begun > ended
+    return (begun > ended).long()
 
 
 def _speech(g: torch.Generator) -> list[tuple]:
@@ -58,7 +58,7 @@ which_to_learn = Implementation(
          lambda tokens: tokens < 256),
         ("only the first answer of each row is marked: a row may hold several turns",
          lambda tokens: _said(tokens) & ((tokens == END).cumsum(1) - (tokens == END).long() == 0)),
-        ("you return the opposite: True where nothing is learned", lambda tokens: ~_said(tokens)),
+        ("you return the opposite: True where nothing is learned", lambda tokens: 1 - _said(tokens)),
         ("everything after the first <assistant> is marked, later questions too",
          lambda tokens: (tokens == ASSISTANT).cumsum(1) - (tokens == ASSISTANT).long() > 0),
         ("the fill at the end of a row is marked: only the first <end> after an answer is learned",
