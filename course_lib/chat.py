@@ -110,6 +110,8 @@ def chat_loss(model: nn.Module, tokens: Tensor, learn: Tensor, **kwargs) -> dict
     if learn.shape != tokens.shape or learn.dtype != torch.bool:
         raise ValueError(f"learn must be true or false for each of {tuple(tokens.shape)} tokens, got {learn.dtype} of "
                          f"{tuple(learn.shape)}")
+    if learn.is_cpu and not learn[:, 1:].any():
+        raise ValueError(f"0 of {learn.numel()} tokens are to be learned: the loss of nothing is no number")
     scores = logits(model(tokens[:, :-1], **kwargs).flatten(0, 1))             # (B * T, vocab_size)
     targets = tokens[:, 1:].masked_fill(~learn[:, 1:], -100).flatten()         # -100: not counted
     return {"loss": F.cross_entropy(scores, targets)}

@@ -229,6 +229,7 @@ def test_failures_that_are_shipped_fail():
     (lambda: WORDS.encode(b"Ben"), "bytes"), (lambda: WORDS.decode([265]), "265"),
     (lambda: pack([], 0), "block_size=0"),
     (lambda: chat_loss(small(), torch.zeros(2, 5).long(), torch.ones(2, 5)), "float32"),
+    (lambda: chat_loss(small(), torch.zeros(2, 5).long(), torch.zeros(2, 5).bool()), "0 of 10 tokens"),
     (lambda: text_bits(small(), WORDS, []), "0 texts"), (lambda: Chat(small(), WORDS, n_new=64), "n_new=64"),
     (lambda: Chat(small(), WORDS, temperature=-1), "temperature=-1")])
 def test_what_cannot_work_is_said_in_one_line(call, words):
