@@ -752,7 +752,8 @@ sliders(change, old="a red hat", new="a yellow hat", share=(0.4, 0.0, 1.0, 0.05)
 # 2 samples two vectors and keeps the one nearer to the caption (an exercise), and its decoder may look at the words, too.
 #
 # **Exercises:** [72_unclip](../exercises/72_unclip/72_unclip.ipynb). One more: give the decoder the caption's words beside
-# the vector, and find out which of the two it listens to. **Next**: this is the last lesson so far.
+# the vector, and find out which of the two it listens to. **Next**, [lesson
+# 73](73_instruction_tuning.ipynb): from pictures back to words, and to a model that answers.
 #
 # ## Read on
 #

@@ -701,8 +701,8 @@ sliders(tell, words_of_yours=first)
 # models, whose base has read questions and answers already, need far fewer dialogues.
 #
 # **Exercises:** [73_instruction_tuning](../exercises/73_instruction_tuning/73_instruction_tuning.ipynb). One more: teach it
-# to refuse towns that it does not know, and measure how many it does know are refused. **Next**: this is the last lesson
-# so far.
+# to refuse towns that it does not know, and measure how many it does know are refused. **Next**, [lesson
+# 74](74_preferences.ipynb): from what is likely to what is wanted.
 #
 # ## Read on
 #
