@@ -7,6 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from course_lib.checkpoint import load, metadata
+from course_lib.checkpoints.part7_preferences import Judge, labelled
+from course_lib.data.counts import REWARD
 from course_lib.device import seed, seeded
 from course_lib.gpt import GPT, fast
 from course_lib.preferences import (
@@ -321,3 +324,24 @@ def test_what_cannot_be_is_one_clear_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+# ------------------------------------------------------------------------------------------------------ what is shipped
+
+@pytest.fixture(scope="module")
+def judge():
+    return Judge(load("counts_policy"), load("counts_reward"))
+
+
+@pytest.mark.parametrize("name", ["counts_gold", "counts_proxy", "counts_kl", "counts_dpo"])
+def test_shipped_policies_are_worth_what_their_files_say(judge, name):
+    found, said = judge(load(name)), metadata(name)["metrics"]
+    for what, margin in (("gold", 0.1), ("wins", 0.05), ("right", 0.06), ("length", 0.8)):
+        assert found[what] == pytest.approx(said[what], abs=margin), (what, found, said)
+
+
+def test_the_shipped_judge_orders_pairs_as_its_file_says():
+    pairs = labelled(load("counts_policy"), 200, 77)
+    with torch.no_grad():
+        high, low = (reward(load("counts_reward"), *part, REWARD) for part in (pairs[:2], pairs[2:4]))
+    assert (high > low).double().mean().item() == pytest.approx(metadata("counts_reward")["metrics"]["labels"], abs=0.1)

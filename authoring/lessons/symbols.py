@@ -122,3 +122,13 @@
 # | $s$ | the scale that multiplies cosines, one over the temperature (`scale`) | 1 … 100 | [71](71_clip.ipynb) |
 # | $\log B - I$ | what InfoNCE cannot fall below: the batch size $B$, and $I$, the mutual information of picture and caption in nats | | [71](71_clip.ipynb) |
 # | $J$ | which caption of a batch is the right one | 1 … $B$ | [71](71_clip.ipynb) |
+#
+# ## Preferences
+#
+# | symbol | meaning | shape or range | lesson |
+# |---|---|---|---|
+# | $\pi(y)$ | the policy: the probability with which it answers $y$ (`policy`) | 0 … 1 | [74](74_preferences.ipynb) |
+# | $\pi_\text{ref}$, $\pi^*$ | the policy that training begins with, and the best one under a price for distance (`ref`, `best`) | 0 … 1 | [74](74_preferences.ipynb) |
+# | $r(y)$ | the reward of an answer | any number | [74](74_preferences.ipynb) |
+# | $J(\pi)$ | mean reward less $\beta$ for each nat of distance from $\pi_\text{ref}$ | any number | [74](74_preferences.ipynb) |
+# | $u(y)$ | what people go by when they compare answers | any number | [74](74_preferences.ipynb) |
