@@ -465,7 +465,7 @@ history = fit(student, pr.grpo_loss, rollouts, steps=40, lr=1e-3)
 # not compared: the mean reward of a short training
 # Figure: the mean gold reward of the 64 answers of each step, over 40 steps, and its mean over
 # neighbours: it rises from about 0.8 to about 1.4.
-history.plot("reward").set(ylabel="gold reward, mean of 64 answers")
+history.plot("reward").set(ylabel="gold reward, mean of 64 answers");
 
 # %%
 _, _, texts = write(student, questions, n=16)
