@@ -1190,6 +1190,7 @@ REGISTRY = {
 
     "clip.CLIPConfig": Entry(lambda n: clip.CLIPConfig(), harmless=CONFIG),
     "clip.CLIP": Entry(lambda n: a_clip(), None, lambda: a_clip(n_embd=0), "n_embd=0"),
+    "clip.CLIP.scale": Entry(lambda n: a_clip().scale, (), harmless="takes nothing"),
     "clip.CLIP.image": Entry(
         lambda n: a_clip().image(colours(n)), (N, 6), lambda: a_clip().image(images(3)), "(3, 1, 28, 28)"),
     "clip.CLIP.text": Entry(lambda n: a_clip().text(tokens(n)), (N, 6), lambda: a_clip().text(tokens(3, 25)), "=25"),

@@ -29,6 +29,7 @@ model = checkpoint.load("clip")
 without = checkpoint.load("clip_no_neighbours")
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

@@ -25,6 +25,7 @@ model = checkpoint.load("chat")
 sure = checkpoint.load("chat_sure")
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]

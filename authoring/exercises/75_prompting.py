@@ -24,6 +24,7 @@ from course_lib.decoding import generate
 instructed = checkpoint.load("instructed")
 
 # %%
+# Stuck after a check? Run hint(): it says where to look first, then how, and the code only at last.
 hint()
 
 # %% [markdown]
@@ -108,9 +109,9 @@ def targets_broken(idx, learn):
 
 # %%
 idx, learn = rows([[("reverse the letters : b a d >", False), ("d a b ;", True)]])
-targets = targets_broken(idx, learn)[0]
+broken = targets_broken(idx, learn)[0]
 print("the row:         ", decode(idx[0]))
-print("it learns to say:", decode(targets[targets >= 0]))
+print("it learns to say:", decode(broken[broken >= 0]))
 
 # %% [markdown]
 # **Given** `idx` of shape (B, T + 1), int64, and `learn` of shape (B, T + 1), bool, True where a token belongs to an answer.

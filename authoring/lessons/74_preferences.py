@@ -762,8 +762,8 @@ for asked, text in zip(questions, texts):
 # is already a choice of whose taste counts.
 #
 # **Exercises:** [74_preferences](../exercises/74_preferences/74_preferences.ipynb). One more: train three judges on
-# three sets of pairs, and let the *lowest* of their rewards count. Does it repair what one judge breaks? **Next**: this
-# is the last lesson so far.
+# three sets of pairs, and let the *lowest* of their rewards count. Does it repair what one judge breaks? **Next**, [lesson
+# 75](75_prompting.ipynb): learning without training.
 #
 # ## Read on
 #
