@@ -103,9 +103,9 @@ assert vote(torch.tensor([[5], [-2]])).tolist() == [5, -2]
 
 # %%
 def targets_broken(idx, learn):
-    targets = idx[:, 1:].clone()
-    targets[~learn[:, :-1]] = -100
-    return targets
+    wanted = idx[:, 1:].clone()
+    wanted[~learn[:, :-1]] = -100
+    return wanted
 
 # %%
 idx, learn = rows([[("reverse the letters : b a d >", False), ("d a b ;", True)]])

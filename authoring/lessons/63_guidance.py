@@ -278,7 +278,7 @@ fig.supxlabel("$x_1$", fontsize=10);
 # Figure: two maps of the plane at t = 20, darker where a density is higher. Left, the tilted density with
 # noise added to it; right, the density that guidance follows, which is tilted after the noise was added.
 a = a_toy[20].item()
-places = a**0.5 * tilted[4]                                       # (1000, 2), one Gaussian around each sample
+places = a**0.5 * tilted[4]                                       # (1000, 2), a Gaussian around each
 tilted_then_noise = toys.Gaussians(places, (1 - a) ** 0.5, torch.zeros(len(places), dtype=torch.int64))
 
 def noise_then_tilted(points):

@@ -25,8 +25,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_lib.checkpoint import load as load_checkpoint
-from course_lib.checkpoint import metadata
+from course_lib.checkpoint import load as load_checkpoint, metadata
 from course_lib.claims import claim
 from course_lib.data import load
 
@@ -36,7 +35,7 @@ from course_lib.device import seed, seeded
 from course_lib.plots import COLOURS, diagram, grid, sliders, strip
 
 faces = load("avatars")
-seen, unseen = faces.test_seen, faces.test_unseen                 # 1,000 faces each; neither was trained on
+seen, unseen = faces.test_seen, faces.test_unseen                 # 1,000 faces each, for tests
 model = load_checkpoint("clip")
 with torch.no_grad():
     seen_vectors = model.image(seen.x)                            # (1000, 64): every picture once
@@ -49,8 +48,7 @@ def search(words, n=7):
     """The n pictures that are most like a caption."""
     with torch.no_grad():
         query = model.text(encode([words]))                       # (1, 64)
-    likeness = seen_vectors @ query[0]                            # (1000,)
-    return seen.x[likeness.topk(n).indices]
+    return seen.x[(seen_vectors @ query[0]).topk(n).indices]      # of 1,000 likenesses
 
 wishes = ["a sad person with\na purple hat", "a person with blond hair\nand a green shirt",
           "a face with dark skin,\na beard and light glasses", "a red hat\nand a blue shirt"]
@@ -87,7 +85,7 @@ for s in (1, 5, 20):
     print(f"scale {s:2}: right with probability", [f"{p:.2f}" for p in choice.diagonal()])
 
 def my_info_nce(a, b, s):
-    """Mean surprise of pictures that choose captions, and of captions that choose pictures.  (B, D), (B, D)"""
+    """Mean surprise of pictures that choose captions, and the other way round.  (B, D), (B, D)"""
     logits = s * a @ b.T                                          # (B, B)
     of_pictures = -logits.log_softmax(dim=1).diagonal().mean()
     of_captions = -logits.log_softmax(dim=0).diagonal().mean()
@@ -141,9 +139,8 @@ def slope(cosines, s):
 
 s = torch.tensor(5.0, requires_grad=True)
 by_autograd, = torch.autograd.grad(my_info_nce(a, b, s), s)
-by_hand = (slope(cosines, s) + slope(cosines.T, s)) / 2
-assert_close(by_hand, by_autograd)
-print(f"{by_hand.item():.4f}")
+assert_close((slope(cosines, s) + slope(cosines.T, s)) / 2, by_autograd)
+print(f"{by_autograd.item():.4f}")
 
 # %% [markdown]
 # Negative: with these three pairs, a larger scale would be better, as the curve shows. The parameter is the *logarithm*
@@ -182,7 +179,7 @@ diagram(boxes, arrows, networks, size=(9, 2.4));
 
 # %%
 def my_image(model, x):                                           # (B, 3, 16, 16) in [0, 1]
-    maps = model.convs(2 * x - 1)                                 # (B, 1024): 64 channels of 4 x 4, in a row
+    maps = model.convs(2 * x - 1)                                 # (B, 1024): 64 channels of 4 x 4
     return F.normalize(model.see(maps), dim=1)                    # (B, 64)
 
 def my_text(model, words):                                        # (B, 24), 0 for padding
@@ -222,7 +219,7 @@ print(inspect.getsource(info_nce).split('"""')[2])
 
 # %%
 def best_loss(B, K=16):
-    """The mean of log m, where m - 1 of the B - 1 others are of the own kind, each with probability 1 / K."""
+    """The mean of log m, where each of B - 1 others is of the own kind with probability 1 / K."""
     others = torch.distributions.Binomial(B - 1, torch.tensor(1 / K, dtype=torch.float64))
     m = torch.arange(1, B + 1, dtype=torch.float64)
     return (others.log_prob(m - 1).exp() * m.log()).sum().item()
@@ -265,7 +262,8 @@ ax.legend();
 # p(\text{caption})$. No network can do better in the mean, whatever it has learned.
 
 # %%
-nothing = torch.tensor([values.index("none") if "none" in values else UNSAID for values in ATTRIBUTES.values()])
+nothing = torch.tensor([values.index("none") if "none" in values else UNSAID
+                        for values in ATTRIBUTES.values()])       # (8,)
 
 def log_p(shown, asked):
     """log p(what a caption says | what a face shows), (N, 8) and (M, 8) -> (N, M)"""
@@ -281,14 +279,14 @@ def best_scores(shown, asked, everybody):
 
 # %%
 def game(part, told, n=256):
-    """n faces of a part and a caption for each: pictures, words, what is asked, what is shown, captions."""
+    """n faces and a caption for each: pictures, words, what is asked, what is shown, captions."""
     chosen = torch.randperm(len(part.x), generator=told)[:n]
     captions = [caption(row, told) for row in part.shown[chosen]]
     asked = torch.stack([said(text) for text in captions])
     return part.x[chosen], encode(captions), asked, part.shown[chosen], captions
 
 def outcome(logits):
-    """The loss, the share of pictures that choose their caption, and of captions that choose their picture."""
+    """The loss, and the shares of right choices: of pictures, and of captions."""
     own = torch.arange(len(logits))
     loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
     return loss.item(), *[(logits.argmax(k) == own).double().mean().item() for k in (1, 0)]
@@ -315,8 +313,8 @@ from course_lib.train import fit
 seed(0)
 small = CLIP(CLIPConfig())
 pairs = Pairs(faces.train.x, faces.train.shown, batch_size=128)
-history = fit(small, clip_loss, pairs, steps=100, lr=2e-3, betas=(0.9, 0.99), warmup=20, decay=0.6, ema=0.95,
-              autocast=True)
+history = fit(small, clip_loss, pairs, steps=100, lr=2e-3, betas=(0.9, 0.99), warmup=20, decay=0.6,
+              ema=0.95, autocast=True)
 small.eval()
 history.plot();
 
@@ -453,7 +451,8 @@ for k, name in enumerate(NAMES):
             right = zero_shot(network, seen.x[visible], told) == seen.shown[visible, k]
             table[name].append(right.float().mean().item())
     quick_1, quick_40, ours_1, ours_40 = table[name]
-    print(f"{name:12} {quick_1:15.3f} {quick_40:7.3f} {ours_1:12.3f} {ours_40:7.3f} {by_reader[name]:9.3f}")
+    print(f"{name:12} {quick_1:15.3f} {quick_40:7.3f} {ours_1:12.3f} {ours_40:7.3f} "
+          f"{by_reader[name]:9.3f}")
 
 # %%
 shares = torch.tensor(list(table.values()))                       # (8 attributes, 4 ways)
@@ -510,7 +509,7 @@ sliders(show, words="a happy face with a yellow shirt and a purple hat")
 
 # %%
 def flat(a, b):
-    """Pictures and captions (n, 64) each in the two directions of largest variance, for drawing: (2n, 2)."""
+    """Pictures and captions (n, 64) in the two directions of largest variance, to draw: (2n, 2)."""
     both = torch.cat([a, b])
     both = both - both.mean(dim=0)
     return both @ torch.linalg.svd(both, full_matrices=False).Vh[:2].T
@@ -534,7 +533,8 @@ for panel, (name, (a, b)) in zip(panels, clouds.items()):
     panel.scatter(*points[256:].T, s=7, label="captions")
     for i in range(10):
         panel.plot(*points[[i, 256 + i]].T, color="0.4", lw=0.8)
-    panel.set(title=name, xlabel="first direction", ylabel="second direction", xlim=(-1, 1), ylim=(-0.7, 0.7))
+    panel.set(title=name, xlabel="first direction", ylabel="second direction",
+              xlim=(-1, 1), ylim=(-0.7, 0.7))
 panels[0].legend();
 
 # %%
@@ -596,7 +596,8 @@ _, ax = plt.subplots(figsize=(6, 3))
 ax.plot(tries, losses, "o-", ms=4)
 ax.axvline(model.scale.item(), color=COLOURS[3], ls="--", label="learned")
 ax.axhline(best_of_faces, color="black", ls=":", label="the best judge")
-ax.set(xscale="log", yscale="log", xlabel="scale", ylabel="loss (nats)", xticks=[1, 10, 100], yticks=[0.3, 1, 3])
+ax.set(xscale="log", yscale="log", xlabel="scale", ylabel="loss (nats)",
+       xticks=[1, 10, 100], yticks=[0.3, 1, 3])
 for axis in (ax.xaxis, ax.yaxis):
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("")
@@ -690,8 +691,9 @@ for neighbours in (False, True):
         bound_right = torch.tensor([run["hard pairs"] for run in runs])            # (5,)
         retrieved = torch.tensor([run["caption of a picture"] for run in runs])
         cells[neighbours, hard] = bound_right, retrieved
-        print(f"neighbours {neighbours!s:5}  hard negatives {hard!s:5}  hard pairs right {bound_right.mean():.2f} "
-              f"({bound_right.min():.2f} to {bound_right.max():.2f})  own caption first {retrieved.mean():.2f}")
+        print(f"neighbours {neighbours!s:5}  hard negatives {hard!s:5}  "
+              f"hard pairs right {bound_right.mean():.2f} ({bound_right.min():.2f} to "
+              f"{bound_right.max():.2f})  own caption first {retrieved.mean():.2f}")
 
 # %%
 # Figure: four groups of five points, the share of hard pairs that are right, one point for each

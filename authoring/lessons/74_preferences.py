@@ -461,7 +461,7 @@ rollouts = pr.Rollouts(student, counts.prompts(lessons), gold_reward, policy, en
                        generator=seeded(0))
 history = fit(student, pr.grpo_loss, rollouts, steps=40, lr=1e-3)
 
-# %%
+# %% tags=["nbval-ignore-figure"]
 # not compared: the mean reward of a short training
 # Figure: the mean gold reward of the 64 answers of each step, over 40 steps, and its mean over
 # neighbours: it rises from about 0.8 to about 1.4.

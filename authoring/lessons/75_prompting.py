@@ -200,7 +200,7 @@ made = metadata("recall")
 trials = made["trials"]                                           # name -> five seeds -> stages
 
 def shot(name, k, on=0):
-    """Right at k shots at each stage, on new maps (on=0) or on the one map (on=4).  (5 seeds, 16 stages)"""
+    """Right at k shots at each stage, on new maps (on=0) or the one map (on=4).  (5 seeds, 16)"""
     return torch.tensor([[stage[1 + k + on] for stage in stages] for stages in trials[name]])
 
 claim("two layers, 1 shot, the worst of five seeds", shot("two layers", 1)[:, -1].min(), ">", 0.95)
@@ -238,7 +238,7 @@ from course_lib.transformer import induction_score
 def my_induction_score(maps, idx):                                # (n_layer, B, n_head, T, T), (B, T)
     total, places = 0, 0
     for t in range(0, idx.shape[1], 2):                           # the letters
-        same = idx[:, :t] == idx[:, t:t + 1]                      # (B, t): where did my token stand before?
+        same = idx[:, :t] == idx[:, t:t + 1]                      # (B, t): where did it stand before?
         weight = maps[:, :, :, t, 1:t + 1] * same[:, None]        # on the right neighbours of those
         total = total + weight.sum((1, 3))                        # (n_layer, n_head)
         places = places + same.any(1).sum()
@@ -418,7 +418,7 @@ for way, colour in zip(trained, COLOURS):
         ax.plot(range(1, 6), run, "o", ms=4, color=colour)
 ax.axvspan(4.5, 5.3, color="0.9")
 ax.text(4.9, 0.5, "never\ntrained", ha="center", fontsize=9)
-ax.set(xlabel="digits of each number", ylabel="share exactly right", xticks=range(1, 6), ylim=(-0.03, 1.03))
+ax.set(xlabel="digits of each number", ylabel="share right", xticks=range(1, 6), ylim=(-0.03, 1.03))
 ax.legend(fontsize=9);
 
 # %%
@@ -751,7 +751,7 @@ claim("brackets: the data's instruction is obeyed", attacks["brackets"][2], "<",
 claim("brackets: right", attacks["brackets"][1], ">", 0.88)
 claim("no marks: obeyed, the least of three seeds", min(run["bare: obeyed"] for run in follows), ">", 0.2)
 claim("quotes: obeyed, the least of three seeds", min(run["quotes: obeyed"] for run in follows), ">", 0.2)
-claim("brackets: obeyed, the most of three seeds", max(run["brackets: obeyed"] for run in follows), "<", 0.15)
+claim("brackets: obeyed, most of three seeds", max(run["brackets: obeyed"] for run in follows), "<", 0.15)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
