@@ -81,6 +81,10 @@ class TestExercise:
                 hidden = cell.source.split("### BEGIN HIDDEN TESTS")[1]
                 assert "check." not in hidden                                         # another way to the answer
 
+    def test_no_cell_changes_torch_for_good(self, job):
+        """Cells run in one process with others' tests here, and with the checks in a student's."""
+        assert not [c for c in cells(job.notebook) if re.search(r"set_grad_enabled\(|set_default_\w+\(", c.source)]
+
     def test_hidden_tests_lean_on_no_name_that_an_answer_may_use(self, job):
         """In a measurement students write mu = ... as they like. Of the given variables (functions are safe), hidden
         tests read only those that nobody would use for something else."""

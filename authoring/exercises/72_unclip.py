@@ -23,7 +23,6 @@ from course_lib.device import seeded
 from course_lib.reader import obeys, read
 from course_lib.unclip import text_difference
 
-torch.set_grad_enabled(False)                                     # nothing is trained here
 faces = load("avatars")
 model = checkpoint.load("unclip")
 

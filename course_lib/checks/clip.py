@@ -139,13 +139,16 @@ def _masked(a, b, words, scale, equal=_equal, fill=-math.inf, own=True, ways=BOT
 
 
 def _repeated(g: torch.Generator) -> list[tuple]:
-    """Some captions are there twice or more; captions 0 and 1 share their first word, 1 and 2 their second."""
+    """Some captions are there twice or more; captions 0 and 1 share their first word, 1 and 2 their second; caption 3
+    has the words of caption 1 in another order."""
     cases = []
     for kinds, D, scale in (([0, 0, 1], 3, 4.0), ([0, 1, 0, 2, 0], 4, 10.0), ([0, 1, 2], 3, 5.0),
-                            ([0, 0, 1, 1], 5, 8.0), ([0], 2, 3.0), ([2, 1, 1, 0, 2, 2], 4, 6.0)):
+                            ([0, 0, 1, 1], 5, 8.0), ([0], 2, 3.0), ([2, 1, 3, 0, 2, 2, 1], 4, 6.0)):
         table = torch.randint(1, 30, (3, 4), generator=g)
         table[:, 0], table[:, 1] = torch.tensor([30, 30, 31]), torch.tensor([32, 33, 33])
-        a, b = _unit(g, len(kinds), D), _unit(g, 3, D)
+        table[1, 2:] = torch.tensor([40, 41])
+        table = torch.cat([table, table[1:2, [0, 1, 3, 2]]])                                  # (4, 4)
+        a, b = _unit(g, len(kinds), D), _unit(g, 4, D)
         cases.append((a, b[kinds], table[kinds], scale))
     return cases
 
@@ -162,7 +165,9 @@ masked_info_nce = Implementation(
         ("nothing is masked any more", dict(equal=lambda words: torch.zeros(len(words), len(words)).bool())),
         ("captions are equal when *all* of their words are: {}",
          ("yours are when any word is", dict(equal=lambda words: (words[:, None] == words).any(2))),
-         ("you compare the first word alone", dict(equal=lambda words: words[:, None, 0] == words[:, 0]))),
+         ("you compare the first word alone", dict(equal=lambda words: words[:, None, 0] == words[:, 0])),
+         ("yours may stand in another order", dict(equal=lambda words: _equal(words.sort(1).values)),
+          dict(equal=lambda words: words.sum(1)[:, None] == words.sum(1)))),
         ("only one direction is masked: {}", ("captions that choose among pictures are not", dict(ways=(1,))),
          ("pictures that choose among captions are not", dict(ways=(0,)))),
         ("the own pair is masked too: each caption is equal to itself, so leave the diagonal out of the mask",
