@@ -457,7 +457,7 @@ print("the first letter:   ", sum(reply == word[0] for reply, word in pairs), "o
 print("the whole, backwards:", sum(reply == word[::-1] for reply, word in pairs), "of 60")
 
 # %% [markdown]
-# A fact that was read and never asked for can be asked for now: half of the towns were enough to learn the habit. With
+# A fact that was read and never asked for is answered too: half of the towns were enough to learn the habit. With
 # new names it is harder. And a new family is taken for the nearest that it knows: asked for the last letter, it gives
 # the first, each time. Large models are tuned on hundreds of families, and there a new one often works (Wei et al.,
 # 2021); with thirteen it does not.

@@ -195,13 +195,11 @@ for b in (0.0, 0.5, 5.0):
 first, second = torch.tensor([(i, j) for i in range(3) for j in range(3) if i != j]).T
 preferred = (r[first] - r[second]).sigmoid()                      # how often people prefer the first, (6,)
 
-def dpo_objective(logits):
-    implied = beta * (logits.log_softmax(0) - ref.log())          # rewards that the policy implies, (3,)
-    return (preferred * F.logsigmoid(implied[first] - implied[second])).sum()
-
-def comparisons(rewards):
-    """How well rewards (3,) explain what people prefer."""
+def comparisons(rewards):                                         # how well they explain the choices
     return (preferred * F.logsigmoid(rewards[first] - rewards[second])).sum()
+
+def dpo_objective(logits):                                        # the same, of implied rewards
+    return comparisons(beta * (logits.log_softmax(0) - ref.log()))
 
 def climb(start, what, steps=1000):
     """Gradient ascent from `start`; all numbers on the way, (steps + 1, 3)."""

@@ -481,6 +481,9 @@ def drawn(n_digit, n_problem, temperature, number, N=32):
     right = torch.tensor([total == target for total, target in zip(totals, targets)])
     return texts, totals, right.view(n_problem, N)
 
+def readable(total):
+    return len(total) == 6 and total.isdigit()
+
 four = drawn(4, 60, temperature=1.8, number=6)
 five = drawn(5, 60, temperature=1.4, number=6)
 for name, draws in (("four digits", four), ("five digits", five)):
@@ -497,9 +500,6 @@ claim("single answers that are right, five digits", five[2].double().mean(), "<"
 # %%
 from course_lib.data.prompts import Answers
 
-def readable(total):
-    return len(total) == 6 and total.isdigit()
-
 texts, totals, right = drawn(5, 300, temperature=1.4, number=77, N=1)
 marked = [(f"{text}{total}?", "y" if good else "n")
           for text, total, good in zip(texts, totals, right[:, 0]) if readable(total)]
@@ -512,8 +512,7 @@ seed(0)
 checker = GPT(fast(vocab_size=len(VOCABULARY), block_size=24, n_layer=2, n_embd=32))
 fit(checker, chat_loss, Answers(one_marked, 32), steps=60, optimizer=muon, decay=0.5)
 
-def believed(texts, totals):
-    """The checker's probability of "y" for each answer."""
+def believed(texts, totals):                                      # the probability of "y", (problems, 32)
     belief = torch.zeros(len(texts))
     known = [i for i, total in enumerate(totals) if readable(total)]
     idx = torch.stack([encode(f"{texts[i]}{totals[i]}?") for i in known])
