@@ -1,6 +1,10 @@
 """The figures of the course: white, labelled, colour-blind-safe, legible at half width. Importing it sets the style."""
 
+import base64
+import html
+import io
 import math
+import wave
 
 import matplotlib.pyplot as plt
 import torch
@@ -158,6 +162,79 @@ def diagram(boxes: dict[str, tuple[float, float]], arrows: list[tuple[str, str]]
     ax.set(xlim=(min(across) - 0.6, max(across) + 0.6), ylim=(min(up) - 0.5, max(up) + 0.5))
     ax.set_axis_off()
     return ax
+
+
+def spectrogram(sound: Tensor, rate: int, ax=None, title: str | None = None):
+    """Draw a sound (T,) in [-1, 1] as time against frequency: dark is loud, over 70 decibels; returns the axes.
+
+    rate: samples a second.  Raises ValueError as `listen` does, and for a sound of less than 32 samples."""
+    if len(_sounds(sound, rate, [title or ""])[0]) < 32:
+        raise ValueError(f"a sound of shape {tuple(sound.shape)} is too short for a spectrogram: expected 32 samples")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.2, 2.6))
+    x = sound.detach().float().cpu().numpy()
+    window = min(256, len(x) // 2)
+    x = x + 1e-6 * torch.randn(len(x), generator=torch.Generator().manual_seed(0)).numpy()   # silence is no log of 0
+    *_, picture = ax.specgram(x, NFFT=window, Fs=rate, noverlap=window * 3 // 4, cmap="gray_r")
+    loudest = picture.get_array().max()
+    picture.set_clim(loudest - 70, loudest)
+    ax.set(xlabel="time (s)", ylabel="frequency (Hz)", title=title or "")
+    return ax
+
+
+def listen(sounds, rate: int, titles: list[str]) -> None:
+    """Put a player into the page for each sound, in the order given: what is saved plays where no kernel runs.
+
+    sounds: a tensor (T,) or (n, T), or a list of tensors (T,), in [-1, 1]; rate: samples a second, kept as 16 bits
+    each.  Raises ValueError for values outside [-1, 1], nothing to hear, and titles that do not fit in number."""
+    from IPython.display import display
+
+    players = []
+    for x, title in zip(_sounds(sounds, rate, titles), titles):
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)                                   # bytes a sample
+            out.setframerate(rate)
+            out.writeframes((x * 32767).round().to(torch.int16).numpy().tobytes())
+        data = base64.b64encode(file.getvalue()).decode()
+        players.append(f'<figure style="margin: 4px; flex: 1 1 200px; max-width: 320px">'
+                       f'<figcaption>{html.escape(title)}</figcaption><audio controls preload="metadata" '
+                       f'style="width: 100%" src="data:audio/wav;base64,{data}"></audio></figure>')
+    display({"text/html": f'<div style="display: flex; flex-wrap: wrap">{"".join(players)}</div>',
+             "text/plain": f"sounds: {', '.join(titles)}"}, raw=True)
+
+
+def player(sounds, rate: int, titles: list[str]) -> None:
+    """The spectrogram of each sound in a row, and a player of each below; arguments and errors as in `listen`."""
+    waves = _sounds(sounds, rate, titles)
+    n_col = min(len(waves), 4)
+    n_row = math.ceil(len(waves) / n_col)
+    _, axes = plt.subplots(n_row, n_col, figsize=(max(4.2, 2.3 * n_col), 2.3 * n_row), squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        if i < len(waves):
+            spectrogram(waves[i], rate, ax, titles[i])
+        else:
+            ax.set_axis_off()
+        if i % n_col:
+            ax.set_ylabel("")
+    plt.show()
+    listen(waves, rate, titles)
+
+
+def _sounds(sounds, rate: int, titles: list[str]) -> list[Tensor]:
+    if isinstance(sounds, Tensor):
+        sounds = [sounds] if sounds.ndim == 1 else list(sounds)
+    if len(sounds) != len(titles) or not titles:
+        raise ValueError(f"{len(sounds)} sounds need as many titles, got {len(titles)}")
+    for x in sounds:
+        if x.ndim != 1 or not x.is_floating_point() or len(x) == 0:
+            raise ValueError(f"a sound of shape {tuple(x.shape)} and {x.dtype} cannot be played: expected floats (T,)")
+        if not x.abs().max() <= 1:                                # also true of nan
+            raise ValueError(f"a sound must lie in [-1, 1], its largest value is {x.abs().max():.3g}")
+    if isinstance(rate, bool) or not isinstance(rate, int) or not 3_000 <= rate <= 192_000:
+        raise ValueError(f"rate={rate!r} must be a whole number of samples a second from 3,000 to 192,000")
+    return [x.detach().float().cpu() for x in sounds]
 
 
 def sliders(show, **ranges) -> None:

@@ -2,6 +2,7 @@
 
 - figures are compared: as many, of the same shape, and no further apart than an RMS of 5 of 255 grey levels, unless the
   cell is tagged nbval-ignore-figure (their number and nominal size are compared even then);
+- sounds are compared: as many, of the same rate and length, their spectrograms no further apart than a tenth;
 - a dead kernel is reported at once, not after the time-out of the cell;
 - a notebook that was not run from top to bottom is an error: execution counts are 1, 2, ... n;
 - a trailing ; keeps the value of a cell off the page, as it does in JupyterLab;
@@ -10,9 +11,12 @@
 """
 
 import base64
+import io
 import os
+import re
 import tempfile
 import time
+import wave
 from pathlib import Path
 from queue import Empty
 
@@ -24,6 +28,7 @@ from nbval.kernel import RunningKernel, start_new_kernel
 from authoring.build import KERNEL_ENV, pixels
 
 RMS = 5                                            # of 255: lets another version of a font pass, not another curve
+SOUND = 0.1                                        # of its size: lets rounding pass, not another sound
 
 
 def pytest_configure(config):
@@ -76,7 +81,7 @@ class Cell(nbval.plugin.IPyNbCell):
             return False
         if "nbval-ignore-figure" in self.cell.metadata.get("tags", []):
             return True
-        difference = compare_figures(figures(ref), figures(test))
+        difference = compare_figures(figures(ref), figures(test)) or compare_sounds(sounds(ref), sounds(test))
         self.comparison_traceback += [difference] if difference else []
         return not difference
 
@@ -120,6 +125,35 @@ def compare_figures(stored: list[np.ndarray], computed: list[np.ndarray]) -> str
         if (rms := float(np.sqrt(((a - b) ** 2).mean()))) > RMS:
             return f"figure {i} differs from the stored one: RMS {rms:.1f} > {RMS} of 255"
     return ""
+
+
+def sounds(outputs) -> list[tuple[int, np.ndarray]]:
+    """Rate and samples of each sound that course_lib.plots.listen has put into a page."""
+    found = []
+    for page in (o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {})):
+        for data in re.findall(r"data:audio/wav;base64,([^\"]*)", page):
+            with wave.open(io.BytesIO(base64.b64decode(data))) as file:
+                samples = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
+                found.append((file.getframerate(), samples.astype(float)))
+    return found
+
+
+def compare_sounds(stored: list, computed: list) -> str:
+    """As compare_figures. How loud each frequency is at each time counts, not its phase: no ear hears that."""
+    if len(stored) != len(computed):
+        return f"the notebook stores {len(stored)} sounds, the cell made {len(computed)}"
+    for i, ((rate, a), (new_rate, b)) in enumerate(zip(stored, computed)):
+        if (rate, len(a)) != (new_rate, len(b)):
+            return f"sound {i} is stored with {len(a)} samples at {rate} Hz and was made with {len(b)} at {new_rate}"
+        a, b = loudness(a), loudness(b)
+        if (apart := float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1))) > SOUND:
+            return f"sound {i} differs from the stored one: its spectrogram by {apart:.2f} > {SOUND} of its size"
+    return ""
+
+
+def loudness(x: np.ndarray, window: int = 256) -> np.ndarray:
+    pieces = np.lib.stride_tricks.sliding_window_view(np.pad(x, window), window)[::window // 4]
+    return np.abs(np.fft.rfft(pieces * np.hanning(window)))
 
 
 nbval.plugin.RunningKernel = Kernel                # which IPyNbFile.setup starts

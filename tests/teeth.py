@@ -78,6 +78,8 @@ BUGS = [
         "test_plots.py::test_tile_places_every_image"),
     Bug("plots.py", ".reshape(n, n).T", ".reshape(n, n)",
         "test_plots.py::test_field_puts_the_first_coordinate_to_the_right"),
+    Bug("plots.py", "x * 32767", "x * 255", "test_plots.py::test_what_is_in_the_page_is_the_sound"),
+    Bug("plots.py", "Fs=rate, ", "", "test_plots.py::test_a_spectrogram_has_its_axes_in_hertz_and_seconds"),
     Bug("plots.py", "patchB=patches[end]", "patchB=patches[start]",
         "test_plots.py::test_a_diagram_has_its_boxes_and_arrows_from_edge_to_edge"),
     Bug("mlp.py", "p / p.sum(dim=-1, keepdim=True)", "p / p.sum(dim=0, keepdim=True)",

@@ -1118,6 +1118,15 @@ REGISTRY = {
     "plots.diagram": Entry(
         lambda n: plots.diagram({str(i): (i, 0) for i in range(n)}, [("0", str(n - 1))]), None,
         lambda: plots.diagram({"a": (0, 0)}, [("a", "c")]), "called 'c'", cpu_only=DRAWS),
+    "plots.spectrogram": Entry(
+        lambda n: plots.spectrogram(torch.rand(64 * n), 8_000), None,
+        lambda: plots.spectrogram(torch.rand(8), 8_000), "(8,)", cpu_only=DRAWS),
+    "plots.listen": Entry(
+        lambda n: plots.listen(torch.rand(n, 64), 8_000, ["a"] * n), None,
+        lambda: plots.listen(torch.full((64,), 1.5), 8_000, ["loud"]), "1.5", cpu_only=DRAWS),
+    "plots.player": Entry(
+        lambda n: plots.player(torch.rand(n, 64), 8_000, ["a"] * n), None,
+        lambda: plots.player(torch.rand(2, 64), 8_000, ["a"]), "2 sounds", cpu_only=DRAWS),
     "plots.sliders": Entry(
         lambda n: plots.sliders(lambda a: print(a), a=(n, 0, 9, 1)), None,
         lambda: plots.sliders(print, a=(3, 0)), "a=(3, 0)", cpu_only=DRAWS),

@@ -134,6 +134,43 @@ def another_start(cells):
     source(cells[3], "(0.5,", "(0.6,")
 
 
+SOUNDS = r"""# %%
+import torch
+
+from course_lib.plots import listen
+
+def tone(frequency, phase=0.0, n=800):
+    return 0.5 * torch.sin(6.2832 * frequency * torch.arange(n) / 8000 + phase)
+
+# %%
+listen(tone(440), 8000, ["tone"])
+
+# %%
+listen(tone(440), 8000, ["tone"])
+
+# %%
+listen([tone(440), tone(880)], 8000, ["tone", "octave"])
+
+# %%
+listen(tone(440), 8000, ["tone"])
+
+# %%
+listen(tone(440), 8000, ["tone"])
+
+# %%
+print("the end")
+"""
+
+
+def other_sounds(cells):
+    source(cells[1], "440", "440, phase=1.0")      # no ear hears it
+    source(cells[2], "440", "470")
+    source(cells[3], "listen([tone(440), tone(880)], 8000, ", "listen([tone(440)], 8000, [")
+    source(cells[3], '[["tone", "octave"]', '["tone, octave"]')
+    source(cells[4], "440", "440, n=799")
+    source(cells[5], "8000, [", "7999, [")
+
+
 CASES = {                                          # what is done to a notebook: {the item that goes red: what it says}
     harmless: {},
     wrong_values: {"Cell 1": "outputs differ", "Cell 2": "outputs differ", "Cell 3": "Unexpected output",
@@ -144,6 +181,9 @@ CASES = {                                          # what is done to a notebook:
                       "Cell 7": "Kernel dead",
                       "top to bottom": r"not run from top to bottom: execution counts \[1, 2, 3, 5, 4, 6, 7, 8\]"},
     another_start: {"Cell 2": r"figure 0 differs from the stored one: RMS", "Cell 3": "outputs differ"},
+    other_sounds: {"Cell 2": "sound 0 differs from the stored one: its spectrogram by", "Cell 3": "outputs differ",
+                   "Cell 4": "sound 0 is stored with 800 samples at 8000 Hz and was made with 799 at 8000",
+                   "Cell 5": "made with 800 at 7999"},
 }
 
 
@@ -151,9 +191,9 @@ CASES = {                                          # what is done to a notebook:
 def run(tmp_path_factory):
     """All cases, in one run of tests/run.py: {case: {item: (seconds, failure)}}, its output, its exit code."""
     folder = tmp_path_factory.mktemp("cases")
-    lesson, turned = (build.execute(build.cells_of(text), folder)[0] for text in (LESSON, SLIDERS))
+    lesson, turned, heard = (build.execute(build.cells_of(text), folder)[0] for text in (LESSON, SLIDERS, SOUNDS))
     for tamper in CASES:
-        changed = copy.deepcopy(turned if tamper is another_start else lesson)
+        changed = copy.deepcopy({another_start: turned, other_sounds: heard}.get(tamper, lesson))
         tamper(changed.cells)
         nbformat.write(changed, folder / f"{tamper.__name__}.ipynb")
     path = os.pathsep.join([str(build.ROOT), os.environ.get("PYTHONPATH", "")])
@@ -169,8 +209,8 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("tamper", CASES, ids=lambda f: f.__name__)
 def test_exactly_what_was_tampered_with_goes_red(run, tamper):
-    results = run[0][tamper]
-    assert list(results) == [*(f"Cell {i}" for i in range(5 if tamper is another_start else 8)), "top to bottom"]
+    results, n = run[0][tamper], {another_start: 5, other_sounds: 7}.get(tamper, 8)
+    assert list(results) == [*(f"Cell {i}" for i in range(n)), "top to bottom"]
     assert [item for item, (_, failure) in results.items() if failure] == list(CASES[tamper])
     for item, message in CASES[tamper].items():
         assert re.search(message, results[item][1])

@@ -1,10 +1,15 @@
 """Figures: the pixels that can be known are known, and bad input is named."""
 
+import base64
+import io
+import re
+import wave
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from course_lib.plots import confusion, curves, diagram, field, grid, scatter, strip, tile
+from course_lib.plots import confusion, curves, diagram, field, grid, listen, player, scatter, spectrogram, strip, tile
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +80,49 @@ def test_a_diagram_has_its_boxes_and_arrows_from_edge_to_edge():
     assert boxes["a"].get_window_extent().x1 < arrow.x0 < arrow.x1 < boxes["b"].get_window_extent().x0
     with pytest.raises(ValueError, match="none called 'c'"):
         diagram({"a": (0, 0)}, [("a", "c")])
+
+
+def tone(frequency, rate=8_000, seconds=0.5):
+    return 0.5 * torch.sin(2 * torch.pi * frequency * torch.arange(int(rate * seconds)) / rate)
+
+
+def test_a_spectrogram_has_its_axes_in_hertz_and_seconds():
+    ax = spectrogram(tone(1_000), 8_000)
+    left, right, low, high = ax.images[0].get_extent()
+    assert (low, high) == (0, 4_000) and 0 <= left < right <= 0.5
+    picture = ax.images[0].get_array()                            # rows from the highest frequency down
+    heights = torch.linspace(4_000, 0, picture.shape[0])
+    assert all(abs(heights[row] - 1_000) <= 32 for row in picture.argmax(0))
+    assert ax.get_xlabel() == "time (s)" and ax.get_ylabel() == "frequency (Hz)"
+    spectrogram(torch.zeros(500), 8_000)                          # silence can be drawn as well
+
+
+def test_what_is_in_the_page_is_the_sound(monkeypatch):
+    pages = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: pages.append(data))
+    sounds = torch.stack([tone(440), -tone(880)])
+    listen(sounds, 8_000, ["<low>", "high"])
+    assert "&lt;low&gt;" in pages[0]["text/html"] and pages[0]["text/plain"] == "sounds: <low>, high"
+    files = re.findall(r"base64,([^\"]+)", pages[0]["text/html"])
+    for x, file in zip(sounds, files, strict=True):
+        with wave.open(io.BytesIO(base64.b64decode(file))) as played:
+            assert (played.getframerate(), played.getnchannels(), played.getsampwidth()) == (8_000, 1, 2)
+            data = torch.frombuffer(bytearray(played.readframes(9_999)), dtype=torch.int16) / 32767
+        torch.testing.assert_close(data, x, atol=2e-5, rtol=0)
+    player(tone(440), 8_000, ["one"])
+    assert len(pages) == 2
+
+
+@pytest.mark.parametrize("sounds, rate, titles, message", [
+    (torch.full((50,), 1.25), 8_000, ["a"], "its largest value is 1.25"),
+    (torch.tensor([0.0, torch.nan]), 8_000, ["a"], "its largest value is nan"),
+    (torch.zeros(2, 50), 8_000, ["a"], "2 sounds need as many titles, got 1"),
+    (torch.zeros(50, dtype=torch.int16), 8_000, ["a"], "int16 cannot be played"),
+    ([torch.zeros(2, 50)], 8_000, ["a"], r"\(2, 50\)"),
+    (torch.zeros(0), 8_000, ["a"], r"\(0,\)"),
+    (torch.zeros(0, 50), 8_000, [], "0 sounds"),
+    (torch.zeros(50), 800, ["a"], "rate=800"),
+])
+def test_what_cannot_be_played_is_named(sounds, rate, titles, message):
+    with pytest.raises(ValueError, match=message):
+        listen(sounds, rate, titles)
