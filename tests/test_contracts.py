@@ -71,7 +71,7 @@ from course_lib import (
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
-from course_lib.data import avatars, build_austen, build_digits, counts, downloads, house, prompts, toys
+from course_lib.data import avatars, build_austen, build_digits, counts, downloads, house, list_programs, prompts, toys
 from course_lib.data import text as texts
 
 matplotlib.use("Agg")
@@ -1308,6 +1308,49 @@ REGISTRY = {
     "data.counts.rows": Entry(
         lambda n: counts.rows(counts.questions(n), ["7 ."] * n)[1], (N, 44),
         lambda: counts.rows(counts.questions(3), ["7 ."]), "3 questions", cpu_only=ON_CPU),
+    "data.list_programs.Task": Entry(
+        lambda n: list_programs.tasks(n)[-1].text, None, harmless="a plain record", cpu_only=NO_TENSOR),
+    "data.list_programs.body": Entry(
+        lambda n: list_programs.body(("tail", "sum")), None, harmless="any steps have a body", cpu_only=NO_TENSOR),
+    "data.list_programs.run": Entry(
+        lambda n: exactly(list_programs.run("sum ( x )", [1] * n), n), None,
+        lambda: list_programs.run("sum ( y )", [1]), "'y'", cpu_only=NO_TENSOR),
+    "data.list_programs.parses": Entry(
+        lambda n: list_programs.parses("x"), None, harmless="any text parses or not", cpu_only=NO_TENSOR),
+    "data.list_programs.passes": Entry(
+        lambda n: list_programs.passes("x", [([1], [1])] * n), None, harmless="any text passes or not",
+        cpu_only=NO_TENSOR),
+    "data.list_programs.compositions": Entry(
+        lambda n: list_programs.compositions.__wrapped__(), None, harmless="takes nothing", cpu_only=NO_TENSOR),
+    "data.list_programs.describe": Entry(
+        lambda n: list_programs.describe(("tail",), random.Random(n)), None, harmless="any random numbers will do",
+        cpu_only=NO_TENSOR),
+    "data.list_programs.task": Entry(
+        lambda n: list_programs.task(random.Random(n)).text, None, harmless="any random numbers will do",
+        cpu_only=NO_TENSOR),
+    "data.list_programs.tasks": Entry(
+        lambda n: exactly(len(list_programs.tasks(n)), n), None, lambda: list_programs.tasks(0), "n=0",
+        cpu_only=NO_TENSOR),
+    "data.list_programs.encode": Entry(
+        lambda n: list_programs.encode("x " * n), (N,), lambda: list_programs.encode("x zorp"), "'zorp'",
+        cpu_only=ON_CPU),
+    "data.list_programs.decode": Entry(
+        lambda n: list_programs.decode(torch.arange(n)), None, lambda: list_programs.decode(torch.zeros(2, 3)),
+        "(2, 3)", cpu_only=ON_CPU),
+    "data.list_programs.literal": Entry(
+        lambda n: list_programs.literal([1] * n), None, harmless="any value has one", cpu_only=NO_TENSOR),
+    "data.list_programs.prompt": Entry(
+        lambda n: list_programs.prompt(list_programs.tasks(n)[-1]), None, harmless="any task has one",
+        cpu_only=NO_TENSOR),
+    "data.list_programs.prompts": Entry(
+        lambda n: list_programs.prompts(list_programs.tasks(n)), (N, 42), lambda: list_programs.prompts([]),
+        "got 0 tasks", cpu_only=ON_CPU),
+    "data.list_programs.rows": Entry(
+        lambda n: list_programs.rows(list_programs.tasks(n), ["x"] * n)[1], (N, 60),
+        lambda: list_programs.rows(list_programs.tasks(3), ["x"]), "3 tasks", cpu_only=ON_CPU),
+    "data.list_programs.Programs": Entry(
+        lambda n: next(iter(list_programs.Programs(n)))[0], (N, 60), lambda: list_programs.Programs(3, 2), "careless=2",
+        cpu_only=ON_CPU),
     "preferences.token_logp": Entry(
         lambda n: preferences.token_logp(a_gpt(), *written(n)), (N, 5),
         lambda: preferences.token_logp(a_gpt(), tokens(3), tokens(3)), "torch.int64"),
