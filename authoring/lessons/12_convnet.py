@@ -85,6 +85,7 @@ claim("response at the first place", response[0, 0], "==", 3.0, digits=1)
 # %%
 # Figure: the image, the filter and the response, as three tables with their numbers.
 fig, axes = plt.subplots(1, 3, figsize=(6.4, 2.5), width_ratios=[5, 3, 3])
+fig.get_layout_engine().set(wspace=0.08)
 for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w$", "response $h$"]):
     ax.pcolormesh(table, cmap=plots.DIVERGING, vmin=-3, vmax=3, ec="0.6", lw=0.5, clip_on=False)
     for i, row in enumerate(table.tolist()):
@@ -495,7 +496,8 @@ for n, i in enumerate(of_truth.argsort()[:8].tolist()):
     bars.set(xticks=range(10), ylim=(0, 1), yticks=[0, 1], ylabel="probability" if n % 4 == 0 else "")
 
 # %% [markdown]
-# Green is the probability of the true class. Most of these digits would make you hesitate, too.
+# Green is the probability of the true class. The first seven are the errors; the eighth is read right, but only just. Most
+# would make you hesitate, too.
 #
 # **What has it learned?** Nobody designed the filters of the first layer. Of its 48, these six answer most strongly to
 # our 3.
@@ -650,8 +652,12 @@ claim("accuracy that shuffling takes from the CNN", a_cnn - a_shuffled, ">", 0.0
 claim("accuracy of the CNN minus that of the MLP, both on shuffled pixels", a_shuffled - a_mlp, "<", -0.01)
 
 # %% [markdown]
-# Its advantage is gone. Can this be repaired if nobody tells us the order? Yes: neighbours can be found in the data. Two pixels that lie side by side are nearly always inked together, so correlation measures nearness; and from
-# a table of distances between towns one can make the map. `Isomap` ([Tenenbaum et al., 2000](https://doi.org/10.1126/science.290.5500.2319)) adds up short distances
+# Its advantage is gone.
+#
+# ### Repair it: find the neighbours *(optional)*
+#
+# If nobody tells us the order, neighbours can be found in the data. Two pixels that lie side by side are nearly
+# always inked together, so correlation measures nearness; and from a table of distances between towns one can make the map. `Isomap` ([Tenenbaum et al., 2000](https://doi.org/10.1126/science.290.5500.2319)) adds up short distances
 # along chains of the five nearest neighbours and looks for points in the plane with these distances. It gets no
 # labels, only the pixels that vary.
 
@@ -696,7 +702,8 @@ ten = test[:10]
 plots.strip({"original": ten, "shuffled": shuffled(ten), "restored": restored(shuffled(ten))});
 
 # %% [markdown]
-# We train the same network on restored digits, plain and augmented, and compare each with its equal.
+# We train the same network on restored digits, plain and augmented, and compare each with the network that learned the
+# original digits in the same way.
 
 # %%
 accuracies = {}

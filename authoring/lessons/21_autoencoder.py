@@ -98,7 +98,7 @@ for w, v, loss in runs:
     print("w = ({:.2f}, {:.2f}), v = ({:.2f}, {:.2f}), error {:.2f}".format(*w, *v, loss))
 
 # %% [markdown]
-# Always the error 2, and always $v \parallel (1, 1)$: the *line* is found. But the length of $v$ differs each time:
+# Always the error 2, and always two equal numbers in $v$: the *line* is found. But the length of $v$ differs each time:
 # only the product of $w$ and $v$ matters, and if codes are twice as large while $v$ is half as long, nobody
 # notices. Keep this in mind.
 
@@ -242,7 +242,7 @@ assert_close(nn.PixelShuffle(2)(dealt), toy)
 
 # %% [markdown]
 # The workhorse between is a **residual block** (He et al., 2016): $x + h(x)$, where $h$ brings the channels of each
-# pixel to mean 0 and variance 1 (**layer norm**), convolves, bends (SiLU, a smooth ReLU, $h\,\sigma(h)$) and
+# pixel to mean 0 and variance 1 (**layer norm**), convolves, applies SiLU (a smooth ReLU, $h\,\sigma(h)$) and
 # convolves again. Its last convolution starts at zero, so a new block does nothing at all, and training begins with a
 # network that is shallow.
 
@@ -446,7 +446,7 @@ strip(rows);
 
 # %% [markdown]
 # Measured: 1,000 random pairs of test digits, each image halfway between its two. Then the same with pairs of *one*
-# digit in two hands, where a path through real digits should exist.
+# digit in two handwritings, where a path through real digits should exist.
 
 # %%
 def halfway(i, j):
@@ -508,7 +508,7 @@ of_scaled = scaled.encode(x).std(0).min()
 claim("smallest standard deviation in the scaled model", of_scaled, ">", 13, digits=1)
 
 # %% [markdown]
-# ### Repair it, as far as that goes: ask the codes
+# ### Repair it in part: sample where the codes are
 #
 # If nothing says where codes lie, *look*: encode the training digits, compute the mean and the covariance of their
 # codes, and draw from that Gaussian. `model.codes.fit(z)` does it, and `sample` draws.
@@ -580,8 +580,8 @@ claim("drawn, the 300 codes nearest to training codes", sure[1], ">", 0.6)
 claim("the same minus that of the 300 farthest", sure[1] - sure[2], ">", 0.08)
 
 # %% [markdown]
-# So there are two reasons, and one is left after the repair. A better model of the codes would help (the exercise
-# tries one). **Lesson 31 asks for something better: train the encoder so that codes lie where we can draw them, and
+# So there are two reasons. The Gaussian repairs the first, that nothing says where codes lie; the second, the holes,
+# is left. A better model of the codes would help (the exercise tries one). **Lesson 31 asks for something better: train the encoder so that codes lie where we can draw them, and
 # the decoder so that there are no holes.**
 #
 # ## Results
@@ -605,7 +605,7 @@ leaderboard("training_digits", "autoencoder", "class_gaussians", "pca", "noise")
 
 # %% [markdown]
 # With this small repair, the autoencoder without labels is ahead of the class Gaussians with labels. Its *rebuilt*
-# digits stand near 1. Between them lies what a decoder can draw and we cannot ask for.
+# digits stand near 1: the decoder can draw far better digits than these, if only we knew their codes.
 #
 # ## Predict, then turn one knob: the length of the code
 #

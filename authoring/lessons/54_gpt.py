@@ -90,7 +90,7 @@ claim("bits per byte of 'new bicycle pump'", bits[-17:-1].mean(), ">", 4.0)
 # | *a* | *b* once, *c* once | 2 | 2 |
 # | *b* | *a* once | 1 | 1 |
 #
-# Below the first row stands ignorance: each of the 256 bytes has $1/256$. So *b* has, without context,
+# One level below *nothing*, we know nothing: each of the 256 bytes has $1/256$. So *b* has, without context,
 # $(1 + 3/256)/(4 + 3) = 0.1445$, and after *a* it has $(1 + 2 \cdot 0.1445)/(2 + 2) = 0.3223$.
 
 # %%
@@ -118,7 +118,7 @@ print(encode("naïve").tolist(), decode(encode("naïve")))
 # %% [markdown]
 # How good is a guess? We add up the bits of all test bytes and divide by their number: **bits per byte**. It is the
 # length of the file if the model's probabilities were used to compress it, so it can be compared with anything that
-# compresses. 8 is ignorance.
+# compresses. A model that knows nothing needs 8.
 #
 # **Write down a guess:** an $n$-gram looks at $n - 1$ bytes. Which $n$ is best?
 
@@ -332,8 +332,8 @@ results = {"GPT-2, AdamW": bits_per_byte(plain, test, block_size=64)}
 claim("bits per byte of plain GPT-2 after 150 steps", results["GPT-2, AdamW"], ">", 2.9)
 
 # %% [markdown]
-# A disappointment: counting is far better, and has not even a learning rate. It stays at what single letters and pairs
-# tell for a long time. Two ideas change this, and neither makes the model larger.
+# A disappointment: counting is far better, and has not even a learning rate. For a long time it knows no more than
+# how frequent single letters and pairs are. Two ideas change this, and neither makes the model larger.
 #
 # ### One: distance instead of place
 #
@@ -558,10 +558,10 @@ claim("bits per byte that it saves on the 7-gram, Python", python["7-gram"] - py
 claim("bits per byte that it saves on xz, Python", python["xz"] - python["GPT"], ">", 0.2)
 
 # %% [markdown]
-# The GPT wins twice. The two neighbours change places: counting is the better one on English, `xz` on Python, since
+# The GPT wins twice. Of the two baselines, counting is the better one on English, `xz` on Python, since
 # programs repeat licences, imports and idioms to the letter, thousands of bytes apart, and copying from afar is all
 # that `xz` does. Our model looks back 256 bytes and was shown each line about four times. Never trust a language model's bits
-# without such neighbours.
+# without such baselines.
 #
 # What does it use its context for? The same bits, by how many bytes it had seen before.
 
@@ -583,8 +583,8 @@ claim("bits that 129–256 bytes of context save on 9–16", seen[16] - seen[256
 
 # %% [markdown]
 # Sixteen bytes, about three words, are nearly all that it uses, though it may look at 256. That is why its clauses are
-# right and its paragraphs are not: who is speaking, and of whom, stands further back. In bits that is little; in a story it
-# is nearly all.
+# right and its paragraphs are not: who is speaking, and of whom, stands further back. That costs few bits, but a
+# story depends on it.
 #
 # ## Break it: a loss that is too good
 #

@@ -261,7 +261,7 @@ for i, (name, row) in enumerate({"guided walk": exact, "tilted": tilted}.items()
 fig.supxlabel("$x_1$", fontsize=10);
 
 # %% [markdown]
-# From scale 2 on, the rows part.
+# From scale 2 on, the rows differ.
 #
 # <details><summary>Answer</summary>
 #
@@ -571,14 +571,14 @@ for ax in axes:
 # right, take 3; for a set that is to look like the world, 1.5.
 # </details>
 #
-# ## Break it: shout
+# ## Break it: scale 12
 #
-# If 3 is more obedient than 1, why not 12? Control, the number that a customer would ask for, has nothing against it.
+# If 3 is more obedient than 1, why not 12? Control does not fall, so it gives no warning.
 # This is **over-guidance**: in photographs, garish colours and the same face again and again; here, black ink and one
-# way to write each digit. No accuracy will tell.
+# way to write each digit.
 #
 # The first repair is a smaller scale. The second asks *when* to guide (Kynkäänniemi et al., 2024): in nearly pure noise
-# guidance decides for one mode before there is anything to decide; with the digit in view only exaggeration is left.
+# guidance pushes towards one mode too early; once the digit is visible, it only exaggerates.
 # So guide between the two. (The range was chosen among seven by training digits.) **Write down a guess:** which repair
 # comes closer to real digits?
 
@@ -750,7 +750,7 @@ strip({"real": halves[:12], "left": erased(halves[:12]), "completed": completed[
 # Look at the middle of each digit in the last row: hardly any seam is left. The judge reads a good
 # half of the 60 as the digit that was erased; the others are another digit that begins alike.
 #
-# With a wish, the guided model goes in where the free one was.
+# To ask for a digit as well, we pass the guided model in place of the one without a label.
 
 # %%
 given = torch.stack([x_test[y_test == c][i] for c, i in ((7, 5), (9, 1), (5, 0), (8, 1))])
