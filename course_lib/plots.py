@@ -237,6 +237,61 @@ def _sounds(sounds, rate: int, titles: list[str]) -> list[Tensor]:
     return [x.detach().float().cpu() for x in sounds]
 
 
+def animate(films: Tensor, titles: list[str], seconds: float = 0.15) -> None:
+    """Put films (n, T, C, h, w) in [0, 1] into the page side by side, as one moving picture, which plays where no
+    kernel runs. Grey ones are dark ink on white.  seconds: how long a frame is shown
+
+    Raises ValueError for other shapes, for titles that do not fit in number, and for a time that no GIF can hold."""
+    from IPython.display import display
+
+    _films(films, titles, seconds)
+    frames = [tile(frame, n_col=len(films)) for frame in films.detach().cpu().transpose(0, 1)]
+    data, width = base64.b64encode(_gif(frames, seconds)).decode(), 3 * frames[0].shape[1]
+    names = html.escape(", ".join(" ".join(title.split()) for title in titles))
+    display({"text/html": f'<img src="data:image/gif;base64,{data}" width="{width}" alt="moving picture: {names}" '
+                          f'style="image-rendering: pixelated">', "text/plain": f"moving picture: {names}"}, raw=True)
+
+
+def film(films: Tensor, titles: list[str], seconds: float = 0.15) -> None:
+    """Each film as a strip of its frames, and below all of them as `animate` shows them: arguments as there."""
+    _films(films, titles, seconds)
+    strip(dict(zip(titles, films)))
+    plt.show()
+    animate(films, titles, seconds)
+
+
+def _films(films: Tensor, titles: list[str], seconds: float) -> None:
+    if films.ndim != 5 or films.shape[2] not in (1, 3) or 0 in films.shape or len(set(titles)) != len(films):
+        raise ValueError(f"films of shape {tuple(films.shape)} with {len(set(titles))} titles cannot be shown: "
+                         f"expected (n, T, 1 or 3, height, width) and n different titles")
+    if not 0.02 <= seconds <= 60:
+        raise ValueError(f"seconds={seconds} a frame must lie between 0.02 and 60")
+
+
+def _gif(frames: list[Tensor], seconds: float) -> bytes:
+    """A moving picture without end, of frames (H, W) grey as ink or (H, W, 3): the same bytes for the same frames. Its
+    colours are fixed, 32 greys or 6 x 6 x 6 colours, so that none is chosen by the pictures."""
+    from PIL import Image
+
+    grey = frames[0].ndim == 2
+    levels = 32 if grey else 6
+    if grey:
+        colours = [round(255 * (1 - i / 31)) for i in range(32) for _ in range(3)]
+    else:
+        colours = [51 * c for r in range(6) for g in range(6) for b in range(6) for c in (r, g, b)]
+    pictures = []
+    for frame in frames:
+        level = (frame * (levels - 1)).round().long()             # (H, W) or (H, W, 3)
+        number = level if grey else level @ torch.tensor([36, 6, 1])
+        picture = Image.fromarray(number.to(torch.uint8).numpy(), "P")
+        picture.putpalette(colours)
+        pictures.append(picture)
+    file = io.BytesIO()
+    pictures[0].save(file, "gif", save_all=True, append_images=pictures[1:], duration=round(1000 * seconds), loop=0,
+                     optimize=False)
+    return file.getvalue()
+
+
 def sliders(show, **ranges) -> None:
     """Let the reader turn numbers: show(**numbers) draws or prints again whenever a slider is moved.
 

@@ -1,7 +1,7 @@
 """A pytest plugin that makes nbval 0.11 strict. Notebooks are run and compared with what they store, and
 
-- figures are compared: as many, of the same shape, and no further apart than an RMS of 5 of 255 grey levels, unless the
-  cell is tagged nbval-ignore-figure (their number and nominal size are compared even then);
+- figures and moving pictures are compared: as many, of the same shape, and no further apart than an RMS of 5 of 255
+  grey levels, unless the cell is tagged nbval-ignore-figure (their number and nominal size are compared even then);
 - sounds are compared: as many, of the same rate and length, their spectrograms no further apart than a tenth;
 - a dead kernel is reported at once, not after the time-out of the cell;
 - a notebook that was not run from top to bottom is an error: execution counts are 1, 2, ... n;
@@ -24,6 +24,7 @@ import nbval.plugin
 import numpy as np
 import pytest
 from nbval.kernel import RunningKernel, start_new_kernel
+from PIL import Image, ImageSequence
 
 from authoring.build import KERNEL_ENV, pixels
 
@@ -111,8 +112,15 @@ class Notebook(nbval.plugin.IPyNbFile):
 
 
 def figures(outputs) -> list[np.ndarray]:
+    """Pictures (H, W, 3), and the frames (T, H, W, 3) of moving ones, which course_lib.plots.film puts into a page."""
     pngs = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
-    return [np.asarray(pixels(base64.b64decode(png)), dtype=float) for png in pngs]   # stored ones have a palette
+    found = [np.asarray(pixels(base64.b64decode(png)), dtype=float) for png in pngs]  # stored ones have a palette
+    for page in (o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {})):
+        for data in re.findall(r"data:image/gif;base64,([^\"]*)", page):
+            with Image.open(io.BytesIO(base64.b64decode(data))) as gif:
+                frames = [np.asarray(frame.convert("RGB"), dtype=float) for frame in ImageSequence.Iterator(gif)]
+            found.append(np.stack(frames))
+    return found
 
 
 def compare_figures(stored: list[np.ndarray], computed: list[np.ndarray]) -> str:

@@ -1127,6 +1127,12 @@ REGISTRY = {
     "plots.player": Entry(
         lambda n: plots.player(torch.rand(n, 64), 8_000, ["a"] * n), None,
         lambda: plots.player(torch.rand(2, 64), 8_000, ["a"]), "2 sounds", cpu_only=DRAWS),
+    "plots.animate": Entry(
+        lambda n: plots.animate(torch.rand(n, 2, 1, 4, 4), [*"abc"][:n]), None,
+        lambda: plots.animate(torch.rand(2, 2, 1, 4, 4), ["a", "b"], 99), "seconds=99", cpu_only=DRAWS),
+    "plots.film": Entry(
+        lambda n: plots.film(torch.rand(n, 2, 1, 4, 4), [*"abc"][:n]), None,
+        lambda: plots.film(torch.rand(2, 2, 1, 4, 4), ["a"]), "1 titles", cpu_only=DRAWS),
     "plots.sliders": Entry(
         lambda n: plots.sliders(lambda a: print(a), a=(n, 0, 9, 1)), None,
         lambda: plots.sliders(print, a=(3, 0)), "a=(3, 0)", cpu_only=DRAWS),

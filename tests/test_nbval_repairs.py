@@ -137,7 +137,13 @@ def another_start(cells):
 SOUNDS = r"""# %%
 import torch
 
-from course_lib.plots import listen
+from course_lib.plots import animate, listen
+
+def walk(step):
+    film = torch.zeros(1, 6, 1, 16, 16)
+    for t in range(6):
+        film[0, t, 0, 4:12, t * step:t * step + 5] = 1
+    return film
 
 def tone(frequency, phase=0.0, n=800):
     return 0.5 * torch.sin(6.2832 * frequency * torch.arange(n) / 8000 + phase)
@@ -158,6 +164,15 @@ listen(tone(440), 8000, ["tone"])
 listen(tone(440), 8000, ["tone"])
 
 # %%
+animate(walk(2), ["walk"])
+
+# %%
+animate(walk(2), ["walk"])
+
+# %%
+animate(walk(2), ["walk"])
+
+# %%
 print("the end")
 """
 
@@ -169,6 +184,9 @@ def other_sounds(cells):
     source(cells[3], '[["tone", "octave"]', '["tone, octave"]')
     source(cells[4], "440", "440, n=799")
     source(cells[5], "8000, [", "7999, [")
+    source(cells[6], "walk(2)", "0.99 * walk(2)")  # moving pictures: none sees it
+    source(cells[7], "walk(2)", "walk(1)")
+    source(cells[8], "walk(2)", "walk(2)[:, :5]")
 
 
 CASES = {                                          # what is done to a notebook: {the item that goes red: what it says}
@@ -183,7 +201,8 @@ CASES = {                                          # what is done to a notebook:
     another_start: {"Cell 2": r"figure 0 differs from the stored one: RMS", "Cell 3": "outputs differ"},
     other_sounds: {"Cell 2": "sound 0 differs from the stored one: its spectrogram by", "Cell 3": "outputs differ",
                    "Cell 4": "sound 0 is stored with 800 samples at 8000 Hz and was made with 799 at 8000",
-                   "Cell 5": "made with 800 at 7999"},
+                   "Cell 5": "made with 800 at 7999", "Cell 7": r"figure 0 differs from the stored one: RMS",
+                   "Cell 8": r"stored with shape \(6, 16, 16, 3\) and was drawn with shape \(5, 16, 16, 3\)"},
 }
 
 
@@ -209,7 +228,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("tamper", CASES, ids=lambda f: f.__name__)
 def test_exactly_what_was_tampered_with_goes_red(run, tamper):
-    results, n = run[0][tamper], {another_start: 5, other_sounds: 7}.get(tamper, 8)
+    results, n = run[0][tamper], {another_start: 5, other_sounds: 10}.get(tamper, 8)
     assert list(results) == [*(f"Cell {i}" for i in range(n)), "top to bottom"]
     assert [item for item, (_, failure) in results.items() if failure] == list(CASES[tamper])
     for item, message in CASES[tamper].items():

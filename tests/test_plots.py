@@ -8,8 +8,23 @@ import wave
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from PIL import Image, ImageSequence
 
-from course_lib.plots import confusion, curves, diagram, field, grid, listen, player, scatter, spectrogram, strip, tile
+from course_lib.plots import (
+    animate,
+    confusion,
+    curves,
+    diagram,
+    field,
+    film,
+    grid,
+    listen,
+    player,
+    scatter,
+    spectrogram,
+    strip,
+    tile,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +141,41 @@ def test_what_is_in_the_page_is_the_sound(monkeypatch):
 def test_what_cannot_be_played_is_named(sounds, rate, titles, message):
     with pytest.raises(ValueError, match=message):
         listen(sounds, rate, titles)
+
+
+def test_the_frames_in_the_page_are_those_of_the_film(monkeypatch):
+    pages = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: pages.append(data))
+    for films in (torch.rand(2, 5, 1, 6, 4), torch.rand(2, 5, 3, 6, 4)):
+        animate(films, ["<one>", "two"], seconds=0.2)
+        animate(films, ["<one>", "two"], seconds=0.2)
+        assert pages[-1] == pages[-2] and "&lt;one&gt;, two" in pages[-1]["text/html"]                  # byte for byte
+        data = re.search(r"base64,([^\"]+)", pages[-1]["text/html"]).group(1)
+        with Image.open(io.BytesIO(base64.b64decode(data))) as gif:
+            assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (5, (10, 6), 200, 0)
+            frames = [torch.tensor([*frame.convert("RGB").tobytes()]) for frame in ImageSequence.Iterator(gif)]
+        shown = torch.stack(frames).view(5, 6, 10, 3).permute(0, 3, 1, 2) / 255
+        ink = 1 - films if films.shape[2] == 1 else films
+        step = 1 / 31 if films.shape[2] == 1 else 1 / 5
+        for left, film_of in ((0, ink[0]), (6, ink[1])):
+            assert (shown[..., left:left + 4] - film_of).abs().max() <= step / 2 + 0.003
+        assert (shown[..., 4:6] == 1).all()                       # white between them
+
+
+def test_a_film_is_a_strip_and_a_moving_picture(monkeypatch):
+    pages = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: pages.append(data))
+    film(torch.rand(3, 4, 1, 6, 6), ["a", "b", "c"])
+    assert [label.get_text() for label in plt.gcf().axes[0].get_yticklabels()] == ["a", "b", "c"]
+    assert len(pages) == 1
+    plt.close("all")
+
+
+@pytest.mark.parametrize("films, titles, seconds, message", [
+    (torch.rand(2, 4, 2, 6, 6), ["a", "b"], 0.1, r"\(2, 4, 2, 6, 6\)"),
+    (torch.rand(2, 4, 1, 6, 6), ["a"], 0.1, "1 titles"),
+    (torch.rand(1, 4, 1, 6, 6), ["a"], 0.001, "seconds=0.001"),
+])
+def test_what_is_no_film_is_named(films, titles, seconds, message):
+    with pytest.raises(ValueError, match=message):
+        film(films, titles, seconds)
