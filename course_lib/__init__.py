@@ -1,9 +1,9 @@
 """Small, tested PyTorch implementations of what the notebooks teach. One idea, one file.
 
     classify      mlp  convnet  classify  augment  calibration
-    draw images   gaussians  autoencoder  vae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
-                  text_encoder  text_to_image  clip  unclip
-    write text    ngrams  transformer  gpt  decoding  chat  preferences
+    draw images   gaussians  autoencoder  vae  vqvae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
+                  text_encoder  text_to_image  clip  unclip  lora
+    write text    ngrams  transformer  gpt  decoding  chat  preferences  chorales
     train         train  muon
     measure       metrics  leaderboard  reader  claims
     around them   data  checkpoint  checkpoints  device  expect  plots

@@ -38,6 +38,7 @@ from course_lib import (
     calibration,
     chat,
     checkpoint,
+    chorales,
     classify,
     clip,
     convnet,
@@ -68,10 +69,12 @@ from course_lib import (
     unclip,
     unet,
     vae,
+    vqvae,
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
 from course_lib.data import avatars, build_austen, build_digits, counts, downloads, house, list_programs, prompts, toys
+from course_lib.data import chorales as scores
 from course_lib.data import text as texts
 
 matplotlib.use("Agg")
@@ -79,6 +82,7 @@ matplotlib.use("Agg")
 N = "n"                                        # stands for the batch size in a shape
 ELSEWHERE = {                                  # modules whose every function is put to the proof somewhere else
     "checkpoints.": "recipes train for minutes: their results are tested in the shipped files",
+    "data.build_chorales.": "reads scores with music21: what needs it not is tested in test_chorales.py",
     "data.build_avatars.": "draws with node and resvg: what needs neither is tested in test_avatars.py",
     "checks.": "called by exercise cells: tested against right and wrong answers",
     "classroom.": "a command line, files and processes: tested in test_cli.py and by test_grading.py's class",
@@ -103,6 +107,8 @@ READS = "reads values of its input to check them, and a fake tensor has none"
 ON_CPU = "computes on the CPU by contract, with values of its input"
 DRAWS = "draws on the CPU"
 NO_TENSOR = "handles no tensor"
+SCORE = "a piece of music stays on the CPU"
+SCORED = "every piece will do"
 CONFIG = "a plain record: the model that it configures checks it"
 NUMBERS = "reads the schedule, which stays on the CPU, as plain numbers"
 SHAPES = "PyTorch checks the shapes"
@@ -137,6 +143,13 @@ WORDS = chat.Vocabulary(("Ben",))
 
 def a_talker():
     return there(lambda: gpt.GPT(gpt.fast(vocab_size=261, block_size=32, n_layer=1, n_head=2, n_embd=8)).eval())
+
+
+def a_score(n=1, n_step=12):
+    """A piece of n * n_step steps, on the CPU as all pieces are."""
+    pitch = torch.tensor([72, 67, 64, 48]).expand(n * n_step, 4) + torch.arange(n * n_step)[:, None] % 3
+    place = torch.tensor([scores.BAR, scores.OFF, scores.BEAT]).repeat(n * n_step // 3)
+    return scores.Piece(pitch, pitch > 0, place, place == scores.BEAT)
 
 
 def a_world():
@@ -209,6 +222,18 @@ def fitted(n):
 
 def a_vae():
     return there(lambda: vae.VAE(vae.VAEConfig(n_latent=3, n_channel=2)))
+
+
+def a_vqvae(**config):
+    return there(lambda: vqvae.VQVAE(vqvae.VQVAEConfig(**dict(n_code=6, n_embd=2, n_channel=2) | config)))
+
+
+def a_codebook():
+    return there(lambda: vqvae.Codebook(6, 2))
+
+
+def an_fsq():
+    return there(lambda: vqvae.FSQ((3, 2)))
 
 
 def a_mixture_vae():
@@ -597,6 +622,30 @@ REGISTRY = {
         lambda n: avatars.said("a red hat " * n), (8,), lambda: avatars.said("tan hair"), "no tan hair",
         cpu_only="a string has no device"),
 
+    "chorales.first_bar": Entry(lambda n: chorales.first_bar(a_score(n)).pitch, (3, 4), harmless="every piece begins",
+                                cpu_only=SCORE),
+    "chorales.continued": Entry(
+        lambda n: chorales.continued(checkpoint.load("chorales"), [a_score()] * n, 1, generator=device.seeded(0)), None,
+        lambda: chorales.continued(None, [a_score()], 0), "n_step=0", cpu_only=SCORE),
+    "chorales.moves": Entry(lambda n: chorales.moves(a_score(n)), None, harmless=SCORED, cpu_only=SCORE),
+    "chorales.parallels": Entry(lambda n: chorales.parallels(a_score(n), 7), None,
+                                lambda: chorales.parallels(a_score(), 12), "interval=12", cpu_only=SCORE),
+    "chorales.dissonant": Entry(lambda n: chorales.dissonant(a_score(n)), None, harmless=SCORED, cpu_only=SCORE),
+    "chorales.crossed": Entry(lambda n: chorales.crossed(a_score(n)), None, harmless=SCORED, cpu_only=SCORE),
+    "chorales.outside": Entry(lambda n: chorales.outside(a_score(n)), None, harmless=SCORED, cpu_only=SCORE),
+    "chorales.triad": Entry(lambda n: chorales.triad(a_score(n)), None, harmless=SCORED, cpu_only=SCORE),
+    "chorales.table": Entry(lambda n: chorales.table([a_score()] * n), None, lambda: chorales.table([]), "0 pieces",
+                            cpu_only=SCORE),
+    "chorales.shuffled": Entry(lambda n: chorales.shuffled(a_score(n)).pitch, None,
+                               lambda: chorales.shuffled(a_score(1, 6)), "2 bars", cpu_only=SCORE),
+    "chorales.Copied": Entry(lambda n: chorales.Copied([a_score()] * n).texts, None, harmless=SCORED, cpu_only=SCORE),
+    "chorales.Copied.longest": Entry(lambda n: chorales.Copied([a_score()]).longest(a_score(n)), None, harmless=SCORED,
+                                     cpu_only=SCORE),
+    "chorales.notes": Entry(lambda n: chorales.notes(a_score(n)), None, harmless=SCORED, cpu_only=SCORE),
+    "chorales.synthesise": Entry(lambda n: chorales.synthesise(a_score(n), 0.01), None,
+                                 lambda: chorales.synthesise(a_score(), 0), "seconds=0", cpu_only=SCORE),
+    "chorales.piano_roll": Entry(lambda n: chorales.piano_roll(a_score(n)), None,
+                                 lambda: chorales.piano_roll(a_score(), given=13), "given=13", cpu_only=DRAWS),
     "chat.Vocabulary": Entry(lambda n: len(chat.Vocabulary(("Ben",))), None, lambda: chat.Vocabulary(("a b",)), "a b",
                              cpu_only=NO_TENSOR),
     "chat.Vocabulary.encode": Entry(lambda n: WORDS.encode("Ben" * n), None, lambda: WORDS.encode(3), "a int",
@@ -630,6 +679,23 @@ REGISTRY = {
     "chat.Chat.stream": Entry(lambda n: list(chat.Chat(a_talker(), WORDS, n).stream("Ben")), None,
                               lambda: list(chat.Chat(a_talker(), WORDS, 8).stream("x" * 99)), "do not fit",
                               cpu_only="returns strings"),
+    "data.chorales.Piece": Entry(lambda n: a_score(n).pitch, None, harmless="a plain record", cpu_only=SCORE),
+    "data.chorales.Piece.part": Entry(lambda n: a_score().part(0, n).pitch, (N, 4), harmless="any slice of steps",
+                                      cpu_only=SCORE),
+    "data.chorales.Chorales": Entry(lambda n: scores.Chorales([a_score()] * n, []).train, harmless="a plain record",
+                                    cpu_only=SCORE),
+    "data.chorales.load_chorales": Entry(lambda n: scores.load_chorales(8).test[n].pitch, None,
+                                         lambda: scores.load_chorales(4), "grid=4", cpu_only="reads a file"),
+    "data.chorales.room": Entry(lambda n: scores.room(a_score(n)), None, harmless=SCORED, cpu_only=SCORE),
+    "data.chorales.transposed": Entry(lambda n: scores.transposed(a_score(n), 2).pitch, None,
+                                      lambda: scores.transposed(a_score(), 30), "shift=30", cpu_only=SCORE),
+    "data.chorales.encode": Entry(lambda n: scores.encode(a_score(n).part(0, n), end=False), None, harmless=SCORED,
+                                  cpu_only=SCORE),
+    "data.chorales.decode": Entry(lambda n: scores.decode(scores.encode(a_score(n))).pitch, None,
+                                  lambda: scores.decode(torch.tensor([100])), "100", cpu_only=SCORE),
+    "data.chorales.ChoraleWindows": Entry(lambda n: next(iter(scores.ChoraleWindows([a_score(3)], n, 4)))[0], (N, 21),
+                                          lambda: scores.ChoraleWindows([a_score()], 1, 13), "n_step=13",
+                                          cpu_only=DRAWS),
     "data.house.World": Entry(lambda n: house.World().at, harmless="a plain record", cpu_only=NO_TENSOR),
     "data.house.World.copy": Entry(lambda n: house.World().copy(), harmless="a plain record", cpu_only=NO_TENSOR),
     "data.house.Question": Entry(lambda n: house.Question(*"abcde"), harmless="a plain record", cpu_only=NO_TENSOR),
@@ -1470,6 +1536,61 @@ REGISTRY = {
     "unet.UNet.forward": Entry(
         lambda n: a_unet(10)(images(n), rand(n), labels(n)), (N, 1, 28, 28),
         lambda: a_unet()(torch.rand(3, 784), 0.5), "(3, 784)"),
+
+    "vqvae.VQVAEConfig": Entry(lambda n: vqvae.VQVAEConfig(), harmless=CONFIG),
+    "vqvae.nearest": Entry(
+        lambda n: vqvae.nearest(randn(n, 2), randn(6, 2)), (N,), lambda: vqvae.nearest(randn(3, 3), randn(6, 2)),
+        "(3, 3)"),
+    "vqvae.straight_through": Entry(
+        lambda n: vqvae.straight_through(randn(n, 2), randn(n, 2)), (N, 2),
+        lambda: vqvae.straight_through(randn(3, 2), randn(3, 1)), "(3, 1)"),
+    "vqvae.ema_step": Entry(
+        lambda n: vqvae.ema_step(randn(6, 2), rand(6), randn(n, 2), labels(n))[0], (6, 2),
+        lambda: vqvae.ema_step(randn(6, 2), rand(6), randn(3, 2), labels(3), decay=1.5), "decay=1.5"),
+    "vqvae.restarted": Entry(
+        lambda n: vqvae.restarted(randn(6, 2), rand(6), randn(n, 2))[0], (6, 2),
+        lambda: vqvae.restarted(randn(6, 2), rand(5), randn(3, 2)), "(5,)"),
+    "vqvae.perplexity": Entry(
+        lambda n: vqvae.perplexity(labels(n), 10), (), lambda: vqvae.perplexity(torch.tensor([10]), 10), "got 10"),
+    "vqvae.fsq_bound": Entry(
+        lambda n: vqvae.fsq_bound(randn(n, 2), (3, 2)), (N, 2), lambda: vqvae.fsq_bound(randn(3, 3), (3, 2)),
+        "(3, 3)"),
+    "vqvae.fsq": Entry(
+        lambda n: vqvae.fsq(randn(n, 2), (3, 2)), (N, 2), lambda: vqvae.fsq(randn(3, 2), (3, 1)), "levels[1]=1"),
+    "vqvae.Codebook": Entry(lambda n: a_codebook(), None, lambda: vqvae.Codebook(0, 2), "n_code=0"),
+    "vqvae.Codebook.index": Entry(
+        lambda n: a_codebook().index(randn(n, 2)), (N,), lambda: a_codebook().index(randn(3, 3)), "(3, 3)"),
+    "vqvae.Codebook.lookup": Entry(lambda n: a_codebook().lookup(labels(n)), (N, 2), harmless=SHAPES),
+    "vqvae.Codebook.start": Entry(
+        lambda n: a_codebook().start(randn(6 * n, 2)).vectors, (6, 2), lambda: a_codebook().start(randn(3, 2)), "k=6"),
+    "vqvae.Codebook.follow": Entry(
+        lambda n: a_codebook().follow(randn(n, 2), labels(n), 0.9, 0.05), None,
+        lambda: a_codebook().follow(randn(3, 2), labels(3), 0.9, 2.0), "share=2.0"),
+    "vqvae.FSQ": Entry(lambda n: an_fsq(), None, lambda: vqvae.FSQ((3, 1)), "levels[1]=1"),
+    "vqvae.FSQ.index": Entry(
+        lambda n: an_fsq().index(randn(n, 2)), (N,), lambda: an_fsq().index(randn(3, 3)), "(3, 3)"),
+    "vqvae.FSQ.lookup": Entry(lambda n: an_fsq().lookup(labels(n)), (N, 2), harmless=SHAPES),
+    "vqvae.VQVAE": Entry(lambda n: a_vqvae(), None, lambda: a_vqvae(n_code=0), "n_code=0"),
+    "vqvae.VQVAE.vectors": Entry(
+        lambda n: a_vqvae().vectors(images(n)), (N, 49, 2), lambda: a_vqvae().vectors(faces(3).x), "(3, 3, 16, 16)"),
+    "vqvae.VQVAE.draw": Entry(
+        lambda n: a_vqvae().draw(randn(n, 49, 2)), (N, 1, 28, 28), lambda: a_vqvae().draw(randn(3, 2, 49)),
+        "(3, 2, 49)"),
+    "vqvae.VQVAE.encode": Entry(
+        lambda n: a_vqvae().encode(images(n)), (N, 49), lambda: a_vqvae().encode(randn(3, 784)), "(3, 784)"),
+    "vqvae.VQVAE.decode": Entry(
+        lambda n: a_vqvae().decode(labels(n)[:, None].expand(n, 49) % 6), (N, 1, 28, 28),
+        lambda: a_vqvae().decode(torch.full((3, 49), 6)), "got 6"),
+    "vqvae.VQVAE.forward": Entry(
+        lambda n: a_vqvae(levels=(3, 2))(images(n)), (N, 1, 28, 28), lambda: a_vqvae()(randn(3, 784)), "(3, 784)"),
+    "vqvae.VQVAE.start": Entry(
+        lambda n: a_vqvae().start(images(n)), None, lambda: a_vqvae().start(images(3) + 1), "[0, 1]"),
+    "vqvae.vqvae_loss": Entry(
+        lambda n: vqvae.vqvae_loss(a_vqvae(), images(n))["loss"], (),
+        lambda: vqvae.vqvae_loss(a_vqvae(), images(3), beta=-1.0), "beta=-1.0"),
+    "vqvae.fsq_loss": Entry(
+        lambda n: vqvae.fsq_loss(a_vqvae(levels=(3, 2)), images(n))["loss"], (),
+        lambda: vqvae.fsq_loss(a_vqvae(levels=(3, 2)), randn(3, 784)), "(3, 784)"),
 
     "vae.VAEConfig": Entry(lambda n: vae.VAEConfig(), harmless=CONFIG),
     "vae.MixtureVAEConfig": Entry(lambda n: vae.MixtureVAEConfig(), harmless=CONFIG),
