@@ -30,8 +30,11 @@ KINDS = {
     "gaussian_mixture": ("course_lib.gaussians", "GaussianMixture", "GaussianMixtureConfig"),
     "vae": ("course_lib.vae", "VAE", "VAEConfig"),
     "mixture_vae": ("course_lib.vae", "MixtureVAE", "MixtureVAEConfig"),
+    "vqvae": ("course_lib.vqvae", "VQVAE", "VQVAEConfig"),
     "pca": ("course_lib.autoencoder", "PCA", "PCAConfig"),
     "autoencoder": ("course_lib.autoencoder", "Autoencoder", "AutoencoderConfig"),
+    "mae": ("course_lib.masked", "MAE", "MAEConfig"),
+    "masked_codes": ("course_lib.masked", "MaskedCodes", "MaskedCodesConfig"),
     "training_digits": ("course_lib.baselines", "TrainingDigits", "TrainingDigitsConfig"),
     "noise": ("course_lib.baselines", "Noise", "NoiseConfig"),
     "gan": ("course_lib.dcgan", "Generator", "GANConfig"),
@@ -40,6 +43,7 @@ KINDS = {
     "text_to_image": ("course_lib.text_to_image", "TextToImage", "TextToImageConfig"),
     "clip": ("course_lib.clip", "CLIP", "CLIPConfig"),
     "unclip": ("course_lib.unclip", "UnCLIP", "UnCLIPConfig"),
+    "adapter": ("course_lib.lora", "Adapter", "AdapterConfig"),
     "gpt": ("course_lib.gpt", "GPT", "GPTConfig"),
 }
 
@@ -69,7 +73,7 @@ def save(path: str | Path, model: nn.Module, *, recipe: str, seed: int, steps: i
         raise ValueError(f"{type(model).__name__} has no entry in course_lib.checkpoint.KINDS: add one")
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     info = dict(kind=kind, config=asdict(model.config), recipe=recipe, seed=seed, steps=steps, seconds=seconds,
-                library=__version__, metrics=metrics, sha256=_fingerprint(tensors, asdict(model.config)), **more)
+                library=__version__, metrics=metrics, sha256=fingerprint(tensors, asdict(model.config)), **more)
     try:
         text = json.dumps(info, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as e:
@@ -94,7 +98,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> nn.Module:
     if info.get("kind") not in KINDS:
         raise CheckpointError(f"{path.name} holds a model of kind {info.get('kind')!r}, which course_lib {__version__} "
                               f"does not know: update the package")
-    if _fingerprint(tensors, info.get("config")) != info.get("sha256"):
+    if fingerprint(tensors, info.get("config")) != info.get("sha256"):
         raise CheckpointError(f"{path.name} is damaged: its content does not match its hash. Get the file again, or "
                               f"run make checkpoints NAME={path.stem}")
     module, cls, config = KINDS[info["kind"]]
@@ -138,7 +142,7 @@ def _read(name: str | Path, with_tensors: bool = True) -> tuple[Path, dict, dict
     return path, info, tensors
 
 
-def _fingerprint(tensors: dict[str, Tensor], config: dict) -> str:
+def fingerprint(tensors: dict[str, Tensor], config: dict) -> str:
     """One hash of the configuration and of all names, shapes, types and values."""
     h = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for name in sorted(tensors):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from course_lib import flow
 from course_lib.autoencoder import ResidualBlock
-from course_lib.data.avatars import caption, encode
+from course_lib.data.avatars import WORDS, caption, encode
 from course_lib.device import seeded
 from course_lib.diffusion import drop_labels, guided
 from course_lib.expect import between, finite, floats, sizes, whole
@@ -121,6 +121,7 @@ class TextToImageConfig:
     pixels: bool = False                       # no latents: the picture itself, with patch=2 at the same cost
     guidance: float = 3.0                      # see diffusion.guided
     steps: int = 8                             # of the midpoint method
+    extra: tuple[str, ...] = ()                # words that it learned later: see lora.add_word
 
 
 class TextToImage(nn.Module):
@@ -135,11 +136,15 @@ class TextToImage(nn.Module):
         given = dict(shape=self.latents.shape, n_context=self.text.config.n_embd)
         self.network = UNet(UNetConfig(**dict(patch=2 if config.pixels else 1) | config.network | given))
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return (*WORDS, *self.config.extra)
+
     def words(self, captions: str | list[str]) -> Tensor:
         """The numbers of the words, on the model's device.  n captions -> (n, block_size); one -> (1, block_size)
 
         Raises ValueError, in the words of `avatars.encode`, for a word that no caption has."""
-        return encode(captions, self.text.config.block_size).to(self.latents.scale.device)
+        return encode(captions, self.text.config.block_size, self.vocabulary).to(self.latents.scale.device)
 
     @torch.no_grad()
     def sample(self, captions: str | list[str], generator: torch.Generator | None = None, *,

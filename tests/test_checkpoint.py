@@ -103,7 +103,7 @@ def test_a_kind_from_the_future_is_named(saved):
 @pytest.mark.parametrize("config", [{"width": 6}, {"breadth": 5}])
 def test_weights_that_do_not_fit_the_class_are_refused(saved, config):
     path, _ = saved
-    rewritten(path, config=config, sha256=checkpoint._fingerprint(load_file(path), config))
+    rewritten(path, config=config, sha256=checkpoint.fingerprint(load_file(path), config))
     with pytest.raises(CheckpointError, match="does not fit Tiny") as error:
         load(path)
     assert one_line(error)

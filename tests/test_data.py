@@ -75,7 +75,7 @@ def test_a_split_prints_its_shapes_only(digits):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("MNIST", "unknown data set 'MNIST': choose one of digits, avatars, mnist, fashion_mnist, cifar10"),
+    ("MNIST", "unknown data set 'MNIST': choose one of digits, avatars, person, mnist, fashion_mnist, cifar10"),
     (None, "unknown data set None"),
 ])
 def test_an_unknown_name_is_answered_with_the_known_ones(name, words):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.data.avatars import Avatars, load_avatars
+from course_lib.data.person import Person, load_person
 from course_lib.expect import whole
 
 
@@ -26,21 +27,24 @@ class Images(NamedTuple):
     classes: tuple[str, ...]                   # classes[k] is the name of label k
 
 
-def load(name: str = "digits", cache: str | Path | None = None) -> Images | Avatars:
+def load(name: str = "digits", cache: str | Path | None = None) -> Images | Avatars | Person:
     """An image set by name.
 
     `digits` (5,000 real handwritten digits, 28x28) and `avatars` (10,000 faces of which every attribute is known,
-    16x16, colour: see `avatars.load_avatars`) travel with the package and need no network. `mnist`, `fashion_mnist` and
+    16x16, colour: see `avatars.load_avatars`) travel with the package and need no network, as does `person`, one who is
+    not among them. `mnist`, `fashion_mnist` and
     `cifar10` are downloaded once, checked, and kept in `cache` (default: the environment variable COURSE_DATA, or
     ~/.cache/course_lib).  Raises ValueError for an unknown name, DownloadError when a download fails.
     """
-    names = ("digits", "avatars", "mnist", "fashion_mnist", "cifar10")
+    names = ("digits", "avatars", "person", "mnist", "fashion_mnist", "cifar10")
     if name not in names:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(names)}")
     if name == "digits":
         return _digits()
     if name == "avatars":
         return load_avatars()
+    if name == "person":
+        return load_person()
     from course_lib.data.downloads import torchvision_set  # torchvision is slow to import, and digits do not need it
 
     return torchvision_set(name, cache)
