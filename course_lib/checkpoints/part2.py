@@ -1,14 +1,42 @@
-"""Part 2: the autoencoders of lesson 21."""
+"""Part 2: the autoencoders of lesson 21, and of lesson 22 those that put back what was corrupted or hidden."""
 
 import time
+from functools import partial
 
 import torch
 
+from course_lib import checkpoint
+from course_lib.augment import augment
 from course_lib.autoencoder import PCA, Autoencoder, AutoencoderConfig, reconstruction_loss
 from course_lib.checkpoints.made import generator_row
+from course_lib.classify import classifier_loss, predict
+from course_lib.convnet import ConvNet, ConvNetConfig
 from course_lib.data import Batches, load
-from course_lib.device import seed
+from course_lib.device import seed, seeded
+from course_lib.masked import (
+    MAE,
+    MAEConfig,
+    MaskedCodes,
+    MaskedCodesConfig,
+    RandomFilters,
+    add_noise,
+    blank,
+    choose,
+    codes_loss,
+    denoising_loss,
+    few_labels,
+    hidden,
+    linear_probe,
+    mae_loss,
+    patchify,
+    salt_and_pepper,
+)
+from course_lib.muon import muon
 from course_lib.train import fit
+
+CORRUPTIONS = {"noise": partial(add_noise, std=0.7), "blank": partial(blank, share=0.75),
+               "salt and pepper": partial(salt_and_pepper, share=0.5)}
+LABELS = (10, 30, 100, 300, 1_000, 4_000)      # of the label-efficiency curve
 
 
 def pca():
@@ -37,11 +65,166 @@ def autoencoder_2d():
     return model, _rebuilds(model, dict(seed=0, steps=len(history), seconds=round(history.seconds, 1), metrics={}))
 
 
-def _autoencoder(n_latent: int):
+def dae_noise():
+    """Lesson 22's denoising autoencoder: network and training as of `autoencoder`, but what goes in has Gaussian noise
+    of deviation 0.7, drawn anew each time, and what shall come out has none."""
+    return _denoiser("noise")
+
+
+def dae_blank():
+    """As `dae_noise`, but of what goes in three pixels of four are blank."""
+    return _denoiser("blank")
+
+
+def dae_salt_and_pepper():
+    """As `dae_noise`, but of what goes in every second pixel is black or white."""
+    return _denoiser("salt and pepper")
+
+
+def masked_codes():
+    """Lesson 22's network that guesses letters of hidden patches: an alphabet of 256 patches by k-means, then 4,000
+    batches of 64 training digits, of which each batch keeps another number of patches, from 0 to 48; Muon and AdamW,
+    rate falling over the last 70 %, average of the last weights."""
+    digits = load("digits")
+    seed(0)
+    model = MaskedCodes(MaskedCodesConfig(n_code=256)).fit_alphabet(digits.train.x, generator=seeded(0))
+    history = fit(model, codes_loss, Batches(digits.train.x, batch_size=64), 4_000, optimizer=muon, warmup=100,
+                  decay=0.7, ema=0.998, autocast=True, label="letters")
+    model.half().float()                                          # what the file keeps
+    made = generator_row(model, "masked codes", lesson=22, steps=len(history), seconds=history.seconds)
+    seed(0)
+    with torch.no_grad():
+        made["metrics"]["surprise"] = round(codes_loss(model, digits.test.x, n_keep=12)["loss"].item(), 4)
+    return model.half(), made
+
+
+def mae_small_mask():
+    """Lesson 22's masked autoencoder with a mask that is too small: 5 of 49 patches hidden; otherwise as `mae`.
+
+    Beside it, in `trials`, five seeds of 400 batches with 5 and with 37 hidden: error of hidden test patches that were
+    hidden as in training, and accuracy of a probe with 100 labels."""
+    model, history = _mae(n_keep=44)
+    digits, trials = load("digits"), {}
+    for n_keep in (12, 44):
+        for s in range(5):
+            tried, _ = _mae(n_keep, steps=400, start=s)
+            i = few_labels(digits.train.y, 100, seeded(s))
+            right = _probed(tried.features, predict(tried.features, digits.train.x[i]), digits.train.y[i])
+            trials.setdefault(str(n_keep), []).append([_hidden_error(tried, n_keep), right])
+    made = dict(seed=0, steps=len(history), seconds=round(history.seconds, 1), trials=trials,
+                metrics={"hidden_error": _hidden_error(model, 44)})
+    return model.half(), made
+
+
+def hundred_labels():
+    """Lesson 22's counterpart, which learns from labels alone: lesson 12's network, a third as wide, on 100 labelled
+    training digits, each time with another random distortion; 400 batches of 64, AdamW, learning rate falling over the
+    last 70 %, average of the last weights.
+
+    Beside it, in `trials`, five seeds of it for each number of labels, with and without distortions: accuracy on the
+    test digits. A seed draws the labels, the weights to start from and the batches."""
+    digits, trials = load("digits"), {}
+    model, seconds = _supervised(few_labels(digits.train.y, 100, seeded(0)), 0, augment)
+    for name, change in (("supervised", None), ("supervised, augmented", augment)):
+        for n in LABELS:
+            tried = [_supervised(few_labels(digits.train.y, n, seeded(s)), s, change)[0] for s in range(5)]
+            trials.setdefault(name, {})[str(n)] = [_share_right(predict(m, digits.test.x).argmax(1)) for m in tried]
+    metrics = {"test_accuracy": _share_right(predict(model, digits.test.x).argmax(1))}
+    return model, dict(seed=0, steps=400, seconds=round(seconds, 1), metrics=metrics, trials=trials)
+
+
+def mae():
+    """Lesson 22's masked autoencoder: a vision transformer of 4 + 2 layers of width 64, 37 of 49 patches of 4x4 pixels
+    hidden, 3,000 batches of 64 training digits, Muon and AdamW, rate falling over the last 70 %, average of the last
+    weights.
+
+    Beside it, in `trials`, what linear probes make of descriptions: name -> number of labels -> accuracy on the test
+    digits of five draws of the labels (and of the random filters). "augmented": the labelled digits come with distorted
+    copies, 2,000 in all. The settings of probes and filters were chosen on 800 training digits."""
+    model, history = _mae(n_keep=12)
+    model.half().float()                                          # what the file keeps
+    made = dict(seed=0, steps=len(history), seconds=round(history.seconds, 1), trials=_label_curve(model),
+                metrics={"hidden_error": _hidden_error(model, 12)})
+    return model.half(), made
+
+
+def _denoiser(name: str):
+    corrupt, x_test = CORRUPTIONS[name], load("digits").test.x
+    model, history = _autoencoder(16, partial(denoising_loss, corrupt=corrupt))
+    with torch.no_grad():
+        error = denoising_loss(model, x_test, partial(corrupt, generator=seeded(0)))["loss"].item()
+    made = dict(seed=0, steps=len(history), seconds=round(history.seconds, 1), metrics={"error": round(error, 3)})
+    return model, made
+
+
+def _mae(n_keep: int, steps: int = 3_000, start: int = 0):
+    seed(start)
+    model = MAE(MAEConfig())
+    history = fit(model, partial(mae_loss, n_keep=n_keep), Batches(load("digits").train.x, batch_size=64), steps,
+                  optimizer=muon, warmup=min(100, steps // 10), decay=0.7, ema=0.998 if steps > 1_000 else 0.99,
+                  autocast=True, label=f"{n_keep} patches kept")
+    return model, history
+
+
+@torch.no_grad()
+def _hidden_error(model: MAE, n_keep: int) -> float:
+    """Squared error of a hidden patch of the test digits, summed over its pixels."""
+    x = load("digits").test.x
+    kept = choose(len(x), model.n_patch, n_keep, seeded(0))
+    error = (model(x, kept) - patchify(x, model.config.patch)).square().sum(2)
+    return round(error[hidden(kept, model.n_patch)].mean().item(), 4)
+
+
+def _label_curve(model: MAE) -> dict[str, dict[str, list[float]]]:
+    """Accuracy on the test digits by description and number of labels, of five draws each."""
+    x, y = load("digits").train
+    files = {"autoencoder": "autoencoder", "DAE, noise": "dae_noise", "DAE, blank": "dae_blank",
+             "DAE, salt and pepper": "dae_salt_and_pepper"}
+    fixed = {name: checkpoint.load(file).encoder.layers[:-1] for name, file in files.items()}
+    fixed |= {"pixels": torch.nn.Flatten(), "MAE": model.features}
+    curve = {}
+    for s in range(5):
+        chosen = {n: few_labels(y, n, seeded(s)) for n in LABELS}
+        for name, describe in ({"random filters": RandomFilters(generator=seeded(s))} | fixed).items():
+            described = predict(describe, x)
+            for n, i in chosen.items():
+                curve.setdefault(name, {}).setdefault(str(n), []).append(_probed(describe, described[i], y[i]))
+                if name in ("random filters", "MAE") and n <= 1_000:
+                    i = i.repeat(2_000 // n)
+                    copies = predict(describe, augment(x[i], seeded(s)))
+                    curve.setdefault(f"{name}, augmented", {}).setdefault(str(n), []).append(
+                        _probed(describe, copies, y[i]))
+    return curve
+
+
+def _probed(describe, described: torch.Tensor, y: torch.Tensor) -> float:
+    """Accuracy on the test digits of a linear probe that knows these descriptions and their labels."""
+    return _share_right(linear_probe(described, y, predict(describe, load("digits").test.x)))
+
+
+def _share_right(guess: torch.Tensor) -> float:
+    return round((guess == load("digits").test.y).double().mean().item(), 4)
+
+
+def _supervised(i: torch.Tensor, start: int, change=None):
+    """A convolutional network that saw training digits i with their labels and nothing else, and its seconds."""
+    digits = load("digits")
+    seed(start)
+    model = ConvNet(ConvNetConfig(n_channel=16)).to(memory_format=torch.channels_last)
+
+    def loss_fn(model, x, y):
+        return classifier_loss(model, x if change is None else change(x), y)
+
+    history = fit(model, loss_fn, Batches(digits.train.x[i], digits.train.y[i], batch_size=64), 400, lr=4e-3,
+                  betas=(0.9, 0.99), weight_decay=0.02, warmup=20, decay=0.7, ema=0.99, label=f"{len(i)} labels")
+    return model, history.seconds
+
+
+def _autoencoder(n_latent: int, loss_fn=reconstruction_loss):
     x = load("digits").train.x
     seed(0)
     model = Autoencoder(AutoencoderConfig(n_latent)).to(memory_format=torch.channels_last)
-    history = fit(model, reconstruction_loss, Batches(x, batch_size=64), steps=2_000, lr=4e-3, betas=(0.9, 0.99),
+    history = fit(model, loss_fn, Batches(x, batch_size=64), steps=2_000, lr=4e-3, betas=(0.9, 0.99),
                   warmup=20, decay=0.7, ema=0.998, label=f"codes of {n_latent}")
     with torch.no_grad():
         model.codes.fit(model.encode(x))
