@@ -33,14 +33,13 @@ class LowRank(nn.Module):
     up (n_out, rank) starts as zero, so that nothing changes at first; down (rank, n_in) with random numbers. A kernel
     (C_out, C_in, k, k) counts as the matrix (C_out, C_in * k * k). `strength` is a dial for who uses it: 0 is off."""
 
-    def __init__(self, n_out: int, n_in: int, rank: int, scale: float = 1.0):
+    def __init__(self, n_out: int, n_in: int, rank: int, scale: float = 1.0, device: torch.device | None = None):
         super().__init__()
         whole(1, min(n_out, n_in), rank=rank)
         above(0, scale=scale)
-        self.up = nn.Parameter(torch.zeros(n_out, rank))
-        self.down = nn.Parameter(torch.randn(rank, n_in) / n_in**0.5)
-        self.register_buffer("scale", torch.tensor(float(scale)))
-        self.register_buffer("strength", torch.ones(()), persistent=False)
+        self.up = nn.Parameter(torch.zeros(n_out, rank, device=device))
+        self.down = nn.Parameter(torch.randn(rank, n_in, device=device) / n_in**0.5)
+        self.scale, self.strength = float(scale), 1.0
 
     def change(self) -> Tensor:
         """(n_out, n_in)"""
@@ -80,7 +79,7 @@ def add_lora(model: nn.Module, rank: int, where: tuple[str, ...] = (), scale: fl
     _freeze(model)
     for layer in layers.values():
         n_out, n_in = layer.weight.flatten(1).shape
-        low = LowRank(n_out, n_in, min(rank, n_out, n_in), scale).to(layer.weight.device, layer.weight.dtype)
+        low = LowRank(n_out, n_in, min(rank, n_out, n_in), scale, layer.weight.device)
         parametrize.register_parametrization(layer, "weight", low)
     return model
 
@@ -107,14 +106,14 @@ def strength(model: nn.Module, value: float) -> Iterator[nn.Module]:
     """All corrections of a model multiplied by a number while a `with` lasts: 0 is off, 1 as trained."""
     finite(**{"strength": value})
     parts = list(adapters(model).values())
-    before = [part.strength.clone() for part in parts]
+    before = [part.strength for part in parts]
     try:
         for part in parts:
-            part.strength.fill_(value)
+            part.strength = value
         yield model
     finally:
         for part, old in zip(parts, before):
-            part.strength.copy_(old)
+            part.strength = old
 
 
 def merge(model: nn.Module) -> nn.Module:
@@ -137,8 +136,10 @@ def add_word(model: nn.Module, word: str, like: str = "person") -> nn.Module:
                          f"not {word!r}")
     if model.config.extra:
         raise ValueError(f"{model.config.extra[0]!r} was added before, and 1 new word is what a model can have")
+    if like not in model.vocabulary:
+        raise ValueError(f"{word!r} cannot start as {like!r}, which is none of {len(model.vocabulary)} known words")
     table = model.text.words
-    start = table.weight[encode([like], 1)[0, 0]].detach()[None]              # (1, C)
+    start = table.weight[model.vocabulary.index(like)].detach()[None]         # (1, C)
     parametrize.register_parametrization(table, "weight", NewWords(start), unsafe=True)       # its shape changes
     model.config = replace(model.config, extra=(word,))
     model.text.config = replace(model.text.config, vocab_size=table.weight.shape[0])
@@ -174,7 +175,7 @@ def take(model: nn.Module, base: str) -> Adapter:
     extra = getattr(model.config, "extra", ())
     if not parts and not extra:
         raise ValueError(f"{type(model).__name__} has 0 adapters and no new word: there is nothing to take")
-    layers = [[name, len(p.up), p.down.shape[1], p.up.shape[1], p.scale.item()] for name, p in parts.items()]
+    layers = [[name, len(p.up), p.down.shape[1], p.up.shape[1], p.scale] for name, p in parts.items()]
     config = AdapterConfig(base, base_fingerprint(model), layers, *((extra[0], model.text.words.weight.shape[1])
                                                                     if extra else ()))
     adapter = Adapter(config)
@@ -197,10 +198,10 @@ def put(adapter: Adapter, model: nn.Module) -> nn.Module:
         model.text.words.parametrizations.weight[0].load_state_dict(adapter.word.state_dict())
     named_layers = dict(model.named_modules())
     for name, n_out, n_in, rank, scale in c.layers:
-        part = LowRank(n_out, n_in, rank, scale)
-        part.load_state_dict(adapter.layers[name.replace(".", "/")].state_dict())
         layer = named_layers[name]
-        parametrize.register_parametrization(layer, "weight", part.to(layer.weight.device, layer.weight.dtype))
+        part = LowRank(n_out, n_in, rank, scale, layer.weight.device)
+        part.load_state_dict(adapter.layers[name.replace(".", "/")].state_dict())
+        parametrize.register_parametrization(layer, "weight", part)
     _freeze(model)
     return model.eval()
 
@@ -225,6 +226,10 @@ class FiveAndMany:
 
     def __init__(self, z: Tensor, attributes: Tensor, word: str, words: tuple[str, ...], batch_size: int = 8,
                  prior: tuple[Tensor, list[str]] | None = None, say: bool = True):
+        whole(1, batch_size=batch_size)
+        if len(z) != len(attributes) or prior is not None and len(prior[0]) != len(prior[1]):
+            raise ValueError(f"{len(z)} pictures have {len(attributes)} rows of attributes" + (
+                f", {len(prior[0])} others {len(prior[1])} captions: one each is needed" if prior else ""))
         self.z, self.attributes, self.word, self.words = z, attributes, word, words
         self.batch_size, self.prior, self.say = batch_size, prior, say
 

@@ -8,6 +8,7 @@ default device stays the CPU: a function that makes a tensor without saying wher
 """
 
 import bz2
+import copy
 import gzip
 import hashlib
 import importlib
@@ -54,6 +55,7 @@ from course_lib import (
     gaussians,
     gpt,
     leaderboard,
+    lora,
     metrics,
     mlp,
     muon,
@@ -83,6 +85,7 @@ N = "n"                                        # stands for the batch size in a 
 ELSEWHERE = {                                  # modules whose every function is put to the proof somewhere else
     "checkpoints.": "recipes train for minutes: their results are tested in the shipped files",
     "data.build_chorales.": "reads scores with music21: what needs it not is tested in test_chorales.py",
+    "data.build_person.": "draws with node and resvg: what it made is tested in test_lora.py",
     "data.build_avatars.": "draws with node and resvg: what needs neither is tested in test_avatars.py",
     "checks.": "called by exercise cells: tested against right and wrong answers",
     "classroom.": "a command line, files and processes: tested in test_cli.py and by test_grading.py's class",
@@ -378,6 +381,21 @@ def latents(**config):
 def an_illustrator(**config):
     sizes = dict(text=dict(n_head=2, n_embd=8), network=dict(n_channel=4, n_embd=8), steps=1)
     return there(lambda: text_to_image.TextToImage(text_to_image.TextToImageConfig(**sizes | config)).eval())
+
+
+def adapted(rank=2, **sizes):
+    return lora.add_lora(there(lambda: nn.Sequential(nn.Linear(4, 3))), rank, **sizes)
+
+
+def a_pair():
+    """An adapter, and the model that it belongs to."""
+    model = an_illustrator()
+    return lora.take(lora.add_lora(copy.deepcopy(model), 1), "a"), model
+
+
+def five_and_many(n, **settings):
+    return lora.FiveAndMany(randn(5, 4, 8, 8), torch.zeros(5, 8, dtype=torch.long), "zorp", (*avatars.WORDS, "zorp"), n,
+                            **settings)
 
 
 def an_unclip(**config):
@@ -1423,6 +1441,52 @@ REGISTRY = {
     "data.list_programs.Programs": Entry(
         lambda n: next(iter(list_programs.Programs(n)))[0], (N, 60), lambda: list_programs.Programs(3, 2), "careless=2",
         cpu_only=ON_CPU),
+    "lora.LowRank": Entry(
+        lambda n: lora.LowRank(4, 3, 2, device=torch.device(WHERE)), None, lambda: lora.LowRank(4, 3, 5), "rank=5"),
+    "lora.LowRank.change": Entry(
+        lambda n: lora.LowRank(n + 1, 3, 2, device=torch.device(WHERE)).change()[1:], (N, 3), harmless="takes nothing"),
+    "lora.LowRank.forward": Entry(
+        lambda n: lora.LowRank(n + 1, 3, 2, device=torch.device(WHERE))(randn(n + 1, 3))[1:], (N, 3), harmless=SHAPES),
+    "lora.NewWords": Entry(lambda n: lora.NewWords(randn(n, 3)), harmless="any vectors will do"),
+    "lora.NewWords.forward": Entry(
+        lambda n: lora.NewWords(randn(1, 3))(randn(n, 3))[1:], (N, 3), harmless=SHAPES),
+    "lora.add_lora": Entry(lambda n: adapted()(randn(n, 4)), (N, 3), lambda: adapted(where=("look",)), "0 layers"),
+    "lora.adapters": Entry(lambda n: lora.adapters(adapted())["0"], harmless="a model without any has none"),
+    "lora.n_trained": Entry(lambda n: lora.n_trained(adapted()), harmless="a model without parameters has 0"),
+    "lora.strength": Entry(
+        lambda n: lora.strength(adapted(), 0.5).__enter__()(randn(n, 4)), (N, 3),
+        lambda: lora.strength(adapted(), math.inf).__enter__(), "strength=inf"),
+    "lora.merge": Entry(
+        lambda n: lora.merge(adapted())(randn(n, 4)), (N, 3), harmless="without adapters, nothing changes"),
+    "lora.add_word": Entry(
+        lambda n: lora.add_word(an_illustrator(), "zorp").sample(["a zorp"] * n), (N, 3, 16, 16),
+        lambda: lora.add_word(an_illustrator(), "hat"), "32 known ones, not 'hat'"),
+    "lora.AdapterConfig": Entry(lambda n: lora.AdapterConfig(), harmless=CONFIG),
+    "lora.Adapter": Entry(
+        lambda n: there(lambda: lora.Adapter(lora.AdapterConfig(layers=[["a.b", 3, 4, 2, 1.0]]))), None,
+        lambda: lora.Adapter(lora.AdapterConfig(layers=[["a", 3, 4, 9, 1.0]])), "rank=9"),
+    "lora.take": Entry(
+        lambda n: lora.take(lora.add_lora(an_illustrator(), 1), "a"), None, lambda: lora.take(an_illustrator(), "a"),
+        "0 adapters", cpu_only=READS),
+    "lora.put": Entry(
+        lambda n: lora.put(*a_pair()).sample(["a hat"] * n), (N, 3, 16, 16),
+        lambda: lora.put(a_pair()[0], an_illustrator()), "belongs to 'a'", checkpoint.CheckpointError, cpu_only=READS),
+    "lora.base_fingerprint": Entry(
+        lambda n: lora.base_fingerprint(linear()), harmless="every model has one", cpu_only=READS),
+    "lora.FiveAndMany": Entry(
+        lambda n: next(iter(five_and_many(n)))[0], (N, 4, 8, 8),
+        lambda: five_and_many(3, prior=(randn(2, 4, 8, 8), ["a"])), "2 others 1 captions", cpu_only=DRAWS),
+    "data.person.load_person": Entry(
+        lambda n: data.person.load_person.__wrapped__(), harmless="takes nothing", cpu_only=ON_CPU),
+    "data.person.worn": Entry(
+        lambda n: data.person.worn(torch.zeros(n, 8, dtype=torch.long, device=WHERE)), (N, 8), harmless=SHAPES),
+    "data.person.named": Entry(
+        lambda n: data.person.named([0] * 8, "zorp", torch.Generator().manual_seed(0)), None,
+        lambda: data.person.named([0, 0, 0, 9, 0, 0, 0, 0], "zorp", torch.Generator().manual_seed(0)), "not 9",
+        cpu_only=DRAWS),
+    "data.person.likeness": Entry(
+        lambda n: data.person.likeness(rand(n, 3, 16, 16), torch.zeros(n, 8, dtype=torch.long)), (N,),
+        lambda: data.person.likeness(rand(3, 3, 16, 16), torch.zeros(2, 8)), "(2, 8)", cpu_only=ON_CPU),
     "preferences.token_logp": Entry(
         lambda n: preferences.token_logp(a_gpt(), *written(n)), (N, 5),
         lambda: preferences.token_logp(a_gpt(), tokens(3), tokens(3)), "torch.int64"),
