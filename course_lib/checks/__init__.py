@@ -131,13 +131,16 @@ def slips_of(rows: Iterable, knobs: Callable[..., Callable]) -> list[Slip]:
 
 
 _last: Mistake | None = None
+_right = ""                                    # the name of the check, where the last one found nothing wrong
 _shown = 0                                     # how many steps of help it has had
 
 
 def hint() -> None:
     """Print the next step of help for the last mistake that a check has found: where to look, then how, then code."""
     global _shown
-    if _last is None:
+    if _right:
+        print(f"The last check, {_right}, found nothing wrong: go on.")
+    elif _last is None:
         print("No check has found a mistake yet. Run the check below your answer first.")
     elif _shown >= len(_last.hints):
         print("There is no further hint for this mistake: compare your code with the last one, line by line.")
@@ -360,7 +363,7 @@ def rand(generator: torch.Generator, *shape: int, dtype=torch.float32) -> Tensor
 def _report(name: str, hints: tuple[str, ...], work: Callable[[], None]) -> None:
     """Run a check, show what the learner's code printed, and end with `ok: name` or one Mistake. The learner's random
     numbers afterwards are what they were."""
-    global _last, _shown
+    global _last, _right, _shown
     _output.text, found = "", None
     try:
         with torch.random.fork_rng(devices=[]):
@@ -377,9 +380,9 @@ def _report(name: str, hints: tuple[str, ...], work: Callable[[], None]) -> None
     if found:
         found.hints = (found.hints or hints[:1]) + hints[1:]
         _shown = _shown if found.is_again(_last) else 0
-        _last = found
+        _last, _right = found, ""
         raise found from None
-    _last = None
+    _last, _right = None, name
     print(f"ok: {name}")
 
 
