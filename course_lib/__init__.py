@@ -1,11 +1,12 @@
 """Small, tested PyTorch implementations of what the notebooks teach. One idea, one file.
 
     classify      mlp  convnet  classify  augment  calibration
-    draw images   gaussians  autoencoder  vae  vqvae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
+    draw images   gaussians  autoencoder  masked  vae  vqvae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
                   text_encoder  text_to_image  clip  unclip  lora
     write text    ngrams  transformer  gpt  decoding  chat  preferences  chorales
+    make sounds   audio  sound_flow
     train         train  muon
-    measure       metrics  leaderboard  reader  claims
+    measure       metrics  leaderboard  reader  claims  listener
     around them   data  checkpoint  checkpoints  device  expect  plots
     exercises     checks  classroom
 

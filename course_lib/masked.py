@@ -238,6 +238,9 @@ class MaskedCodes(MAE):
         """k-means on the patches of images x (N, *shape); the first letter is the empty patch, all 0."""
         patches = patchify(x, self.config.patch).flatten(0, 1)                # (N * n_patch, P)
         patches = patches[patches.amax(1) > 0.05]
+        if len(patches) < self.config.n_code:
+            raise ValueError(f"an alphabet of n_code={self.config.n_code} needs as many patches that are not empty: "
+                             f"there are {len(patches)} patches")
         centres = kmeans_plus_plus(patches, self.config.n_code - 1, generator)
         for _ in range(steps):
             nearest = torch.cdist(patches, centres).argmin(1)
@@ -297,7 +300,8 @@ def codes_loss(model: MaskedCodes, x: Tensor, n_keep: int | None = None) -> dict
     whole(0, model.n_patch - 1, n_keep=n_keep)
     kept = choose(len(x), model.n_patch, n_keep, device=x.device)
     letters, hide = model.spell(x), hidden(kept, model.n_patch)
-    return {"loss": F.cross_entropy(model(x, kept)[hide], letters[hide])}
+    surprise = F.cross_entropy(model(x, kept).transpose(1, 2), letters, reduction="none")         # (B, n_patch)
+    return {"loss": (surprise * hide).sum() / hide.sum()}
 
 
 # ------------------------------------------------------------------------------------------ what descriptions are worth
@@ -314,6 +318,8 @@ class RandomFilters(nn.Module):
         self.register_buffer("filters", filters - filters.mean((2, 3), keepdim=True))         # blind to grey areas
 
     def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor) or x.ndim != 4:
+            raise ValueError(f"filters need images of shape (B, 1, H, W), got {tuple(x.shape)}")
         x = floats(x, 1, *x.shape[2:], like=self.filters)
         return F.avg_pool2d(F.conv2d(x, self.filters, padding="same").relu(), self.pool).flatten(1)
 

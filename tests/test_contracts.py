@@ -34,6 +34,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import course_lib
 from course_lib import (
+    audio,
     autoencoder,
     baselines,
     calibration,
@@ -55,7 +56,9 @@ from course_lib import (
     gaussians,
     gpt,
     leaderboard,
+    listener,
     lora,
+    masked,
     metrics,
     mlp,
     muon,
@@ -64,6 +67,7 @@ from course_lib import (
     plots,
     preferences,
     reader,
+    sound_flow,
     text_encoder,
     text_to_image,
     train,
@@ -75,7 +79,18 @@ from course_lib import (
 )
 from course_lib.augment import augment
 from course_lib.claims import claim
-from course_lib.data import avatars, build_austen, build_digits, counts, downloads, house, list_programs, prompts, toys
+from course_lib.data import (
+    avatars,
+    build_austen,
+    build_digits,
+    counts,
+    downloads,
+    house,
+    list_programs,
+    prompts,
+    sounds,
+    toys,
+)
 from course_lib.data import chorales as scores
 from course_lib.data import text as texts
 
@@ -86,6 +101,8 @@ ELSEWHERE = {                                  # modules whose every function is
     "checkpoints.": "recipes train for minutes: their results are tested in the shipped files",
     "data.build_chorales.": "reads scores with music21: what needs it not is tested in test_chorales.py",
     "data.build_person.": "draws with node and resvg: what it made is tested in test_lora.py",
+    "data.build_notes.": "plays with fluidsynth: what needs it not is tested in test_audio.py",
+    "data.build_spoken.": "speaks with flite: what it made is tested in test_audio.py",
     "data.build_avatars.": "draws with node and resvg: what needs neither is tested in test_avatars.py",
     "checks.": "called by exercise cells: tested against right and wrong answers",
     "classroom.": "a command line, files and processes: tested in test_cli.py and by test_grading.py's class",
@@ -239,6 +256,25 @@ def an_fsq():
     return there(lambda: vqvae.FSQ((3, 2)))
 
 
+def an_mae(**config):
+    sizes = dict(shape=(1, 8, 8), patch=4, n_embd=8, n_head=2, n_layer=1, n_decoder=1)
+    return there(lambda: masked.MAE(masked.MAEConfig(**sizes | config)))
+
+
+def a_speller():
+    sizes = dict(shape=(1, 8, 8), patch=4, n_embd=8, n_head=2, n_layer=1, n_decoder=1, n_code=3)
+    return there(lambda: masked.MaskedCodes(masked.MaskedCodesConfig(**sizes)))
+
+
+def squares(n):
+    return rand(n, 1, 8, 8)
+
+
+def kept(n, *which):
+    """Of four patches, these; or the first two."""
+    return torch.tensor(which or (0, 1), device=WHERE).expand(n, -1)
+
+
 def a_mixture_vae():
     return there(lambda: vae.MixtureVAE(vae.MixtureVAEConfig(n_latent=3, n_channel=2, n_gaussian=4)))
 
@@ -368,6 +404,24 @@ HAT_AND_SHIRT = [0, 0, 0, 1, 0, 0, 0, 1]       # a face with a red hat and a blu
 def a_clip(**config):
     sizes = dict(n_embd=6, n_channel=4, text=dict(n_head=2, n_embd=8))
     return there(lambda: clip.CLIP(clip.CLIPConfig(**sizes | config)).eval())
+
+
+def waves(n, T=4_096):
+    return rand(n, T) - 0.5
+
+
+def a_listener(**config):
+    return there(lambda: listener.Listener(listener.ListenerConfig(**dict(n_channel=2, n_feature=4) | config)).eval())
+
+
+def a_sound_flow(**config):
+    given = dict(values=(3, 2), n_embd=4, network=dict(n_channel=4, n_embd=8), n_fft=128, hop=64, length=1_024, steps=1,
+                 rounds=1)
+    return there(lambda: sound_flow.SoundFlow(sound_flow.SoundFlowConfig(**given | config)).eval())
+
+
+def asked(n, K=2):
+    return torch.zeros(n, K, dtype=torch.long, device=WHERE)
 
 
 def colours(n):
@@ -956,6 +1010,90 @@ REGISTRY = {
         lambda n: exactly(0 <= flow.straightness(lambda x, t: x, images(n), 3) < 1, True), None,
         lambda: flow.straightness(zero, images(3), 0), "steps=0", cpu_only="returns a number"),
 
+    "audio.low_pass": Entry(
+        lambda n: audio.low_pass(waves(n), 0.5), (N, 4_096), lambda: audio.low_pass(waves(3), 2.0), "share=2.0"),
+    "audio.downsample": Entry(
+        lambda n: audio.downsample(waves(n), 2), (N, 2_048), lambda: audio.downsample(waves(3), 0), "factor=0"),
+    "audio.alias": Entry(lambda n: exactly(audio.alias(5.0 + n, 4.0), [2.0, 1.0, 0.0][n - 1]), None,
+                         lambda: audio.alias(5.0, 0.0), "rate=0.0"),
+    "audio.mu_law": Entry(
+        lambda n: audio.mu_law(waves(n)), (N, 4_096), lambda: audio.mu_law(3 * torch.ones(1)), "reach 3"),
+    "audio.from_mu_law": Entry(
+        lambda n: audio.from_mu_law(audio.mu_law(waves(n))), (N, 4_096), lambda: audio.from_mu_law(waves(3)),
+        "float32"),
+    "audio.stft": Entry(
+        lambda n: audio.stft(waves(n)), (N, 257, 32), lambda: audio.stft(waves(3, 1_000)), "1000 samples"),
+    "audio.istft": Entry(
+        lambda n: audio.istft(audio.stft(waves(n))), (N, 4_096), lambda: audio.istft(waves(3)), "(3, 4096)"),
+    "audio.picture_of": Entry(
+        lambda n: audio.picture_of(waves(n)), (N, 1, 256, 32), lambda: audio.picture_of(waves(3), 100, 30),
+        "n_fft=100"),
+    "audio.magnitude_of": Entry(
+        lambda n: audio.magnitude_of(rand(n, 1, 64, 8)), (N, 65, 8), lambda: audio.magnitude_of(colours(3)),
+        "(3, 3, 16, 16)"),
+    "audio.mel": Entry(lambda n: audio.mel(1_000 * rand(n)), (N,), harmless="takes any frequency"),
+    "audio.mel_filters": Entry(
+        lambda n: audio.mel_filters(n), (N, 257), lambda: audio.mel_filters(0), "n_mel=0", cpu_only="takes no tensor"),
+    "audio.griffin_lim": Entry(
+        lambda n: audio.griffin_lim(rand(n, 65, 8), 2, hop=32), (N, 256),
+        lambda: audio.griffin_lim(rand(3, 65, 8), -1), "rounds=-1"),
+    "audio.convergence": Entry(
+        lambda n: audio.convergence(waves(n, 256), rand(n, 65, 8), 32), (N,),
+        lambda: audio.convergence(waves(3, 256), rand(3, 65, 9), 32), "(3, 65, 9)"),
+    "audio.pitch": Entry(
+        lambda n: audio.pitch(waves(n)), (N,), lambda: audio.pitch(waves(3, 64)), "64 samples"),
+    "audio.cents": Entry(lambda n: audio.cents(1 + rand(n), 1 + rand(n)), (N,), harmless="takes any frequencies"),
+    "audio.note_frequency": Entry(
+        lambda n: audio.note_frequency(rand(n)), (N,), harmless="keys may lie between keys, and below 0"),
+    "sound_flow.SoundFlowConfig": Entry(lambda n: sound_flow.SoundFlowConfig(), harmless=CONFIG),
+    "sound_flow.SoundFlow": Entry(
+        lambda n: a_sound_flow(), None, lambda: a_sound_flow(values=(3, 0)), "values[1]=0"),
+    "sound_flow.SoundFlow.fit_scale": Entry(
+        lambda n: a_sound_flow().fit_scale(rand(n, 1, 64, 16)).shift, (1, 64, 1),
+        lambda: a_sound_flow().fit_scale(images(3)), "(3, 1, 28, 28)"),
+    "sound_flow.SoundFlow.context": Entry(
+        lambda n: a_sound_flow().context(asked(n)), (N, 2, 4), lambda: a_sound_flow().context(asked(3, 3)), "(3, 3)"),
+    "sound_flow.SoundFlow.pictures": Entry(
+        lambda n: a_sound_flow().pictures(asked(n)), (N, 1, 64, 16),
+        lambda: a_sound_flow().pictures(asked(3), steps=0), "steps=0"),
+    "sound_flow.SoundFlow.sample": Entry(
+        lambda n: a_sound_flow().sample(asked(n)), (N, 1_024),
+        lambda: a_sound_flow().sample(asked(3) + 2), "column 1"),
+    "sound_flow.sound_loss": Entry(
+        lambda n: sound_flow.sound_loss(a_sound_flow(), rand(n, 1, 64, 16), asked(n))["loss"], (),
+        lambda: sound_flow.sound_loss(a_sound_flow(), rand(3, 1, 64, 16), asked(3), drop=2), "drop=2"),
+    "listener.ListenerConfig": Entry(lambda n: listener.ListenerConfig(), harmless=CONFIG),
+    "listener.Listener": Entry(lambda n: a_listener(), None, lambda: a_listener(n_mel=20), "n_mel=20"),
+    "listener.Listener.picture": Entry(
+        lambda n: a_listener().picture(waves(n)), (N, 1, 64, 32), lambda: a_listener().picture(waves(3, 64)),
+        "(3, 64)"),
+    "listener.Listener.features": Entry(
+        lambda n: a_listener().features(waves(n)), (N, 4), lambda: a_listener().features(waves(3, 64)), "(3, 64)"),
+    "listener.Listener.forward": Entry(
+        lambda n: a_listener()(waves(n)), (N, 32), lambda: a_listener()(waves(3, 64)), "(3, 64)"),
+    "listener.listener_loss": Entry(
+        lambda n: listener.listener_loss(a_listener(), waves(n), asked(n)[:, 0])["loss"], (),
+        lambda: listener.listener_loss(a_listener(), waves(3), asked(2)[:, 0]), "(2,)"),
+    "listener.the_listener": Entry(
+        lambda n: listener.the_listener.__wrapped__()(waves(n)), (N, 32), harmless="takes nothing",
+        cpu_only="reads a file"),
+    "listener.listener_features": Entry(
+        lambda n: listener.listener_features(waves(n), a_listener()), (N, 4),
+        lambda: listener.listener_features(waves(3, 64), a_listener()), "(3, 64)", cpu_only=ON_CPU),
+    "listener.hear": Entry(
+        lambda n: listener.hear(waves(n), a_listener()), (N,), lambda: listener.hear(waves(3, 64), a_listener()),
+        "(3, 64)", cpu_only=ON_CPU),
+    "listener.share_heard": Entry(
+        lambda n: listener.share_heard(waves(n), asked(n)[:, 0], a_listener()), None,
+        lambda: listener.share_heard(waves(3), asked(2)[:, 0], a_listener()), "(2,)", cpu_only=ON_CPU),
+    "data.sounds.Sounds": Entry(lambda n: sounds.Sounds(waves(n), asked(n)), harmless="a plain tuple"),
+    "data.sounds.SoundSet": Entry(lambda n: sounds.SoundSet(None, None), harmless="a plain tuple"),
+    "data.sounds.load_sounds": Entry(
+        lambda n: sounds.load_sounds("notes").test.x, (88, 4_096), lambda: sounds.load_sounds("birds"), "'birds'",
+        cpu_only="reads a file"),
+    "data.sounds.kept_apart": Entry(
+        lambda n: sounds.kept_apart(asked(n)[:, 0], asked(n)[:, 0]), (N,), harmless="takes any numbers"),
+
     "gan.discriminator_loss": Entry(
         lambda n: gan.discriminator_loss(randn(n), randn(n)), (), harmless="takes any two sets of numbers"),
     "gan.generator_loss": Entry(lambda n: gan.generator_loss(randn(n)), (), harmless="takes any numbers"),
@@ -1081,6 +1219,86 @@ REGISTRY = {
     "leaderboard.leaderboard": Entry(
         lambda n: leaderboard.leaderboard(), None, lambda: leaderboard.leaderboard("juge"), "'juge'",
         checkpoint.CheckpointError, cpu_only=NO_TENSOR),
+
+    "masked.blank": Entry(
+        lambda n: masked.blank(images(n), 0.5), (N, 1, 28, 28), lambda: masked.blank(images(3), 1.5), "share=1.5"),
+    "masked.add_noise": Entry(
+        lambda n: masked.add_noise(images(n), 0.5), (N, 1, 28, 28), lambda: masked.add_noise(images(3), -1), "std=-1"),
+    "masked.salt_and_pepper": Entry(
+        lambda n: masked.salt_and_pepper(images(n), 0.5), (N, 1, 28, 28),
+        lambda: masked.salt_and_pepper(rand(3, 784), 0.5), "(3, 784)"),
+    "masked.denoising_loss": Entry(
+        lambda n: masked.denoising_loss(an_autoencoder(), images(n), lambda x: masked.blank(x, 0.5))["loss"], (),
+        lambda: masked.denoising_loss(linear(), images(3), lambda x: x), "(3, 10)"),
+    "masked.posterior_mean": Entry(
+        lambda n: masked.posterior_mean(randn(n, 2), randn(4, 2), 0.1, 0.5), (N, 2),
+        lambda: masked.posterior_mean(randn(3, 2), randn(4, 2), 0.1, 0), "noise=0"),
+    "masked.noisy_score": Entry(
+        lambda n: masked.noisy_score(randn(n, 2), randn(4, 2), 0.1, 0.5), (N, 2),
+        lambda: masked.noisy_score(randn(3, 2), randn(4, 3), 0.1, 0.5), "(1, 3)"),
+    "masked.patchify": Entry(
+        lambda n: masked.patchify(squares(n), 4), (N, 4, 16), lambda: masked.patchify(squares(3), 3), "patch=3"),
+    "masked.unpatchify": Entry(
+        lambda n: masked.unpatchify(rand(n, 4, 16), (1, 8, 8)), (N, 1, 8, 8),
+        lambda: masked.unpatchify(rand(3, 4, 16), (1, 8, 7)), "(1, 8, 7)"),
+    "masked.choose": Entry(
+        lambda n: there(lambda: masked.choose(n, 4, 2)), (N, 2), lambda: masked.choose(3, 4, 5), "n_keep=5"),
+    "masked.hidden": Entry(
+        lambda n: masked.hidden(kept(n), 4), (N, 4), lambda: masked.hidden(kept(3, 4), 4), "got 4"),
+    "masked.hidden_pixels": Entry(
+        lambda n: masked.hidden_pixels(squares(n), kept(n), 4), (N, 1, 8, 8),
+        lambda: masked.hidden_pixels(squares(3), kept(2), 4), "got 2"),
+    "masked.smooth_fill": Entry(
+        lambda n: masked.smooth_fill(squares(n), kept(n), 4, steps=2), (N, 1, 8, 8),
+        lambda: masked.smooth_fill(squares(3), kept(3), 4, steps=-1), "steps=-1"),
+    "masked.MAEConfig": Entry(lambda n: masked.MAEConfig(), harmless=CONFIG),
+    "masked.MaskedCodesConfig": Entry(lambda n: masked.MaskedCodesConfig(), harmless=CONFIG),
+    "masked.MAE": Entry(lambda n: an_mae(), None, lambda: an_mae(patch=3), "patch=3"),
+    "masked.MAE.encode": Entry(
+        lambda n: an_mae().encode(squares(n), kept(n)), (N, 2, 8), lambda: an_mae().encode(squares(3), kept(2)),
+        "(2, 2)"),
+    "masked.MAE.decode": Entry(
+        lambda n: an_mae().decode(rand(n, 2, 8), kept(n)), (N, 4, 16),
+        lambda: an_mae().decode(rand(3, 2, 8), kept(3, 0, 4)), "to 4"),
+    "masked.MAE.forward": Entry(
+        lambda n: an_mae()(squares(n), kept(n)), (N, 4, 16), lambda: an_mae()(images(3), kept(3)), "(3, 1, 28, 28)"),
+    "masked.MAE.features": Entry(
+        lambda n: an_mae().features(squares(n)), (N, 32), lambda: an_mae().features(images(3)), "(3, 1, 28, 28)"),
+    "masked.MAE.fill_in": Entry(
+        lambda n: an_mae().fill_in(squares(n), kept(n)), (N, 1, 8, 8),
+        lambda: an_mae().fill_in(squares(3), kept(1)), "(1, 2)"),
+    "masked.mae_loss": Entry(
+        lambda n: masked.mae_loss(an_mae(), squares(n), 2)["loss"], (),
+        lambda: masked.mae_loss(an_mae(), squares(3), 4), "n_keep=4"),
+    "masked.MaskedCodes": Entry(lambda n: a_speller(), harmless=INHERITED),
+    "masked.MaskedCodes.fit_alphabet": Entry(
+        lambda n: a_speller().fit_alphabet(squares(n), steps=2).alphabet, (3, 16),
+        lambda: a_speller().fit_alphabet(torch.zeros(3, 1, 8, 8)), "0 patches", cpu_only=READS),
+    "masked.MaskedCodes.spell": Entry(
+        lambda n: a_speller().spell(squares(n)), (N, 4), lambda: a_speller().spell(images(3)), "(3, 1, 28, 28)"),
+    "masked.MaskedCodes.draw": Entry(
+        lambda n: a_speller().draw(kept(n, 0, 1, 2, 0)), (N, 1, 8, 8), lambda: a_speller().draw(kept(3, 0, 1, 2, 3)),
+        "to 3"),
+    "masked.MaskedCodes.fill_in": Entry(
+        lambda n: a_speller().fill_in(squares(n), kept(n)), (N, 1, 8, 8),
+        lambda: a_speller().fill_in(squares(3), kept(3), temperature=0), "temperature=0"),
+    "masked.MaskedCodes.sample": Entry(
+        lambda n: a_speller().sample(n), (N, 1, 8, 8), lambda: a_speller().sample(0), "n=0"),
+    "masked.codes_loss": Entry(
+        lambda n: masked.codes_loss(a_speller(), squares(n), 2)["loss"], (),
+        lambda: masked.codes_loss(a_speller(), squares(3), 4), "n_keep=4"),
+    "masked.RandomFilters": Entry(
+        lambda n: there(lambda: masked.RandomFilters(n)).filters, (N, 1, 5, 5), lambda: masked.RandomFilters(pool=0),
+        "pool=0"),
+    "masked.RandomFilters.forward": Entry(
+        lambda n: there(lambda: masked.RandomFilters(2))(images(n)), (N, 98),
+        lambda: masked.RandomFilters(2)(rand(3, 784)), "(3, 784)"),
+    "masked.few_labels": Entry(
+        lambda n: masked.few_labels(labels(40), 10 * n), None, lambda: masked.few_labels(labels(40), 25), "n=25",
+        cpu_only=READS),
+    "masked.linear_probe": Entry(
+        lambda n: masked.linear_probe(randn(20, 4), labels(20), randn(n, 4)), (N,),
+        lambda: masked.linear_probe(randn(20, 4), labels(19), randn(3, 4)), "(19,)", cpu_only=ON_CPU),
 
     "metrics.frechet_distance": Entry(
         lambda n: metrics.frechet_distance(cloud(n), cloud(n)), None,
