@@ -43,7 +43,10 @@ KINDS = {
     "text_to_image": ("course_lib.text_to_image", "TextToImage", "TextToImageConfig"),
     "clip": ("course_lib.clip", "CLIP", "CLIPConfig"),
     "unclip": ("course_lib.unclip", "UnCLIP", "UnCLIPConfig"),
+    "video": ("course_lib.video", "Video", "VideoConfig"),
     "adapter": ("course_lib.lora", "Adapter", "AdapterConfig"),
+    "listener": ("course_lib.listener", "Listener", "ListenerConfig"),
+    "sound_flow": ("course_lib.sound_flow", "SoundFlow", "SoundFlowConfig"),
     "gpt": ("course_lib.gpt", "GPT", "GPTConfig"),
 }
 
