@@ -8,6 +8,7 @@
 A piece is a `data.chorales.Piece`: pitch (T, 4) in semitones, 0 is a rest; soprano, alto, tenor and bass.
 """
 
+from contextlib import suppress
 from itertools import combinations
 
 import torch
@@ -21,17 +22,28 @@ from course_lib.gpt import GPT
 START = torch.tensor([END] + 4 * [REST])               # the step before every chorale
 FIFTH, OCTAVE = 7, 0                                   # semitones, octaves left out
 RATE = 8_000                                           # samples a second
+TRIES = 8                                              # a piece that cannot be read is written again so often
 
 
 def continued(model: GPT, beginnings: list[Piece], n_step: int, temperature: float = 1.0,
               generator: torch.Generator | None = None) -> list[Piece]:
     """Each beginning, and up to n_step steps that the model writes after it; a chorale that ends before stays so.
 
-    Raises ValueError, as `decode` does, where the model puts a token in a wrong place."""
+    A model can misplace a token, a pitch where the place in the bar should stand, say. Such a piece is thrown away and
+    written again.  Raises ValueError where that happens TRIES times."""
     whole(1, n_step=n_step)
     prompts = [torch.cat([START, encode(piece, end=False)]) for piece in beginnings]
-    new = generate(model, prompts, STEP * n_step, temperature, generator=generator).cpu()
-    return [decode(torch.cat([prompt[STEP:], idx])) for prompt, idx in zip(prompts, new)]
+    pieces: dict[int, Piece] = {}
+    for _ in range(TRIES):
+        todo = [i for i in range(len(prompts)) if i not in pieces]
+        new = generate(model, [prompts[i] for i in todo], STEP * n_step, temperature, generator=generator).cpu()
+        for i, idx in zip(todo, new):
+            with suppress(ValueError):
+                pieces[i] = decode(torch.cat([prompts[i][STEP:], idx]))
+        if len(pieces) == len(prompts):
+            return [pieces[i] for i in range(len(prompts))]
+    raise ValueError(f"{len(prompts) - len(pieces)} of {len(prompts)} pieces still have tokens in wrong places after "
+                     f"{TRIES} tries: has this model learnt chorales?")
 
 
 def first_bar(piece: Piece) -> Piece:

@@ -515,8 +515,24 @@ def test_a_continuation_begins_with_what_was_given(coarse, monkeypatch):
         assert torch.equal(piece.pitch[-1], coarse.test[0].pitch[4])
 
 
+def test_a_piece_that_cannot_be_read_is_written_again(coarse, monkeypatch):
+    step, calls = encode(coarse.test[0].part(4, 5), end=False), []
+
+    def writes(model, prompts, n_new, temperature, generator):
+        calls.append(len(prompts))
+        rows = step.repeat(len(prompts), 2)
+        if len(calls) < 3:
+            rows[-1, 7] = BAR                                                  # the last piece of each batch
+        return rows
+
+    monkeypatch.setattr(room_56, "generate", writes)
+    begun = [first_bar(piece) for piece in coarse.test[:3]]
+    pieces = continued(None, begun, 2)
+    assert calls == [3, 1, 1] and all(same(p.part(0, len(b.pitch)), b) for p, b in zip(pieces, begun))
+
+
 def test_a_model_that_cannot_spell_is_told_so(coarse):
     seed(0)
     model = GPT(fast(vocab_size=VOCABULARY, block_size=40, n_layer=1, n_head=1, n_embd=8)).eval()
-    with pytest.raises(ValueError, match="cannot be"):
+    with pytest.raises(ValueError, match="1 of 1 pieces still"):
         continued(model, [first_bar(coarse.test[0])], 4, generator=seeded(0))

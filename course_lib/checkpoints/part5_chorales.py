@@ -18,12 +18,12 @@ N_STEP = 64                                            # eighths that it can loo
 
 def chorales():
     """Lesson 54's GPT, fast settings, 5 layers of width 128, on 314 chorales on a grid of eighths, each in a new key in
-    every epoch: 2,000 batches of 8 windows of 64 eighths (320 tokens), dropout 0.1, Muon and AdamW with rates falling
+    every epoch: 1,500 batches of 8 windows of 64 eighths (320 tokens), dropout 0.1, Muon and AdamW with rates falling
     linearly to zero, layers in bfloat16, weights kept as float16.
 
     `trials`: five times the 34 chorales of the test, each begun by Bach and continued to 64 eighths at temperature 0.9:
     what is counted in them, and the longest run that each shares with the training set."""
-    data, steps, stages = load_chorales(grid=8), 2_000, []
+    data, steps, stages = load_chorales(grid=8), 1_500, []
     test = torch.cat([START] + [encode(piece) for piece in data.test])
 
     def look(model):
