@@ -1819,7 +1819,8 @@ REGISTRY = {
         lambda: video.straight_on(films(3, 1), 6), "known_frames=1"),
     "video.centres": Entry(
         lambda n: video.centres(films(n)), (N, 4, 2), lambda: video.centres(images(3)), "(3, 1, 28, 28)"),
-    "video.cut": Entry(lambda n: video.cut(films(n)), (N, 4, 1, 28, 28), lambda: video.cut(images(3)), "(3, 1, 28, 28)"),
+    "video.cut": Entry(
+        lambda n: video.cut(films(n)), (N, 4, 1, 28, 28), lambda: video.cut(images(3)), "(3, 1, 28, 28)"),
     "video.named": Entry(
         lambda n: video.named(films(n), judge()), (N, 4), lambda: video.named(images(3), judge()), "(3, 1, 28, 28)"),
     "video.constancy": Entry(
