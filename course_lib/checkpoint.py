@@ -48,6 +48,7 @@ KINDS = {
     "listener": ("course_lib.listener", "Listener", "ListenerConfig"),
     "sound_flow": ("course_lib.sound_flow", "SoundFlow", "SoundFlowConfig"),
     "gpt": ("course_lib.gpt", "GPT", "GPTConfig"),
+    "image_gpt": ("course_lib.tokens", "ImageGPT", "ImageGPTConfig"),
 }
 
 

@@ -78,6 +78,9 @@ from course_lib import (
     video,
     vqvae,
 )
+from course_lib import (
+    tokens as sentences,
+)
 from course_lib.augment import augment
 from course_lib.claims import claim
 from course_lib.data import (
@@ -533,6 +536,11 @@ def eval_mode_for_a_while():
 def batch_norm_of_one():
     with train.explained([randn(1, 3)]):
         nn.BatchNorm1d(3)(randn(1, 3))
+
+
+def an_image_gpt(**changes):
+    small = dict(vqvae=dict(n_code=20, n_channel=4, n_embd=4), gpt=dict(n_layer=1, n_head=2, n_embd=8))
+    return there(lambda: sentences.ImageGPT(sentences.ImageGPTConfig(**small | changes)))
 
 
 def exactly(found, expected):
@@ -2030,6 +2038,29 @@ REGISTRY = {
         lambda n: there(lambda: transformer.MultiHeadAttention(8, 2))(
             randn(n, 5, 8), transformer.causal_mask(5, WHERE)), (N, 5, 8),
         lambda: transformer.MultiHeadAttention(8, 2)(randn(3, 5, 7)), "(3, 5, 7)"),
+    "tokens.join": Entry(
+        lambda n: sentences.join(labels(n), tokens(n), 10), (N, 6),
+        lambda: sentences.join(torch.tensor([10]), torch.tensor([[1]]), 10), "0 to 9"),
+    "tokens.split": Entry(
+        lambda n: sentences.split(sentences.join(labels(n), tokens(n), 10), 10)[1], (N, 5),
+        lambda: sentences.split(torch.tensor([[3, 4]]), 10), "-6"),
+    "tokens.Encoded": Entry(
+        lambda n: next(iter(sentences.Encoded(images(n), labels(n), an_image_gpt().vqvae, n)))[0], (N, 50),
+        lambda: sentences.Encoded(images(3), labels(2), None), "3 images", cpu_only=DRAWS),
+    "tokens.sentence_bits": Entry(
+        lambda n: sentences.sentence_bits(a_gpt(), tokens(n)), (N,),
+        lambda: sentences.sentence_bits(a_gpt(), randn(3, 5)), "float32"),
+    "tokens.ImageGPTConfig": Entry(lambda n: sentences.ImageGPTConfig(), harmless=CONFIG),
+    "tokens.ImageGPT": Entry(
+        lambda n: an_image_gpt(), None, lambda: an_image_gpt(n_class=0), "n_class=0"),
+    "tokens.ImageGPT.write": Entry(
+        lambda n: an_image_gpt().write(labels(n)[:, None]), (N, 50),
+        lambda: an_image_gpt().write(torch.zeros(1, 50).long()), "T=50"),
+    "tokens.ImageGPT.draw": Entry(
+        lambda n: an_image_gpt().draw(torch.full((n, 50), 12, device=WHERE)), (N, 1, 28, 28),
+        lambda: an_image_gpt().draw(torch.zeros(3, 49).long()), "(3, 49)"),
+    "tokens.ImageGPT.sample": Entry(
+        lambda n: an_image_gpt().sample(n, labels(n)), (N, 1, 28, 28), lambda: an_image_gpt().sample(3, 10), "10"),
     "transformer.CrossAttention": Entry(
         lambda n: there(lambda: transformer.CrossAttention(8, 6, 2)), None,
         lambda: transformer.CrossAttention(8, 6, 3), "n_head=3"),

@@ -1,0 +1,177 @@
+"""Part 5: the GPT of lesson 54 in other worlds: images and programs (56)."""
+
+import copy
+from functools import partial
+
+import torch
+
+from course_lib.chat import chat_loss
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
+from course_lib.checkpoints.made import generator_row, on_one_core
+from course_lib.data import list_programs, load
+from course_lib.data.list_programs import END, N_BODY, N_PROMPT, WORDS, Programs, parses, passes
+from course_lib.device import bfloat16_is_fast, seed, seeded
+from course_lib.gpt import GPT, fast, lm_loss
+from course_lib.muon import muon
+from course_lib.preferences import Rollouts, answers, grpo_loss, pass_at_k
+from course_lib.tokens import Encoded, ImageGPT, ImageGPTConfig, join, sentence_bits
+from course_lib.train import fit
+
+SEEDS = range(5)
+PRECISION = torch.bfloat16 if bfloat16_is_fast() else torch.float32
+
+
+# -------------------------------------------------------------------------------------------------------------- images
+
+IMAGE_GPT = dict(n_layer=4, n_head=4, n_embd=128, positions="learned")
+
+
+def image_gpt():
+    """Lesson 56's GPT of images: 4 layers of width 128, fast settings but learned positions, on the codes of `vqvae`,
+    with the label in front: 4,800 batches of 32 training digits, distorted a little and encoded on the fly; Muon and
+    AdamW with rates falling over the last 80 %, layers in bfloat16. Weights kept as float16.
+
+    `temperatures`: distance, control accuracy and recall of 1,000 samples by temperature."""
+    digits = load("digits")
+    model, seconds = _image_gpt(4_800)
+    model = model.half().float().eval()                                       # what is measured is what is kept
+    seconds += metadata("vqvae")["seconds"]
+    row = generator_row(model, "GPT", labels=True, lesson=56, steps=4_800, seconds=seconds)
+    row["metrics"]["bits"] = round(_bits(model, digits.test), 2)
+    temperatures = {}
+    for temperature in (0.7, 0.85, 1.15):
+        model.config.temperature = temperature
+        found = generator_row(model, "GPT", labels=True)["metrics"]
+        temperatures[f"{temperature:g}"] = [found[name] for name in ("frechet", "control", "recall")]
+    model.config.temperature = 1.0
+    temperatures["1"] = [row["metrics"][name] for name in ("frechet", "control", "recall")]
+    return model.half(), row | dict(temperatures=temperatures)
+
+
+def _image_gpt(steps, number=0):
+    digits, vqvae = load("digits"), load_checkpoint("vqvae")
+    seed(number)
+    model = ImageGPT(ImageGPTConfig(vqvae=metadata("vqvae")["config"], gpt=IMAGE_GPT))
+    model.vqvae.load_state_dict(vqvae.state_dict())
+    _, seconds = on_one_core(fit, model.gpt, partial(lm_loss, dtype=PRECISION), Encoded(*digits.train, vqvae), steps,
+                             optimizer=muon, decay=0.8, label="images")
+    return model, seconds
+
+
+def _bits(model, part):
+    idx = join(part.y, torch.cat([model.vqvae.encode(x) for x in part.x.split(500)]), 10)
+    return sentence_bits(model.gpt, idx).mean().item()
+
+
+# ------------------------------------------------------------------------------------------------------------ programs
+
+TEST, SEEN = list_programs.tasks(200, seed=5, unseen=True), list_programs.tasks(200, seed=6)
+ASKED = list_programs.tasks(1_000, seed=7)                                    # for policy gradients
+
+
+def list_coder():
+    """Lesson 56's GPT of programs: 3 layers of width 96, fast settings, from descriptions and one example to bodies;
+    2,000 batches of 32, of which one body in twenty is careless; the loss on the bodies, Muon and AdamW with rates
+    falling over the last 80 %, layers in bfloat16. Weights kept as float16.
+
+    `by_length`: pass@1 on compositions never trained, by their number of steps. `cooler`: pass@1 and pass@8 there by
+    temperature, of 16 programs a task."""
+    model, seconds = _coder(2_000)
+    model = model.half().float().eval()                                       # what is measured is what is kept
+    right, texts = written(model, TEST, 16)
+    metrics = {"pass@1": _mean(pass_at_k(right, 1)), "pass@8": _mean(pass_at_k(right, 8)),
+               "seen: pass@1": _mean(pass_at_k(written(model, SEEN, 4)[0], 1)),
+               "parses": _mean(torch.tensor([parses(text) for text in texts]))}
+    lengths = torch.tensor([len(one.steps) for one in TEST])
+    cooler = {}
+    for temperature in (0.2, 0.5, 1.5):
+        right_then, _ = written(model, TEST, 16, temperature)
+        cooler[f"{temperature:g}"] = [_mean(pass_at_k(right_then, k)) for k in (1, 8)]
+    return model.half(), dict(
+        seed=0, steps=2_000, seconds=round(seconds, 1), metrics=metrics,
+        parameters=sum(p.numel() for p in model.parameters()),
+        by_length={str(n): _mean(pass_at_k(right[lengths == n], 1)) for n in (2, 3)},
+        cooler=cooler | {"1": [metrics["pass@1"], metrics["pass@8"]]})
+
+
+def list_coder_early():
+    """The recipe of `list_coder` with 100 batches: a beginner, who makes all kinds of mistakes."""
+    model, seconds = _coder(100)
+    model = model.half().float().eval()
+    return model.half(), dict(seed=0, steps=100, seconds=round(seconds, 1), metrics=_judged(model))
+
+
+def list_coder_example():
+    """`list_coder_early` after 60 steps of GRPO on a reward that asks only for the example in the prompt: 8 programs
+    for each of 8 tasks a step, AdamW, rate 1e-3. Weights kept as float16.
+
+    `trials`: for three rewards (is it a program; is the example right; are five hidden examples right), what is found
+    on compositions never trained every 20 steps, for each of five seeds."""
+    policy, trials = load_checkpoint("list_coder_early"), {}
+    seconds = 0.0
+    for name in REWARDS:
+        trials[name] = []
+        for number in SEEDS:
+            (model, rows), took = on_one_core(_rewarded, policy, name, number)
+            trials[name].append(rows)
+            if (name, number) == ("example", 0):
+                kept, seconds = model.half().float().eval(), took
+    return kept.half(), dict(seed=0, steps=60, seconds=round(seconds, 1), metrics=_judged(kept), trials=trials)
+
+
+REWARDS = {                                                                   # of a program, by the task that it is for
+    "parses": lambda text, one: parses(text),
+    "example": lambda text, one: passes(text, [one.example]),
+    "hidden": lambda text, one: passes(text, one.hidden),
+}
+
+
+def _rewarded(policy, name, number, steps=60, every=20):
+    """A copy of a policy after GRPO on one of the rewards.  -> model, rows of what `_judged` says, the first before"""
+    model, rows = copy.deepcopy(policy), [_judged(policy)]
+
+    def reward(which, idx, mask):
+        texts = [list_programs.decode(row) for row in idx[:, N_PROMPT:]]
+        return torch.tensor([float(REWARDS[name](text, ASKED[k])) for text, k in zip(texts, which.tolist())])
+
+    def look(model):
+        rows.append(_judged(model))
+        return {}
+
+    seed(number)
+    loader = Rollouts(model, list_programs.prompts(ASKED), reward, policy, end=END, n_new=N_BODY,
+                      generator=seeded(number))
+    fit(model, grpo_loss, loader, steps, lr=1e-3, evaluate=look, eval_every=every, label=f"GRPO, {name}")
+    return model, rows
+
+
+def _coder(steps, number=0):
+    seed(number)
+    model = GPT(fast(n_layer=3, n_head=4, n_embd=96, vocab_size=len(WORDS), block_size=N_PROMPT + N_BODY))
+    _, seconds = on_one_core(fit, model, partial(chat_loss, dtype=PRECISION), Programs(32, careless=0.05), steps,
+                             optimizer=muon, decay=0.8, label="programs")
+    return model, seconds
+
+
+def written(model, asked, n, temperature=1.0, number=4):
+    """n programs for each task: which of them are right on the hidden examples, (P, n) bool, and their texts."""
+    idx, _ = answers(model, list_programs.prompts(asked), n, N_BODY, END, temperature=temperature,
+                     generator=seeded(number))
+    texts = [list_programs.decode(row) for row in idx[:, N_PROMPT:]]
+    return torch.tensor([passes(text, asked[k // n].hidden) for k, text in enumerate(texts)]).view(-1, n), texts
+
+
+def _judged(model):
+    """Four programs for each of 100 tasks never trained: shares that are right on hidden examples, on the example, that
+    are programs, that return x, and that do not look at x at all."""
+    asked = TEST[:100]
+    right, texts = written(model, asked, 4)
+    shares = [[parses(text), passes(text, [asked[k // 4].example]), text == "x", "x" not in text.split()]
+              for k, text in enumerate(texts)]
+    names = "parses", "example", "x", "constant"
+    return {"hidden": _mean(right)} | {name: _mean(part) for name, part in zip(names, torch.tensor(shares).T)}
+
+
+def _mean(values):
+    return round(values.double().mean().item(), 4)
