@@ -164,9 +164,9 @@ class MAE(nn.Module):
             raise ValueError(f"patch={p} must divide height and width of shape={tuple(config.shape)}")
         self.config, self.n_patch = config, (H // p) * (W // p)
         self.embed = nn.Linear(C * p * p, c)
-        self.places = nn.Parameter(0.02 * torch.randn(self.n_patch, c))
+        self.places = nn.Parameter(0.4 * torch.randn(self.n_patch, c))        # loud: else it learns late where it is
         self.hidden = nn.Parameter(0.02 * torch.randn(c))                     # stands in for every hidden patch
-        self.decoder_places = nn.Parameter(0.02 * torch.randn(self.n_patch, c))
+        self.decoder_places = nn.Parameter(0.4 * torch.randn(self.n_patch, c))
         self.blocks = nn.ModuleDict({name: nn.ModuleList(Block(c, config.n_head) for _ in range(n)) for name, n in
                                      dict(encoder=config.n_layer, decoder=config.n_decoder).items()})
         self.norm, self.decoder_norm = nn.LayerNorm(c), nn.LayerNorm(c)
