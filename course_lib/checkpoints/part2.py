@@ -109,7 +109,8 @@ def mae_small_mask():
         for s in range(5):
             tried, _ = _mae(n_keep, steps=400, start=s)
             i = few_labels(digits.train.y, 100, seeded(s))
-            right = _probed(tried.features, predict(tried.features, digits.train.x[i]), digits.train.y[i])
+            right = _share_right(linear_probe(predict(tried.features, digits.train.x[i]), digits.train.y[i],
+                                              predict(tried.features, digits.test.x)))
             trials.setdefault(str(n_keep), []).append([_hidden_error(tried, n_keep), right])
     made = dict(seed=0, steps=len(history), seconds=round(history.seconds, 1), trials=trials,
                 metrics={"hidden_error": _hidden_error(model, 44)})
@@ -177,29 +178,28 @@ def _hidden_error(model: MAE, n_keep: int) -> float:
 
 def _label_curve(model: MAE) -> dict[str, dict[str, list[float]]]:
     """Accuracy on the test digits by description and number of labels, of five draws each."""
-    x, y = load("digits").train
+    (x, y), (x_test, _) = load("digits")[:2]
     files = {"autoencoder": "autoencoder", "DAE, noise": "dae_noise", "DAE, blank": "dae_blank",
              "DAE, salt and pepper": "dae_salt_and_pepper"}
-    fixed = {name: checkpoint.load(file).encoder.layers[:-1] for name, file in files.items()}
-    fixed |= {"pixels": torch.nn.Flatten(), "MAE": model.features}
+    kinds = {name: checkpoint.load(file).encoder.layers[:-1] for name, file in files.items()}
+    kinds = {"pixels": torch.nn.Flatten(), "random filters": None} | kinds | {"MAE": model.features}
     curve = {}
-    for s in range(5):
-        chosen = {n: few_labels(y, n, seeded(s)) for n in LABELS}
-        for name, describe in ({"random filters": RandomFilters(generator=seeded(s))} | fixed).items():
-            described = predict(describe, x)
-            for n, i in chosen.items():
-                curve.setdefault(name, {}).setdefault(str(n), []).append(_probed(describe, described[i], y[i]))
+    for name, describe in kinds.items():
+        for s in range(5):
+            if name == "random filters":                          # others each time
+                describe = RandomFilters(generator=seeded(s))
+            if s == 0 or name == "random filters":
+                train, test = predict(describe, x), predict(describe, x_test)
+            for n in LABELS:
+                i = few_labels(y, n, seeded(s))
+                rows = curve.setdefault(name, {}).setdefault(str(n), [])
+                rows.append(_share_right(linear_probe(train[i], y[i], test)))
                 if name in ("random filters", "MAE") and n <= 1_000:
                     i = i.repeat(2_000 // n)
-                    copies = predict(describe, augment(x[i], seeded(s)))
-                    curve.setdefault(f"{name}, augmented", {}).setdefault(str(n), []).append(
-                        _probed(describe, copies, y[i]))
+                    copies = predict(describe, augment(x[i], generator=seeded(s)))
+                    rows = curve.setdefault(f"{name}, augmented", {}).setdefault(str(n), [])
+                    rows.append(_share_right(linear_probe(copies, y[i], test)))
     return curve
-
-
-def _probed(describe, described: torch.Tensor, y: torch.Tensor) -> float:
-    """Accuracy on the test digits of a linear probe that knows these descriptions and their labels."""
-    return _share_right(linear_probe(described, y, predict(describe, load("digits").test.x)))
 
 
 def _share_right(guess: torch.Tensor) -> float:
