@@ -182,13 +182,17 @@ def _label_curve(model: MAE) -> dict[str, dict[str, list[float]]]:
     files = {"autoencoder": "autoencoder", "DAE, noise": "dae_noise", "DAE, blank": "dae_blank",
              "DAE, salt and pepper": "dae_salt_and_pepper"}
     kinds = {name: checkpoint.load(file).encoder.layers[:-1] for name, file in files.items()}
-    kinds = {"pixels": torch.nn.Flatten(), "random filters": None} | kinds | {"MAE": model.features}
+    kinds = {"pixels": torch.nn.Flatten(), "random filters": None} | kinds
+    kinds |= {"MAE, untrained": None, "MAE": model.features}
     curve = {}
     for name, describe in kinds.items():
         for s in range(5):
             if name == "random filters":                          # others each time
                 describe = RandomFilters(generator=seeded(s))
-            if s == 0 or name == "random filters":
+            if name == "MAE, untrained":
+                seed(s)
+                describe = MAE(MAEConfig()).requires_grad_(False).features
+            if s == 0 or "random" in name or "untrained" in name:
                 train, test = predict(describe, x), predict(describe, x_test)
             for n in LABELS:
                 i = few_labels(y, n, seeded(s))
