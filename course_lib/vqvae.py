@@ -27,6 +27,7 @@ class VQVAEConfig:
     n_channel: int = 32                        # width at 14x14; twice as wide at 7x7
     sharpness: float = 1.0                     # factor on the logits of decoded images; no part of the likelihood
     levels: tuple[int, ...] = ()               # finite scalar quantisation with so many steps for each number
+    wide: bool = True                          # each word sees nearly the whole image, not only 8x8 pixels at its place
 
 
 # ---------------------------------------------------------------------------------------------------- the mathematics
@@ -182,11 +183,18 @@ class VQVAE(nn.Module):
         levels = tuple(config.levels)                             # a file keeps a list
         self.codes = FSQ(levels) if levels else Codebook(config.n_code, config.n_embd)
         self.K, self.n_embd = (math.prod(levels), len(levels)) if levels else (config.n_code, config.n_embd)
-        self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(4, c, 3, padding=1), ResidualBlock(c),                # (B, c, 14, 14)
-            nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), ResidualBlock(2 * c), nn.SiLU(),         # (B, 2c, 7, 7)
-            nn.Conv2d(2 * c, self.n_embd, 1),                                                     # (B, n_embd, 7, 7)
-        )
+        if config.wide:
+            self.encoder = nn.Sequential(
+                nn.PixelUnshuffle(2), nn.Conv2d(4, c, 3, padding=1), ResidualBlock(c),            # (B, c, 14, 14)
+                nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), ResidualBlock(2 * c), nn.SiLU(),     # (B, 2c, 7, 7)
+                nn.Conv2d(2 * c, self.n_embd, 1),                                                 # (B, n_embd, 7, 7)
+            )
+        else:
+            self.encoder = nn.Sequential(
+                nn.PixelUnshuffle(2), nn.Conv2d(4, c, 3, padding=1), nn.SiLU(),                   # (B, c, 14, 14)
+                nn.Conv2d(c, 2 * c, 2, stride=2), nn.SiLU(), nn.Conv2d(2 * c, 2 * c, 1), nn.SiLU(),     # (B, 2c, 7, 7)
+                nn.Conv2d(2 * c, self.n_embd, 1),                                                 # (B, n_embd, 7, 7)
+            )
         self.decoder = nn.Sequential(
             nn.Conv2d(self.n_embd, 2 * c, 3, padding=1), ResidualBlock(2 * c), ResidualBlock(2 * c),
             nn.Conv2d(2 * c, 4 * c, 1), nn.PixelShuffle(2),                                       # (B, c, 14, 14)
