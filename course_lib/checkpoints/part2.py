@@ -99,8 +99,8 @@ def masked_codes():
 
 
 def mae_small_mask():
-    """Lesson 22's masked autoencoder with a mask that is too small: 5 of 49 patches hidden, 500 batches of 64; otherwise
-    as `mae`.
+    """Lesson 22's masked autoencoder with a mask that is too small: 5 of 49 patches hidden, 500 batches; otherwise as
+    `mae`.
 
     Beside it, in `trials`, five seeds with 44 and with 12 patches kept: the error of hidden test patches, hidden as in
     training, and the accuracy of a probe with 100 labels. The shipped weights are those of the first seed."""
