@@ -19,7 +19,7 @@ from course_lib import flow
 from course_lib.data.moving import FREE, SMALL, bounce, enlarge, paste
 from course_lib.device import device_of
 from course_lib.diffusion import drop_labels, guided
-from course_lib.expect import between, classes, finite, floats, probabilities, same_shape, sizes, whole
+from course_lib.expect import above, between, classes, finite, floats, probabilities, same_shape, sizes, whole
 from course_lib.metrics import the_judge
 from course_lib.muon import OUTSIDE, muon_unet
 from course_lib.pipeline import NETWORKS
@@ -32,8 +32,9 @@ class AcrossFrames(nn.Module):
     the same place one frame before and after (a convolution of width three), then asks all frames of its film
     (attention). It starts as the block alone.
 
-    Frames are a batch here: (n * T, C, H, W) or (n * T, L, C) -> the same shape.  attend: False leaves the second look
-    out.  Ho et al. (2022) put attention in time after attention in space; Singer et al. (2022) a convolution."""
+    Frames are a batch here: (n * T, C, H, W), (n * T, L, C) or one vector a frame, (n * T, C) -> the same shape.
+    attend: False leaves the second look out.  Ho et al. (2022) put attention in time after attention in space, Singer
+    et al. (2022) a convolution."""
 
     def __init__(self, block: nn.Module, n_channel: int, n_frame: int, n_head: int = 4, attend: bool = True):
         super().__init__()
@@ -48,19 +49,20 @@ class AcrossFrames(nn.Module):
 
     def forward(self, x: Tensor, *condition) -> Tensor:
         x = self.block(x, *condition)
-        places = x.flatten(2) if x.ndim == 4 else x.transpose(1, 2)                          # (n*T, C, L)
+        places = x.transpose(1, 2) if x.ndim == 3 else x.flatten(2) if x.ndim == 4 else x[:, :, None]    # (n*T, C, L)
         film = places.unflatten(0, (-1, self.n_frame)).permute(0, 3, 1, 2)                   # (n, L, T, C)
         h = film.flatten(0, 1)                                                               # (n*L, T, C)
         h = h + self.near(F.silu(self.near_norm(h)).transpose(1, 2)).transpose(1, 2)
         if self.look is not None:
             h = h + self.look(self.norm(h) + self.when)
         places = h.view(film.shape).permute(0, 2, 3, 1).flatten(0, 1)                        # (n*T, C, L)
-        return places.reshape(x.shape) if x.ndim == 4 else places.transpose(1, 2)
+        return places.transpose(1, 2) if x.ndim == 3 else places.reshape(x.shape)
 
 
 def across_frames(network: nn.Module, n_frame: int, n_head: int = 4, attend: bool = True) -> nn.Module:
-    """Let a network that draws single frames look along time: after each block of a U-Net, with attention where maps
-    are smallest, or of a DiT. The network is changed in place, and draws at first what it drew."""
+    """Let a network that draws single frames look along time: after each block of a DiT; after each block of a U-Net,
+    with attention where maps are smallest, and at the vector of its overview. The network is changed in place, and
+    draws at first what it drew."""
     def wrapped(block: nn.Module, n_channel: int, attend: bool) -> AcrossFrames:
         with torch.device(device_of(network)):
             return AcrossFrames(block, n_channel, n_frame, n_head, attend)
@@ -74,6 +76,7 @@ def across_frames(network: nn.Module, n_frame: int, n_head: int = 4, attend: boo
         setattr(network, name, wrapped(getattr(network, name), c, False))
     for name in ("down2", "middle", "up2"):
         setattr(network, name, wrapped(getattr(network, name), 2 * c, attend))
+    network.overview.press = wrapped(network.overview.press, network.config.n_embd, attend)
     return network
 
 
@@ -174,19 +177,24 @@ def holding(model, known: Tensor):
     return velocity
 
 
-def video_loss(model, x: Tensor, y: Tensor, drop: float = 0.3, share: float = 0.5, most: int = 6) -> dict[str, Tensor]:
+def video_loss(model, x: Tensor, y: Tensor, drop: float = 0.3, share: float = 0.5, most: int = 6,
+               shift: float = 3.0) -> dict[str, Tensor]:
     """Flow matching of films x (n, T, C, H, W) in [0, 1] with labels y (n,): squared error of the velocity, mean over
     pixels and over the frames that are not known.
 
     Of a share of the films the first frames are known, from 1 to `most` of them, and stand at time 1 without noise. A
-    share `drop` of the labels is left out."""
+    share `drop` of the labels is left out. Times are logit-normal, with the odds t : 1 - t divided by `shift`: twelve
+    frames that agree show through more noise than one does, so more is decided early (Esser et al., 2024, shift times
+    of large pictures so)."""
     between(0, 1, drop=drop, share=share)
+    above(0, shift=shift)
     n, T = x.shape[:2]
     whole(1, T - 1, most=most)
     x, y = 2 * x - 1, drop_labels(y, model.network.config.n_class, drop)
     many = torch.randint(1, most + 1, (n, 1), device=x.device) * (torch.rand(n, 1, device=x.device) < share)
     known = torch.arange(T, device=x.device) < many                                          # (n, T)
-    eps, t = torch.randn_like(x), flow.logit_normal(n, x)[:, None].expand(n, T).where(~known, 1.0)
+    eps, t = torch.randn_like(x), flow.logit_normal(n, x)[:, None]                           # (n, 1)
+    t = (t / (t + shift * (1 - t))).expand(n, T).where(~known, 1.0)
     at = flow.interpolate(x.flatten(0, 1), eps.flatten(0, 1), t.flatten()).view_as(x)
     error = (model(at, t, y) - (x - eps)).square().mean((2, 3, 4))                           # (n, T)
     return {"loss": (error * ~known).sum() / (~known).sum()}

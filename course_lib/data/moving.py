@@ -87,11 +87,12 @@ def draw(n: int, generator: torch.Generator | None = None, *, part: str = "train
 
 
 class MovingDigits:
-    """Batches of new films of one digit and their labels for `fit`, without end in sight: (B, 12, 1, 32, 32), (B,)"""
+    """Batches of new films of one training digit and their labels for `fit`, another n_batch of them each time:
+    (B, n_frame, 1, 32, 32), (B,)"""
 
-    def __init__(self, batch_size: int = 32, n_batch: int = 100):
-        whole(1, batch_size=batch_size, n_batch=n_batch)
-        self.batch_size, self.n_batch = batch_size, n_batch
+    def __init__(self, batch_size: int = 32, n_batch: int = 100, n_frame: int = N_FRAME):
+        whole(1, batch_size=batch_size, n_batch=n_batch, n_frame=n_frame)
+        self.batch_size, self.n_batch, self.n_frame = batch_size, n_batch, n_frame
 
     def __len__(self) -> int:
         return self.n_batch
@@ -99,7 +100,7 @@ class MovingDigits:
     def __iter__(self):
         told = seeded(int(torch.randint(2**31, ())))              # films are drawn on the CPU
         for _ in range(self.n_batch):
-            films = draw(self.batch_size, told)
+            films = draw(self.batch_size, told, n_frame=self.n_frame)
             yield films.x, films.y[:, 0]
 
 
