@@ -126,9 +126,9 @@ def merge(model: nn.Module) -> nn.Module:
 
 # ------------------------------------------------------------------------------------------------------- one new word
 
-def add_word(model: nn.Module, word: str, like: str = "person") -> nn.Module:
-    """Teach a text-to-image model, in place, that there is one more word; its vector starts as that of a known word and
-    is all that can be trained from now on. Its captions may hold the word from now on.
+def add_word(model: nn.Module, word: str, like: str | None = None) -> nn.Module:
+    """Teach a text-to-image model, in place, that there is one more word; its vector starts as that of a known word, or
+    as random numbers of the same size, and is all that can be trained. Captions may hold the word from now on.
 
     Raises ValueError for a word that is known or has a space in it, and for an unknown `like`."""
     if not word.isalpha() or not word.islower() or word in model.vocabulary:
@@ -136,10 +136,11 @@ def add_word(model: nn.Module, word: str, like: str = "person") -> nn.Module:
                          f"not {word!r}")
     if model.config.extra:
         raise ValueError(f"{model.config.extra[0]!r} was added before, and 1 new word is what a model can have")
-    if like not in model.vocabulary:
+    if like is not None and like not in model.vocabulary:
         raise ValueError(f"{word!r} cannot start as {like!r}, which is none of {len(model.vocabulary)} known words")
     table = model.text.words
-    start = table.weight[model.vocabulary.index(like)].detach()[None]         # (1, C)
+    old = table.weight.detach()
+    start = old.std() * torch.randn_like(old[:1]) if like is None else old[model.vocabulary.index(like)][None]
     parametrize.register_parametrization(table, "weight", NewWords(start), unsafe=True)       # its shape changes
     model.config = replace(model.config, extra=(word,))
     model.text.config = replace(model.text.config, vocab_size=table.weight.shape[0])
