@@ -16,7 +16,7 @@ endif
 endif
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),-qq) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: help setup lab test rerun notebooks exercises checkpoints adopt bench clean
+.PHONY: help setup lab test rerun notebooks exercises checkpoints adopt bench site clean
 
 help:            ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -60,6 +60,11 @@ checkpoints: setup ## train shipped weights anew: all, or make checkpoints NAME=
 bench: setup     ## compare with other implementations
 	@$(PIP) -e ".[bench]"
 	@TQDM_DISABLE=1 $(BIN)/python benchmarks/run.py
+
+site: setup      ## build the website into build/site; it opens without a server and without a network
+	@$(PIP) -e ".[site]"
+	@$(BIN)/python authoring/website.py
+	@echo "Built: open build/site/index.html in a browser."
 
 clean:           ## remove .venv
 	rm -rf $(VENV)

@@ -28,7 +28,7 @@ def test_every_dependency_has_a_tested_version_within_its_range():
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     pins = {k.lower().replace("_", "-"): v for k, v in pins.items()}
     extras = PROJECT["optional-dependencies"]
-    for text in PROJECT["dependencies"] + extras["classroom"] + extras["dev"]:
+    for text in PROJECT["dependencies"] + extras["classroom"] + extras["dev"] + extras["site"]:
         need = packaging.Requirement(text)
         assert need.name in pins, f"{need.name} is missing in constraints.txt"
         assert pins[need.name] in need.specifier, f"{need.name}=={pins[need.name]} is outside {need.specifier}"
@@ -56,7 +56,7 @@ def test_a_second_set_up_installs_nothing_and_returns_at_once():
 @needs_make
 def test_make_lists_its_targets_and_refuses_an_old_python(tmp_path):
     listed = run_make("help").stdout
-    for target in ("setup", "lab", "test", "rerun", "notebooks", "exercises", "checkpoints", "adopt", "bench"):
+    for target in ("setup", "lab", "test", "rerun", "notebooks", "exercises", "checkpoints", "adopt", "bench", "site"):
         assert re.search(rf"^{target}\b", listed, re.M), f"make help does not list {target}"
     old = tmp_path / "python2"
     old.write_text("#!/bin/sh\ncase \"$1\" in -V) echo Python 2.7.18;; *) exit 1;; esac\n")
