@@ -278,7 +278,8 @@ def test_a_sound_plays(opened):
 @in_browser
 @pytest.mark.parametrize("name, theme", [
     ("index.html", "light"), ("index.html", "dark"), ("notebooks/63_guidance.html", "light"),
-    ("glossary.html", "light"), ("exercises/31_vae/31_vae.html", "dark"), ("course_lib/README.html", "dark"), ("play.html", "light")])
+    ("glossary.html", "light"), ("exercises/31_vae/31_vae.html", "dark"), ("course_lib/README.html", "dark"),
+    ("play.html", "light")])
 def test_an_accessibility_checker_finds_nothing(opened, name, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = opened(name)
