@@ -4,10 +4,13 @@
     model.sample([[3, 7, 1]], seeded(0))               # (1, 4096): instrument 3 plays note 7, loudly
     load("spoken_flow").sample([[5, 0]] * 4)           # (4, 4096): four times a five by voice 0
 
-Nothing in the flow or in the network is about sound: it is that of lesson 64, with what is asked for as its context.
+The flow and the network are those of lesson 64, with what is asked for as its context. But a convolution does the same
+at every height of a picture, while here each row is a frequency of its own. So the network is shown two more channels:
+the height itself, and a comb that is 1 where the overtones of the wanted note lie (`guides`).
 Training: `fit(model.fit_scale(pictures), sound_loss, Batches(pictures, what, ...))`.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import flow
-from course_lib.audio import FLOOR, HOP, N_FFT, griffin_lim, magnitude_of
+from course_lib.audio import FLOOR, HOP, N_FFT, RATE, griffin_lim, magnitude_of, note_frequency
 from course_lib.diffusion import drop_labels, guided
 from course_lib.expect import between, finite, floats, indices, sizes, whole
 from course_lib.unet import UNet, UNetConfig
@@ -29,7 +32,10 @@ class SoundFlowConfig:
     n_fft: int = N_FFT                         # of the spectrogram
     hop: int = HOP
     length: int = 4_096                        # samples of a sound
-    guidance: float = 1.5                      # see diffusion.guided
+    rate: int = RATE                           # samples a second
+    note: int | None = 1                       # which of the things is a note, in semitones above `lowest`; None: none
+    lowest: int = 60                           # the key of note 0
+    guidance: float = 2.0                      # see diffusion.guided
     steps: int = 8                             # of the midpoint method
     rounds: int = 60                           # of Griffin-Lim
 
@@ -44,8 +50,10 @@ class SoundFlow(nn.Module):
         whole(1, **{f"values[{k}]": n for k, n in enumerate(config.values)})
         self.config, self.shape = config, (1, config.n_fft // 2, config.length // config.hop)
         self.things = nn.Embedding(sum(config.values) + 1, config.n_embd)      # the last one: nothing is asked for
+        if config.note is not None and not 0 <= config.note < len(config.values):
+            raise ValueError(f"note={config.note} must be one of the {len(config.values)} things that are asked for")
         self.network = UNet(UNetConfig(**dict(patch=4) | config.network | dict(
-            shape=self.shape, n_context=config.n_embd)))
+            shape=(3, *self.shape[1:]), n_context=config.n_embd)))
         self.register_buffer("shift", torch.zeros(1, self.shape[1], 1))
         self.register_buffer("scale", torch.ones(1, 1, 1))
 
@@ -56,6 +64,24 @@ class SoundFlow(nn.Module):
         self.shift.copy_(pictures.mean((0, 3))[:, :, None])
         self.scale.copy_(1 / (pictures - self.shift).std().clamp(min=1e-6))
         return self
+
+    def guides(self, what: Tensor) -> Tensor:
+        """What the network is shown beside a picture: how high each row is, from -1 to 1, and cos(2 pi f / f0) for the
+        frequency f0 of the note that is asked for, 0 where none is.  (n, K) -> (n, 2, rows, 1)"""
+        f = torch.arange(self.shape[1], device=self.scale.device) * self.config.rate / self.config.n_fft      # Hz
+        height = (4 * f / self.config.rate - 1).expand(len(what), -1)         # (n, rows)
+        comb = torch.zeros_like(height)
+        if self.config.note is not None:
+            note = what[:, self.config.note].to(f.device)
+            wanted = note_frequency(self.config.lowest + note).to(f.dtype)    # (n,)
+            comb = (2 * math.pi * f / wanted[:, None]).cos() * (note >= 0)[:, None]
+        return torch.stack([height, comb], 1)[..., None]
+
+    def velocity(self, x: Tensor, t: Tensor, what: Tensor) -> Tensor:
+        """What flow matching asks a model for.  x (n, *shape) of deviation 1, t (n,), what (n, K) -> as x"""
+        context = self.context(what)
+        seen = torch.cat([x, self.guides(what).to(x.dtype).expand(-1, -1, -1, x.shape[3])], 1)          # (n, 3, ...)
+        return self.network(seen, t, context=context)[:, :1]
 
     def context(self, what: Tensor) -> Tensor:
         """What is asked for as vectors: (n, K) int64, or of -1 for nothing -> (n, K, n_embd)"""
@@ -78,13 +104,13 @@ class SoundFlow(nn.Module):
         steps = self.config.steps if steps is None else steps
         whole(1, batch_size=batch_size, steps=steps)
         finite(guidance=guidance)
-        context, null, device = self.context(what), self.context(-torch.ones_like(what[:1])), self.scale.device
-        x = torch.randn(len(what), *self.shape, generator=generator, device=device)
-        drawn = []
-        for i in torch.arange(len(x), device=device).split(batch_size):
-            model = partial(self.network, context=context[i])
+        self.context(what)                                        # raises where it cannot be asked for
+        what, null = what.to(self.scale.device), -torch.ones_like(what[:1])
+        x, drawn = torch.randn(len(what), *self.shape, generator=generator, device=self.scale.device), []
+        for i in torch.arange(len(x), device=x.device).split(batch_size):
+            model = partial(self.velocity, what=what[i])
             if guidance != 1:                                     # scale 1 would give the same, at twice the cost
-                model = guided(self.network, context[i], null, guidance)
+                model = guided(self.velocity, what[i], null, guidance)
             drawn.append(flow.midpoint(model, x[i], steps) / self.scale + self.shift)
         return torch.cat(drawn).clamp(0, 1)
 
@@ -103,4 +129,4 @@ def sound_loss(model: SoundFlow, pictures: Tensor, what: Tensor, drop: float = 0
     between(0, 1, drop=drop)
     what = drop_labels(what, -torch.ones_like(what[0]), drop)
     x = (floats(pictures, *model.shape, like=model.scale, what="pictures") - model.shift) * model.scale
-    return flow.flow_loss(partial(model.network, context=model.context(what)), x)
+    return flow.flow_loss(partial(model.velocity, what=what), x)

@@ -1076,6 +1076,11 @@ REGISTRY = {
         lambda: a_sound_flow().fit_scale(images(3)), "(3, 1, 28, 28)"),
     "sound_flow.SoundFlow.context": Entry(
         lambda n: a_sound_flow().context(asked(n)), (N, 2, 4), lambda: a_sound_flow().context(asked(3, 3)), "(3, 3)"),
+    "sound_flow.SoundFlow.guides": Entry(
+        lambda n: a_sound_flow().guides(asked(n)), (N, 2, 64, 1), harmless="`context` checks what is asked for"),
+    "sound_flow.SoundFlow.velocity": Entry(
+        lambda n: a_sound_flow().velocity(randn(n, 1, 64, 16), rand(n), asked(n)), (N, 1, 64, 16),
+        lambda: a_sound_flow().velocity(randn(3, 1, 64, 16), rand(3), asked(3, 3)), "(3, 3)"),
     "sound_flow.SoundFlow.pictures": Entry(
         lambda n: a_sound_flow().pictures(asked(n)), (N, 1, 64, 16),
         lambda: a_sound_flow().pictures(asked(3), steps=0), "steps=0"),
