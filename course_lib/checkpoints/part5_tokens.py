@@ -29,15 +29,15 @@ IMAGE_GPT = dict(n_layer=3, n_head=4, n_embd=96, positions="learned")
 
 def image_gpt():
     """Lesson 56's GPT of images: 3 layers of width 96, fast settings but learned positions, on the codes of `vqvae`,
-    with the label in front: 5,000 batches of 32 training digits, distorted a little and encoded on the fly; Muon and
+    with the label in front: 4,400 batches of 32 training digits, distorted a little and encoded on the fly; Muon and
     AdamW with rates falling over the last 80 %, layers in bfloat16. Weights kept as float16.
 
     `temperatures`: distance, control accuracy and recall of 1,000 samples by temperature."""
     digits = load("digits")
-    model, seconds = _image_gpt(5_000)
+    model, seconds = _image_gpt(4_400)
     model = model.half().float().eval()                                       # what is measured is what is kept
     seconds += metadata("vqvae")["seconds"]
-    row = generator_row(model, "GPT", labels=True, lesson=56, steps=5_000, seconds=seconds)
+    row = generator_row(model, "GPT", labels=True, lesson=56, steps=4_400, seconds=seconds)
     row["metrics"]["bits"] = round(_bits(model, digits.test), 2)
     temperatures = {}
     for temperature in (0.7, 0.85, 1.15):
@@ -72,11 +72,11 @@ ASKED = list_programs.tasks(1_000, seed=7)                                    # 
 
 def list_coder():
     """Lesson 56's GPT of programs: 3 layers of width 96, fast settings, from descriptions and one example to bodies;
-    2,500 batches of 32, of which one body in five is careless; the loss on the bodies, Muon and AdamW with rates
+    1,800 batches of 32, of which one body in five is careless; the loss on the bodies, Muon and AdamW with rates
     falling over the last 80 %, layers in bfloat16. Weights kept as float16.
 
     `temperatures`: pass@1 and pass@8 on compositions never trained, of 16 programs a task."""
-    model, seconds = _coder(2_500)
+    model, seconds = _coder(1_800)
     model = model.half().float().eval()                                       # what is measured is what is kept
     temperatures = {}
     for temperature in (0.2, 0.5, 1.0, 1.5):
@@ -84,7 +84,7 @@ def list_coder():
         temperatures[f"{temperature:g}"] = [_mean(pass_at_k(right, k)) for k in (1, 8)]
     metrics = {"pass@1": temperatures["0.2"][0], "pass@8": temperatures["1"][1],
                "seen: pass@1": _mean(written(model, SEEN, 4, 0.2)[0])} | _judged(model)
-    return model.half(), dict(seed=0, steps=2_500, seconds=round(seconds, 1), metrics=metrics,
+    return model.half(), dict(seed=0, steps=1_800, seconds=round(seconds, 1), metrics=metrics,
                               parameters=sum(p.numel() for p in model.parameters()), temperatures=temperatures)
 
 
@@ -93,7 +93,7 @@ def list_coder_example():
     programs for each of 8 tasks a step, AdamW, rate 3e-4. Weights kept as float16.
 
     `trials`: for three rewards (is it a program; is the example right; are five hidden examples right; each less 0.01 a
-    word), what is found on compositions never trained every 8 steps, for each of five seeds."""
+    word), what is found on compositions never trained every 12 steps, for each of five seeds."""
     policy, trials = load_checkpoint("list_coder"), {}
     for name in REWARDS:
         trials[name] = []
@@ -113,7 +113,7 @@ REWARDS = {                                                                   # 
 }
 
 
-def _rewarded(policy, name, number, steps=24, every=8):
+def _rewarded(policy, name, number, steps=24, every=12):
     """A copy of a policy after GRPO on one of the rewards.  -> model, rows of what `_judged` says, the first before"""
     model, rows = copy.deepcopy(policy), [_judged(policy)]
 
