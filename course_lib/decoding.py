@@ -59,11 +59,12 @@ def generate_plainly(model: nn.Module, prompt: Tensor, n_new: int, temperature: 
 
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float = 1.0, top_k: int | None = None,
-             generator: torch.Generator | None = None) -> Tensor:
+             generator: torch.Generator | None = None, processor=None) -> Tensor:
     """Write n_new tokens after each of B prompts (T_i,) of any lengths, keys and values kept.  -> (B, n_new) int64
 
     A key and a value depend on nothing that comes later, so those of old tokens are computed once and stay in a cache.
     Prompts end in the same column: shorter ones begin further right, and nobody looks at the columns before them.
+    processor(logits (B, V), tokens so far (B, T)) -> logits, if given, changes them before a token is drawn (a watermark).
     Raises ValueError for an empty prompt.
     """
     prompts = _check_prompts(prompts, n_new, model)
@@ -81,6 +82,8 @@ def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float =
                 if done > now:
                     cache.read(idx[i:i + 1, now:done], now, [now], slice(i, i + 1))
         logits = cache.read(idx[:, done:t], done, first)                       # (B, vocab_size)
+        if processor is not None:
+            logits = processor(logits, idx[:, :t])
         idx[:, t] = next_token(logits, temperature, top_k, generator)
         done = t
     return idx[:, T:]

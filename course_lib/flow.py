@@ -55,6 +55,11 @@ def midpoint(model, x: Tensor, steps: int) -> Tensor:
     return x
 
 
+def backwards(model):
+    """The model of the way back: f(x, t) = -model(x, 1 - t), so that a sampler walks from data at 0 to noise at 1."""
+    return lambda x, t: -model(x, 1 - t)
+
+
 @torch.no_grad()
 def straightness(model, x: Tensor, steps: int) -> float:
     """How far the roads from x are from straight ones, 0 for perfectly straight: the mean of |v - (x_1 - x_0)|^2 over

@@ -77,6 +77,7 @@ from course_lib import (
     vae,
     video,
     vqvae,
+    watermark,
 )
 from course_lib import (
     tokens as sentences,
@@ -1026,6 +1027,8 @@ REGISTRY = {
         lambda n: flow.flow_loss(zero, images(n))["loss"], (), harmless="the model checks its input"),
     "flow.euler": Entry(
         lambda n: flow.euler(zero, images(n), 2), (N, 1, 28, 28), lambda: flow.euler(zero, images(3), 0), "steps=0"),
+    "flow.backwards": Entry(
+        lambda n: flow.midpoint(flow.backwards(zero), images(n), 2), (N, 1, 28, 28), harmless="samplers check it"),
     "flow.midpoint": Entry(
         lambda n: flow.midpoint(zero, images(n), 2), (N, 1, 28, 28), lambda: flow.midpoint(zero, images(3), 0),
         "steps=0"),
@@ -1223,6 +1226,47 @@ REGISTRY = {
     "decoding.generate": Entry(
         lambda n: decoding.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
         lambda: decoding.generate(a_gpt(), [], 9), "0 prompts"),
+    "watermark.green_lists": Entry(
+        lambda n: exactly(watermark.green_lists(8, 0.25).sum(1).tolist(), [2] * 8), None,
+        lambda: watermark.green_lists(8, 0.0), "0 tokens green", cpu_only="a secret of every device"),
+    "watermark.favouring": Entry(
+        lambda n: watermark.favouring(watermark.green_lists(16), 2.0)(randn(n, 16), letters(n) % 16), (N, 16),
+        lambda: watermark.favouring(watermark.green_lists(16), -2.0), "delta=-2"),
+    "watermark.count_green": Entry(
+        lambda n: exactly(watermark.count_green(torch.tensor([1, 2, 1, 2]), torch.ones(4, 4).bool()), (2, 2)), None,
+        lambda: watermark.count_green(torch.tensor([1]), torch.ones(4, 4).bool()), "1 token", cpu_only="counts"),
+    "watermark.z_score": Entry(
+        lambda n: exactly(watermark.z_score(8, 16, 0.5), 0.0), None,
+        lambda: watermark.z_score(9, 8, 0.5), "n_green=9", cpu_only="returns a number"),
+    "watermark.false_alarm": Entry(
+        lambda n: exactly(round(watermark.false_alarm(0, 16, 0.5), 6), 1.0), None,
+        lambda: watermark.false_alarm(9, 8, 0.5), "n_green=9", cpu_only="returns a number"),
+    "watermark.rings": Entry(
+        lambda n: exactly(watermark.rings(28, 28, 0, 0).sum().item(), 1), None,
+        lambda: watermark.rings(28, 28, 0, 14), "high=14", cpu_only="a secret of every device"),
+    "watermark.ring_key": Entry(
+        lambda n: watermark.ring_key(watermark.rings(28, 28, 2, 8)), (28, 28), harmless="`rings` checks the numbers",
+        cpu_only="a secret of every device"),
+    "watermark.free_key": Entry(
+        lambda n: watermark.free_key(watermark.rings(28, 28, 2, 8)), (28, 28), harmless="`rings` checks the numbers",
+        cpu_only="a secret of every device"),
+    "watermark.with_ring": Entry(
+        lambda n: watermark.with_ring(images(n), torch.ones(28, 28), torch.ones(28, 28).bool()), (N, 1, 28, 28),
+        lambda: watermark.with_ring(images(3), torch.ones(8, 8), watermark.rings(8, 8, 1, 2)), "(3, 1, 28, 28)"),
+    "watermark.ring_p_value": Entry(
+        lambda n: watermark.ring_p_value(images(n), torch.ones(28, 28), watermark.rings(28, 28, 2, 8)), (N,),
+        lambda: watermark.ring_p_value(images(3), torch.ones(8, 8), watermark.rings(8, 8, 1, 2)), "(3, 1, 28, 28)",
+        cpu_only="the distribution is scipy's"),
+    "watermark.new_keys": Entry(
+        lambda n: exactly([len(k) for k in watermark.new_keys()], [32, 32]), None, harmless="takes nothing",
+        cpu_only="returns bytes"),
+    "watermark.sign": Entry(
+        lambda n: exactly(len(watermark.sign(images(n), {}, bytes(32))), 64), None,
+        lambda: watermark.sign(images(1) + 1.5, {}, bytes(32)), "must lie in [0, 1]", cpu_only="returns bytes"),
+    "watermark.verify": Entry(
+        lambda n: exactly(watermark.verify(images(n), {}, bytes(64), watermark.new_keys()[1]), False), None,
+        lambda: watermark.verify(images(1) + 1.5, {}, bytes(64), bytes(32)), "must lie in [0, 1]",
+        cpu_only="returns a truth value"),
     "decoding.Cache": Entry(
         lambda n: decoding.Cache(a_gpt(), n, 9).kept[0], (2, N, 2, 9, 4), harmless="`generate` checks the prompts"),
     "decoding.Cache.read": Entry(read_with_a_cache, (N, 11), harmless="`generate` checks the prompts"),

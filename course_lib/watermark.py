@@ -1,0 +1,186 @@
+"""Marks that tell where something comes from, and how sure one can be of it.
+
+A text that prefers a secret green list of tokens (Kirchenbauer et al., 2023); a picture whose noise, found again by
+running the flow backwards, holds rings (Wen et al., 2023); and a signature under a file, whatever it was made by. The
+first two are statistics: each comes with its rate of false alarms. Nothing here knows a network."""
+
+import json
+import math
+
+import torch
+from torch import Tensor
+
+from course_lib.expect import above, between, finite, indices, probabilities, whole
+
+# ----------------------------------------------------------------------------------------------------------------- text
+
+def green_lists(vocab_size: int, share: float = 0.5, key: int = 0) -> Tensor:
+    """After each token, which tokens are green: a secret that the key makes.  -> (vocab_size, vocab_size) bool
+
+    Row i belongs to the token i before; every row has round(share * vocab_size) green tokens (algorithm 2).  Raises
+    ValueError for a share that leaves no token green, or none red."""
+    whole(2, vocab_size=vocab_size)
+    between(0, 1, share=share)
+    whole(0, key=key)
+    n_green = round(share * vocab_size)
+    if not 0 < n_green < vocab_size:
+        raise ValueError(f"share={share} of vocab_size={vocab_size} makes {n_green} tokens green: not all, and not 0")
+    order = torch.rand(vocab_size, vocab_size, generator=torch.Generator().manual_seed(key)).argsort(1)
+    return order < n_green
+
+
+def favouring(green: Tensor, delta: float):
+    """What `generate(..., processor=...)` needs to write with a mark: delta is added to the logits of green tokens.
+
+    green: of `green_lists`; delta in nats, 0 leaves the text as it is.  -> f(logits (B, V), tokens so far (B, T))"""
+    finite(0, delta=delta)
+
+    def processor(logits: Tensor, idx: Tensor) -> Tensor:
+        return logits + delta * green.to(logits.device)[idx[:, -1]]            # (B, V)
+
+    return processor
+
+
+def count_green(tokens: Tensor, green: Tensor) -> tuple[int, int]:
+    """How many tokens are green, and of how many: (T,) -> (n_green, n).
+
+    A pair of neighbours counts once, however often it stands there: a text that repeats itself would otherwise repeat
+    the same toss of the coin, and be no evidence (section 4.1).  Raises ValueError for a text of one token."""
+    tokens = indices("tokens", tokens, len(green), "T")
+    if len(tokens) < 2:
+        raise ValueError(f"{len(tokens)} token has no neighbour before it: at least two are needed")
+    pairs = torch.stack([tokens[:-1], tokens[1:]], 1).unique(dim=0)            # (n, 2)
+    return int(green.to(pairs.device)[pairs[:, 0], pairs[:, 1]].sum()), len(pairs)
+
+
+def z_score(n_green: int, n: int, share: float) -> float:
+    """How many standard deviations more green tokens than by chance (eq. 3)."""
+    _check_counts(n_green, n, share)
+    return (n_green - share * n) / (n * share * (1 - share)) ** 0.5
+
+
+def false_alarm(n_green: int, n: int, share: float) -> float:
+    """The probability that a text which knows nothing of the key has at least so many green tokens: the tail of the
+    binomial distribution, exactly."""
+    _check_counts(n_green, n, share)
+    k = torch.arange(n_green, n + 1, dtype=torch.float64)
+    n = torch.tensor(float(n), dtype=torch.float64)
+    ways = (n + 1).lgamma() - (k + 1).lgamma() - (n - k + 1).lgamma()
+    log_p = ways + k * math.log(share) + (n - k) * math.log1p(-share)
+    return min(1.0, log_p.logsumexp(0).exp().item())
+
+
+def _check_counts(n_green: int, n: int, share: float) -> None:
+    whole(1, n=n)
+    whole(0, n, n_green=n_green)
+    above(0, share=share, rest=1 - share)
+
+
+# -------------------------------------------------------------------------------------------------------------- picture
+
+def rings(height: int, width: int, low: float, high: float) -> Tensor:
+    """The frequencies at a distance from low to high of the middle: (height, width) bool, frequency 0 in the middle."""
+    whole(2, height=height, width=width)
+    between(0, min(height, width) / 2 - 1, low=low, high=high)
+    y, x = torch.arange(height) - height // 2, torch.arange(width) - width // 2
+    distance = (y[:, None] ** 2 + x**2) ** 0.5
+    chosen = (distance >= low) & (distance <= high)
+    if not chosen.any():
+        raise ValueError(f"no frequency lies between low={low} and high={high}")
+    return chosen
+
+
+def ring_key(where: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """One real number for each whole distance from the middle, as large as white noise has there: the rings of a tree.
+
+    where (H, W) bool, of `rings`  ->  (H, W), 0 elsewhere.  Equal all around, so that a turned picture keeps it; but a
+    handful of numbers is no secret: pictures with another such key often look marked with this one."""
+    H, W = where.shape
+    y, x = torch.arange(H) - H // 2, torch.arange(W) - W // 2
+    distance = ((y[:, None] ** 2 + x**2) ** 0.5).round().long()                # (H, W)
+    values = torch.randn(int(distance.max()) + 1, generator=generator) * (H * W / 2) ** 0.5
+    return torch.where(where, values[distance], torch.zeros(()))
+
+
+def free_key(where: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """A real number of its own for each frequency and its mirror image ("rand" in the paper's table 1).
+
+    where (H, W) bool, of `rings`  ->  (H, W), 0 elsewhere.  Other keys are nothing like it; turning destroys it."""
+    spectrum = torch.fft.fft2(torch.randn(where.shape, generator=generator)).real
+    return torch.where(where, torch.fft.fftshift(spectrum), torch.zeros(()))
+
+
+def with_ring(noise: Tensor, key: Tensor, where: Tensor) -> Tensor:
+    """Noise (n, C, H, W) whose first channel has these numbers as real parts at these frequencies (section 3.2).
+
+    The imaginary parts stay what they were: without them every marked picture would look a little like every key. key
+    is equal at opposite frequencies, so that the noise stays real."""
+    spectrum = _spectrum(noise, where)                                         # (n, H, W)
+    key, where = key.to(noise.device), where.to(noise.device)
+    changed = torch.complex(torch.where(where, key, spectrum.real), spectrum.imag)
+    first = torch.fft.ifft2(torch.fft.ifftshift(changed, dim=(-2, -1))).real
+    return torch.cat([first[:, None], noise[:, 1:]], 1)
+
+
+def ring_p_value(noise: Tensor, key: Tensor, where: Tensor) -> Tensor:
+    """How probable it is that noise without the mark comes as near to the key: (n, C, H, W) -> (n,) in [0, 1].
+
+    The squared distances of the real parts at half of the frequencies (the others are their mirror images), divided by
+    the variance of white noise, have a non-central chi-squared distribution (section 3.3). The variance is measured on
+    the noise itself: of white noise nearly a share alpha lies below alpha."""
+    from scipy.stats import ncx2
+
+    spectrum = _spectrum(noise, where).cpu()
+    H, W = where.shape
+    i, j = where.cpu().nonzero(as_tuple=True)
+    half = (i > H // 2) | ((i == H // 2) & (j > W // 2))                       # one of each pair, never the middle
+    i, j = i[half], j[half]
+    variance = noise[:, 0].float().var((-2, -1)).cpu()[:, None] * H * W / 2    # (n, 1) of a real part
+    apart = (spectrum.real[:, i, j] - key.cpu()[i, j]).square() / variance     # (n, m)
+    offset = key.cpu()[i, j].square() / variance                               # (n, m)
+    return torch.from_numpy(ncx2.cdf(apart.sum(1).double().numpy(), len(i), offset.sum(1).double().numpy()))
+
+
+def _spectrum(noise: Tensor, where: Tensor) -> Tensor:
+    """The first channel's frequencies, 0 in the middle.  (n, C, H, W) -> (n, H, W) complex"""
+    if where.dtype != torch.bool or where.ndim != 2:
+        raise ValueError(f"where is {where.dtype} {tuple(where.shape)}: expected bool (H, W), of `rings`")
+    if noise.ndim != 4 or not noise.is_floating_point() or noise.shape[-2:] != where.shape:
+        raise ValueError(f"noise of shape {tuple(noise.shape)} does not fit to frequencies {tuple(where.shape)}")
+    return torch.fft.fftshift(torch.fft.fft2(noise[:, 0].float()), dim=(-2, -1))
+
+
+# ------------------------------------------------------------------------------------------------------------ signature
+
+def new_keys() -> tuple[bytes, bytes]:
+    """A secret key and the public one that belongs to it, 32 bytes each (Ed25519, by the library cryptography)."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes_raw(), key.public_key().public_bytes_raw()
+
+
+def sign(picture: Tensor, claims: dict, secret_key: bytes) -> bytes:
+    """A signature (64 bytes) under the pixels of a picture, floats in [0, 1], together with what is claimed of it."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(secret_key).sign(_message(picture, claims))
+
+
+def verify(picture: Tensor, claims: dict, signature: bytes, public_key: bytes) -> bool:
+    """Whether who holds the secret key has signed exactly these pixels and these claims."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _message(picture, claims))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _message(picture: Tensor, claims: dict) -> bytes:
+    """Pixels of 8 bits, their shape, and the claims in one order: what is signed, byte for byte."""
+    pixels = (probabilities(picture, "pictures").detach().cpu() * 255).round().to(torch.uint8).contiguous()
+    head = json.dumps({"claims": claims, "shape": list(pixels.shape)}, sort_keys=True).encode()
+    return len(head).to_bytes(8, "big") + head + pixels.numpy().tobytes()
