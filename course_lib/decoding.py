@@ -64,7 +64,7 @@ def generate(model: GPT, prompts: list[Tensor], n_new: int, temperature: float =
 
     A key and a value depend on nothing that comes later, so those of old tokens are computed once and stay in a cache.
     Prompts end in the same column: shorter ones begin further right, and nobody looks at the columns before them.
-    processor(logits (B, V), tokens so far (B, T)) -> logits, if given, changes them before a token is drawn (a watermark).
+    processor(logits (B, V), tokens so far (B, T)) -> logits changes them before a token is drawn (a watermark does).
     Raises ValueError for an empty prompt.
     """
     prompts = _check_prompts(prompts, n_new, model)
