@@ -772,6 +772,8 @@ BUGS = [
         "test_checks.py::test_each_slip_is_told_from_all_others[masked_loss]"),
     Bug("checks/prompting.py", "F.pad(same.int(), (shift, -shift))", "F.pad(same.int(), (1, -1))",
         "test_checks.py::test_each_slip_is_told_from_all_others[score_of_heads]"),
+    Bug("checks/personalisation.py", "x @ W.mT) + bias * c +", "x @ W.mT) + c +",
+        "test_checks.py::test_each_slip_is_told_from_all_others[corrected]"),
     Bug("checks/text_to_image.py", "residual * x + keep * of(x, W_own)", "keep * of(x, W_own)",
         "test_checks.py::test_each_slip_is_told_from_all_others[with_right]"),
     Bug("checks/clip.py", "weight * sum(reduce(", "sum(reduce(",
