@@ -16,10 +16,10 @@ endif
 endif
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),-qq) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: help setup lab test rerun notebooks exercises checkpoints adopt bench site clean
+.PHONY: help setup lab test rerun notebooks exercises checkpoints adopt bench gpu-check site clean
 
 help:            ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
 setup: $(STAMP)  ## install everything into .venv (the other targets do it by themselves)
 
@@ -60,6 +60,9 @@ checkpoints: setup ## train shipped weights anew: all, or make checkpoints NAME=
 bench: setup     ## compare with other implementations
 	@$(PIP) -e ".[bench]"
 	@TQDM_DISABLE=1 $(BIN)/python benchmarks/run.py
+
+gpu-check: setup ## what only a GPU can show, in four minutes; WRITE=1 keeps the table in benchmarks/README.md
+	@$(BIN)/python benchmarks/gpu.py $(if $(WRITE),--write)
 
 site: setup      ## build the website into build/site; it opens without a server and without a network
 	@$(PIP) -e ".[site]"

@@ -97,3 +97,22 @@ def test_the_digits_that_each_seed_of_the_gan_draws_are_counted(images, capsys):
     assert images.seeds_of_the_gan(steps=10, n=2) in (0, 1, 2)
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| 0 |", "| 1 |"))]
     assert len(rows) == 2 and all("(digit " in row for row in rows)
+
+
+def test_the_check_of_a_gpu_runs_and_keeps_its_table_between_its_marks(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_PROFILE", "cpu")
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    gpu = imported("gpu")
+    monkeypatch.setattr(gpu.sys, "argv", ["gpu.py"])
+    gpu.main()
+    assert capsys.readouterr().out.startswith("There is no GPU here")
+    monkeypatch.setattr(gpu, "contracts", lambda: "5 passed")
+    monkeypatch.setattr(gpu.torch.nn.Module, "compile", lambda self: None)      # needs a compiler of C++
+    lines = gpu.measure()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 9 and all(line.count("|") == 4 for line in table) and "5 passed" in lines[2]
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{gpu.BEGIN}\nold\n{gpu.END}\nafter\n")
+    gpu.keep(lines, page)
+    gpu.keep(["new"], page)
+    assert page.read_text() == f"before\n{gpu.BEGIN}\nnew\n{gpu.END}\nafter\n"

@@ -2247,6 +2247,13 @@ def test_no_tensor_is_born_on_the_wrong_device(name, monkeypatch):
         call_and_check(name, 3, "cuda")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: make gpu-check runs these where there is one")
+@pytest.mark.parametrize("name", [k for k, e in REGISTRY.items() if not e.cpu_only])
+def test_on_a_real_gpu(name, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "WHERE", "cuda")
+    call_and_check(name, 3, "cuda")
+
+
 def test_a_tensor_born_on_the_wrong_device_would_be_noticed(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "WHERE", "cuda")
     with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):

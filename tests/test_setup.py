@@ -56,7 +56,8 @@ def test_a_second_set_up_installs_nothing_and_returns_at_once():
 @needs_make
 def test_make_lists_its_targets_and_refuses_an_old_python(tmp_path):
     listed = run_make("help").stdout
-    for target in ("setup", "lab", "test", "rerun", "notebooks", "exercises", "checkpoints", "adopt", "bench", "site"):
+    for target in ("setup", "lab", "test", "rerun", "notebooks", "exercises", "checkpoints", "adopt", "bench",
+                   "gpu-check", "site"):
         assert re.search(rf"^{target}\b", listed, re.M), f"make help does not list {target}"
     old = tmp_path / "python2"
     old.write_text("#!/bin/sh\ncase \"$1\" in -V) echo Python 2.7.18;; *) exit 1;; esac\n")
