@@ -1,8 +1,8 @@
 """What a CPU cannot show, in at most four minutes:  make gpu-check  (WRITE=1 keeps the table in benchmarks/README.md)
 
 Every public function of course_lib on the GPU (the contracts that `make test` checks on simulated tensors); then GPT
-and flow matching trained with the sizes of COURSE_PROFILE=gpu, in bfloat16, plain and with torch.compile; then sampling.
-Without a GPU it says so, and that is all."""
+and flow matching trained with the sizes of COURSE_PROFILE=gpu, in bfloat16, plain and with torch.compile; then
+sampling. Without a GPU it says so, and that is all."""
 
 import argparse
 import os
@@ -12,19 +12,17 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("COURSE_PROFILE", "gpu")
+import torch
 
-import torch  # noqa: E402 (the profile is set first)
-
-from course_lib.data import Batches, load  # noqa: E402
-from course_lib.data.text import Windows, encode, load_text  # noqa: E402
-from course_lib.decoding import generate  # noqa: E402
-from course_lib.device import budget, device, seed  # noqa: E402
-from course_lib.gpt import GPT, fast, lm_loss  # noqa: E402
-from course_lib.metrics import bits_per_byte, control_accuracy, frechet_distance, judge_features  # noqa: E402
-from course_lib.muon import muon, muon_unet  # noqa: E402
-from course_lib.pipeline import Pipeline, PipelineConfig, pipeline_loss  # noqa: E402
-from course_lib.train import fit  # noqa: E402
+from course_lib.data import Batches, load
+from course_lib.data.text import Windows, encode, load_text
+from course_lib.decoding import generate
+from course_lib.device import budget, device, seed
+from course_lib.gpt import GPT, fast, lm_loss
+from course_lib.metrics import bits_per_byte, control_accuracy, frechet_distance, judge_features
+from course_lib.muon import muon, muon_unet
+from course_lib.pipeline import Pipeline, PipelineConfig, pipeline_loss
+from course_lib.train import fit
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "benchmarks" / "README.md"
@@ -120,6 +118,7 @@ def main() -> None:
     if device().type == "cpu" and not options.anyhow:
         print("There is no GPU here (torch sees neither CUDA nor MPS): nothing was checked.")
         return
+    os.environ.setdefault("COURSE_PROFILE", "cpu" if options.anyhow else "gpu")
     lines = measure()
     print("\n".join(lines))
     if options.write:
