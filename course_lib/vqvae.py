@@ -27,7 +27,7 @@ class VQVAEConfig:
     n_channel: int = 32                        # width at 14x14; twice as wide at 7x7
     sharpness: float = 1.0                     # factor on the logits of decoded images; no part of the likelihood
     levels: tuple[int, ...] = ()               # finite scalar quantisation with so many steps for each number
-    wide: bool = True                          # each word sees nearly the whole image, not only 8x8 pixels at its place
+    wide: bool = False                         # each word sees nearly the whole image, not only 8x8 pixels at its place
 
 
 # ---------------------------------------------------------------------------------------------------- the mathematics

@@ -70,7 +70,7 @@ def vqvae():
 
 
 def vqvae_collapsed():
-    """A small VQ-VAE of 16 channels after 100 batches whose codebook collapses: its 128 codes start at random and learn
+    """A small VQ-VAE of 8 channels after 100 batches whose codebook collapses: its 128 codes start at random and learn
     by gradient. Each word sees nearly the whole digit.
 
     `trials`, of small models with seeds 0 to 4, logits x 2: four sizes of the codebook, with words that see 8 x 8
@@ -97,7 +97,7 @@ REPAIRS = {
 def _trial(seed_: int, start: bool = True, levels: tuple = (), n_code: int = 128, wide: bool = True, **settings,
            ) -> tuple[VQVAE, list[float]]:
     loss = fsq_loss if levels else partial(vqvae_loss, **settings)
-    model, _ = _vqvae(100, loss, seed_, start, n_channel=16, levels=levels, n_code=n_code, sharpness=2.0, wide=wide)
+    model, _ = _vqvae(100, loss, seed_, start, n_channel=8, levels=levels, n_code=n_code, sharpness=2.0, wide=wide)
     row = _rebuilds(model)
     return model, [row[name] for name in ("rebuilt_frechet", "perplexity", "live", "squared_error")]
 
