@@ -44,6 +44,7 @@ from course_lib import (
     classify,
     clip,
     convnet,
+    cost,
     data,
     dcgan,
     decoding,
@@ -1226,6 +1227,39 @@ REGISTRY = {
     "decoding.generate": Entry(
         lambda n: decoding.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
         lambda: decoding.generate(a_gpt(), [], 9), "0 prompts"),
+    "cost.operations": Entry(
+        lambda n: exactly(cost.operations(lambda: torch.rand(n, 2) @ torch.rand(2, 3)), 12 * n), None,
+        harmless="the call itself", cpu_only="returns a number"),
+    "cost.operations_by_layer": Entry(
+        lambda n: exactly(cost.operations_by_layer(linear(), lambda: None), {}), None, harmless="the call itself",
+        cpu_only="returns numbers"),
+    "cost.n_bytes": Entry(
+        lambda n: exactly(cost.n_bytes(nn.Linear(n, 1)), 4 * n + 4), None, harmless="every model has a size",
+        cpu_only="returns a number"),
+    "cost.seconds": Entry(
+        lambda n: exactly(cost.seconds(lambda: None, n) < 1, True), None,
+        lambda: cost.seconds(lambda: None, 0), "repeats=0", cpu_only="returns a number"),
+    "cost.joules": Entry(
+        lambda n: exactly(cost.joules(n, 2), 2 * n), None, lambda: cost.joules(1, 0), "watts=0",
+        cpu_only="returns a number"),
+    "cost.grams_of_co2": Entry(
+        lambda n: exactly(cost.grams_of_co2(3.6e6 * n, 5), 5.0 * n), None, lambda: cost.grams_of_co2(-1, 5), "joules",
+        cpu_only="returns a number"),
+    "cost.pareto": Entry(
+        lambda n: exactly(cost.pareto([1.0] * n, [2.0] * n), [0]), None, lambda: cost.pareto([], []), "0 costs",
+        cpu_only="takes numbers"),
+    "cost.to_int8": Entry(
+        lambda n: cost.to_int8(randn(n, 5))[0], (N, 5), lambda: cost.to_int8(torch.rand(5)), "(5,)"),
+    "cost.from_int8": Entry(
+        lambda n: cost.from_int8(*cost.to_int8(randn(n, 5))), (N, 5), harmless="`to_int8` checks the weights"),
+    "cost.Int8": Entry(
+        lambda n: cost.Int8(there(lambda: nn.Linear(5, 3)))(randn(n, 5)), (N, 3), lambda: cost.Int8(nn.ReLU()), "ReLU"),
+    "cost.Int8.forward": Entry(
+        lambda n: cost.Int8(there(lambda: nn.Conv2d(1, 3, 3))).forward(rand(n, 1, 5, 5)), (N, 3, 3, 3),
+        harmless=INHERITED),
+    "cost.in_int8": Entry(
+        lambda n: cost.in_int8(there(lambda: nn.Sequential(nn.Linear(5, 3))))(randn(n, 5)), (N, 3),
+        lambda: cost.in_int8(nn.Sequential(nn.ReLU())), "no linear layer", cpu_only="fake models cannot be copied"),
     "watermark.green_lists": Entry(
         lambda n: exactly(watermark.green_lists(8, 0.25).sum(1).tolist(), [2] * 8), None,
         lambda: watermark.green_lists(8, 0.0), "0 tokens green", cpu_only="a secret of every device"),
