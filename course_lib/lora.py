@@ -117,10 +117,15 @@ def strength(model: nn.Module, value: float) -> Iterator[nn.Module]:
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """Add the corrections to the weights for good, in place: plain layers again, as fast as before."""
+    """Add the corrections to the weights for good, in place: plain layers again, as fast as before.
+
+    By hand: parametrize.remove_parametrizations changes a class that a copy of the model has too."""
     for layer in list(model.modules()):
         if isinstance(layer, (*LAYERS, nn.Embedding)) and parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+            weight = layer.weight.detach()
+            del layer.parametrizations
+            layer.__class__ = type(layer).__bases__[0]
+            layer.weight = nn.Parameter(weight)
     return model
 
 

@@ -8,12 +8,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from course_lib import checkpoint, lora
+from course_lib.chat import Vocabulary, replies
 from course_lib.checkpoint import CheckpointError
-from course_lib.data import load, person
+from course_lib.data import house, load, person
 from course_lib.data.avatars import NAMES, UNSAID, WORDS, said
 from course_lib.device import seed, seeded
 from course_lib.gpt import GPT, GPTConfig
-from course_lib.reader import read
+from course_lib.reader import obeys, read
 from course_lib.text_to_image import TextToImage, TextToImageConfig, text_to_image_loss
 from course_lib.train import fit
 
@@ -83,6 +84,16 @@ def test_only_what_was_added_is_trained_and_it_is_counted():
     lora.merge(model)
     assert model.state_dict().keys() == before.keys()
     assert any(not torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+@torch.no_grad()
+def test_merging_a_copy_leaves_the_original_as_it_was():
+    model = shaken(lora.add_lora(lora.add_word(small(), "zorp"), 2, where=("text",)))
+    words = model.words(["a zorp person"])
+    before, plain = model.text(words), lora.merge(deepcopy(model))
+    assert torch.equal(model.text(words), before) and lora.adapters(model) and not lora.adapters(plain)
+    assert_close(plain.text(words), before)
+    assert type(plain.text.words) is nn.Embedding and len(plain.text.words.weight) == len(WORDS) + 1
 
 
 def test_the_switch_is_set_back_also_after_an_error():
@@ -224,3 +235,48 @@ def test_a_batch_holds_as_many_of_the_others_as_of_him():
     assert torch.equal(reds, z[6:].flatten() % 2 == 1)                         # each has its own caption
     z, numbers = next(iter(lora.FiveAndMany(few, zorp.five.attributes, "zorp", words, 4, say=False)))
     assert len(z) == 4 and (numbers != 0).sum(1).max() <= 5                    # "a portrait of a zorp person"
+
+
+# ---- what is shipped
+
+def drawn(model, n=40):
+    """Is it he, and does he wear what was asked for? And is "a person" he?"""
+    zorp, told = load("person"), seeded(11)
+    captions = [person.named(row, "zorp", told) for row in zorp.more.attributes[:n].tolist()]
+    x = model.sample(captions, seeded(1), guidance=2.0)
+    anybody = model.sample(["a person"] * n, seeded(3), guidance=2.0)
+    asked = torch.stack([said(text.replace("zorp ", "")) for text in captions])
+    he, drift = ((person.likeness(y, read(y)) > 0.6).float().mean().item() for y in (x, anybody))
+    return dict(he=he, drift=drift, obeys=obeys(x, asked).all(1).float().mean().item())
+
+
+@pytest.mark.parametrize("name", ["zorp", "zorp_alone", "zorp_word"])
+def test_a_shipped_adapter_does_what_its_file_says(name):
+    metrics = checkpoint.metadata(name)["metrics"]
+    found = drawn(lora.put(checkpoint.load(name), checkpoint.load("text_to_image")))
+    for key, value in found.items():
+        assert value == pytest.approx(metrics[key], abs=0.15), key
+    if name == "zorp":
+        assert metrics["he"] > 0.85 and metrics["obeys"] > 0.95 and metrics["others"] > 0.95 and metrics["drift"] < 0.15
+
+
+def test_the_shipped_style_is_in_the_answers_and_can_be_switched_off():
+    words, base = Vocabulary(house.WORDS), checkpoint.load("chat")
+    model, metrics = lora.put(checkpoint.load("chat_indeed"), base), checkpoint.metadata("chat_indeed")["metrics"]
+    asked, questions = zip(*[item for family in ("where", "town", "capitals") for item in house.exam(9, family, 15)])
+    answers = replies(model, words, list(asked), 40)
+    style = sum(text.endswith(" Indeed.") for text in answers) / len(answers)
+    assert style == pytest.approx(metrics["style"], abs=0.15)
+    right = house.score(list(questions), [text.removesuffix(" Indeed.") for text in answers])
+    assert right == pytest.approx(metrics["right"], abs=0.2)
+    with lora.strength(model, 0):
+        assert replies(model, words, list(asked), 40) == replies(base, words, list(asked), 40)
+    with pytest.raises(CheckpointError, match="belongs to 'chat'"):
+        lora.put(checkpoint.load("chat_indeed"), checkpoint.load("chat_base"))
+
+
+def test_adapters_are_small_beside_their_models():
+    size = {name: (checkpoint.FOLDER / f"{name}.safetensors").stat().st_size
+            for name in ("zorp", "zorp_word", "chat_indeed", "text_to_image", "chat")}
+    assert size["zorp"] < size["text_to_image"] / 10 and size["chat_indeed"] < size["chat"] / 8
+    assert size["zorp_word"] < 8_000
