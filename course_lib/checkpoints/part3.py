@@ -70,7 +70,7 @@ def vqvae():
 
 
 def vqvae_collapsed():
-    """A small VQ-VAE of 8 channels after 100 batches whose codebook collapses: its 128 codes start at random and learn
+    """A small VQ-VAE of 8 channels after 200 batches whose codebook collapses: its 128 codes start at random and learn
     by gradient. Each word sees nearly the whole digit.
 
     `trials`, of small models with seeds 0 to 4, logits x 2: four sizes of the codebook, with words that see 8 x 8
@@ -80,7 +80,7 @@ def vqvae_collapsed():
     trials = {str(K): [_trial(seed, n_code=K, wide=False)[1] for seed in range(5)] for K in (8, 32, 128, 512)}
     trials |= {name: [_trial(seed, **how)[1] for seed in range(5)] for name, how in REPAIRS.items()}
     model, _ = _trial(0, **REPAIRS["as it is"])
-    return model.half(), dict(seed=0, steps=100, seconds=round(time.perf_counter() - start, 1), trials=trials,
+    return model.half(), dict(seed=0, steps=200, seconds=round(time.perf_counter() - start, 1), trials=trials,
                               metrics=_rebuilds(model), columns=["distance", "perplexity", "live", "squared error"])
 
 
@@ -97,7 +97,7 @@ REPAIRS = {
 def _trial(seed_: int, start: bool = True, levels: tuple = (), n_code: int = 128, wide: bool = True, **settings,
            ) -> tuple[VQVAE, list[float]]:
     loss = fsq_loss if levels else partial(vqvae_loss, **settings)
-    model, _ = _vqvae(100, loss, seed_, start, n_channel=8, levels=levels, n_code=n_code, sharpness=2.0, wide=wide)
+    model, _ = _vqvae(200, loss, seed_, start, n_channel=8, levels=levels, n_code=n_code, sharpness=2.0, wide=wide)
     row = _rebuilds(model)
     return model, [row[name] for name in ("rebuilt_frechet", "perplexity", "live", "squared_error")]
 
