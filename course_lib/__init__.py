@@ -6,7 +6,7 @@
     write text    ngrams  transformer  gpt  decoding  chat  preferences  chorales
     make sounds   audio  sound_flow
     train         train  muon
-    measure       metrics  leaderboard  reader  claims  listener  watermark  cost
+    measure       metrics  leaderboard  reader  claims  listener  watermark  privacy  cost
     around them   data  checkpoint  checkpoints  device  expect  plots
     exercises     checks  classroom
 

@@ -67,6 +67,7 @@ from course_lib import (
     pipeline,
     plots,
     preferences,
+    privacy,
     reader,
     sound_flow,
     text_encoder,
@@ -1227,6 +1228,25 @@ REGISTRY = {
     "decoding.generate": Entry(
         lambda n: decoding.generate(a_gpt(), [*letters(n)[:, 2:], letters(1)[0]][:n], 9), (N, 9),
         lambda: decoding.generate(a_gpt(), [], 9), "0 prompts"),
+    "privacy.roc": Entry(
+        lambda n: privacy.roc(torch.rand(n), torch.rand(n))[0][:1], (1,),
+        lambda: privacy.roc(torch.rand(0), torch.rand(2)), "(0,)", cpu_only="as many rates as there are scores"),
+    "privacy.auc": Entry(
+        lambda n: exactly(privacy.auc(torch.ones(n), torch.zeros(n)), 1.0), None,
+        lambda: privacy.auc(torch.rand(3, 1), torch.rand(3)), "(3, 1)", cpu_only="returns a number"),
+    "privacy.found_at": Entry(
+        lambda n: exactly(privacy.found_at(torch.ones(n), torch.zeros(n)), 1.0), None,
+        lambda: privacy.found_at(torch.rand(3), torch.rand(3), 2), "accused=2", cpu_only="returns a number"),
+    "privacy.clipped": Entry(
+        lambda n: privacy.clipped(randn(n, 5), 1.0), (N, 5), lambda: privacy.clipped(randn(3, 5), 0.0), "most=0"),
+    "privacy.private_gradient": Entry(
+        lambda n: exactly(0 <= privacy.private_gradient(nn.Linear(5, 2), lambda m, x: m(x).square().sum(), (
+            torch.rand(n, 5),), 1.0, 0.5) <= 1, True), None,
+        lambda: privacy.private_gradient(nn.Linear(1, 1), None, (torch.rand(0, 1),), 1.0, 1.0), "n_example=0",
+        cpu_only="backward does not work on fake tensors"),
+    "privacy.epsilon": Entry(
+        lambda n: exactly(privacy.epsilon(0.1, 1.0, n, 1e-5) > 0, True), None,
+        lambda: privacy.epsilon(0.1, 0.0, 1, 1e-5), "noise=0", cpu_only="takes numbers"),
     "cost.operations": Entry(
         lambda n: exactly(cost.operations(lambda: torch.rand(n, 2) @ torch.rand(2, 3)), 12 * n), None,
         harmless="the call itself", cpu_only="returns a number"),
