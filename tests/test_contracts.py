@@ -708,6 +708,9 @@ REGISTRY = {
     "data.avatars.Faces.shown": Entry(lambda n: faces(n).shown, (N, 8), harmless="a plain record"),
     "data.avatars.Avatars": Entry(
         lambda n: avatars.Avatars(*[faces(n)] * 3).train.x, (N, 3, 16, 16), harmless="a plain record"),
+    "data.emoji.load_emoji": Entry(
+        lambda n: data.emoji.load_emoji().test.x[:n], (N, 2, 3, 32, 32), harmless="takes nothing",
+        cpu_only="reads a file"),
     "data.avatars.load_avatars": Entry(
         lambda n: avatars.load_avatars().train.shown[:n], (N, 8), harmless="takes nothing", cpu_only="reads a file"),
     "data.avatars.caption": Entry(
