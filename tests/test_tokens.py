@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from course_lib.augment import augment
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
 from course_lib.data import load
 from course_lib.decoding import generate_plainly
 from course_lib.device import seeded
 from course_lib.gpt import lm_loss
+from course_lib.metrics import control_accuracy, the_judge
 from course_lib.tokens import HALF, Encoded, ImageGPT, ImageGPTConfig, join, sentence_bits, split
 from course_lib.vqvae import VQVAE, VQVAEConfig
 
@@ -109,3 +112,16 @@ def test_what_cannot_be_is_one_clear_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------------------------------------------- what is shipped
+
+def test_the_shipped_painter_draws_what_it_is_asked_for():
+    model, claimed = load_checkpoint("image_gpt"), metadata("image_gpt")["metrics"]
+    y = torch.arange(200) % 10
+    assert control_accuracy(the_judge(), model.sample(200, y, seeded(3)), y) > claimed["control"] - 0.05
+    x, y = (part[:300] for part in load("digits").test)
+    bits = sentence_bits(model.gpt, join(y, model.vqvae.encode(x), 10)).mean().item()
+    assert bits == pytest.approx(claimed["bits"], rel=0.03)
+    own, apart = model.vqvae.state_dict(), load_checkpoint("vqvae").state_dict()
+    assert all(torch.equal(own[name], value) for name, value in apart.items())
