@@ -9,8 +9,11 @@ import torch
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from torch.testing import assert_close
 
-from course_lib.data import Batches
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
+from course_lib.data import Batches, load
 from course_lib.device import seed, seeded
+from course_lib.metrics import frechet_distance, judge_features
 from course_lib.train import fit
 from course_lib.vae import bernoulli_log_prob
 from course_lib.vqvae import (
@@ -237,3 +240,27 @@ def test_it_learns_a_stroke(loss, config):
     before = (model(x) - x).abs().mean()
     history = fit(model, loss, Batches(x, batch_size=16), steps=60, lr=1e-2, progress=False)
     assert (model(x) - x).abs().mean() < 0.3 * before and history["perplexity"][-1] > 2
+
+
+# ------------------------------------------------------------------------------------------------------ what is shipped
+
+def test_the_shipped_words_are_what_they_claim():
+    model, made, x = load_checkpoint("vqvae"), metadata("vqvae")["metrics"], load("digits").test.x[:300]
+    tokens = model.encode(x)
+    rebuilt = model.decode(tokens)
+    error = (rebuilt - x).square().flatten(1).sum(1).mean().item()
+    assert error == pytest.approx(made["squared_error"], rel=0.1)
+    assert frechet_distance(judge_features(rebuilt), judge_features(x)) < 2 * made["rebuilt_frechet"] < 2
+    assert perplexity(tokens, 128).item() == pytest.approx(made["perplexity"], rel=0.1)
+    assert torch.equal(model.encode(x[7:8]), tokens[7:8])
+
+
+def test_collapse_and_its_repairs_in_five_seeds():
+    made = metadata("vqvae_collapsed")
+    table = {name: torch.tensor(rows) for name, rows in made["trials"].items()}
+    assert all(rows.shape == (5, len(made["columns"])) for rows in table.values())
+    used = {name: rows[:, made["columns"].index("perplexity")] for name, rows in table.items()}
+    assert used["as it is"].max() < 10 < 50 < used["restarts"].min()
+    assert used["FSQ"].min() > used["as it is"].max()
+    tokens = load_checkpoint("vqvae_collapsed").encode(load("digits").test.x[:300])
+    assert perplexity(tokens, 128) < 10

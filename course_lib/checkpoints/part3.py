@@ -91,13 +91,14 @@ REPAIRS = {
     "moving averages": dict(restart=0.0),
     "restarts": dict(),
     "FSQ": dict(levels=(8, 4, 4)),
+    "FSQ, 600 batches": dict(levels=(8, 4, 4), steps=600),
 }
 
 
-def _trial(seed_: int, start: bool = True, levels: tuple = (), n_code: int = 128, wide: bool = True, **settings,
-           ) -> tuple[VQVAE, list[float]]:
+def _trial(seed_: int, start: bool = True, levels: tuple = (), n_code: int = 128, wide: bool = True, steps: int = 200,
+           **settings) -> tuple[VQVAE, list[float]]:
     loss = fsq_loss if levels else partial(vqvae_loss, **settings)
-    model, _ = _vqvae(200, loss, seed_, start, n_channel=8, levels=levels, n_code=n_code, sharpness=2.0, wide=wide)
+    model, _ = _vqvae(steps, loss, seed_, start, n_channel=8, levels=levels, n_code=n_code, sharpness=2.0, wide=wide)
     row = _rebuilds(model)
     return model, [row[name] for name in ("rebuilt_frechet", "perplexity", "live", "squared_error")]
 
