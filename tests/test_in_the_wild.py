@@ -43,6 +43,9 @@ NAMES = {                                                          # lesson -> n
                  "diffusers:KandinskyV22Pipeline.from_pretrained",
     "74_preferences": "datasets:load_dataset trl:DPOConfig trl:DPOTrainer trl:GRPOTrainer",
     "75_prompting": "transformers:pipeline",
+    "76_personalisation": "peft:LoraConfig peft:get_peft_model peft:PeftModel.print_trainable_parameters "
+                          "peft:PeftModel.disable_adapter peft:LoraModel.merge_and_unload "
+                          "transformers:AutoModelForCausalLM.from_pretrained",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
     "73_instruction_tuning": "transformers:AutoModelForCausalLM.from_pretrained "

@@ -177,7 +177,7 @@ halfway = Measurement(
         ("this is the last strength at which fewer than half are he: the first at which half are is asked for",
          lambda strengths, alike: strengths[max(0, strengths.index(_first(strengths, alike)) - 1)]),
     ],
-    hints=("For one strength: how many of the 20 pictures have a likeness above 0.6?",
+    hints=("For one strength: how many of the pictures have a likeness above 0.6?",
            "(alike > 0.6) is True for each picture that is he; its mean over the pictures of a row is the share. Go "
            "through the strengths from small to large and stop at the first whose share is at least one half.",
            "shares = (alike > 0.6).float().mean(1)\n"

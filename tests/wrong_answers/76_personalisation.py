@@ -1,0 +1,88 @@
+import torch
+
+from course_lib.checks import personalisation as check
+from wrong_answers import equivalent, right, wrong
+
+# --- 1
+
+
+@right(check.corrected)
+def _(x, W, c, up, down, strength):
+    return torch.nn.functional.linear(x, W + strength * up @ down, c)
+
+
+@right(check.corrected)
+def _(x, W, c, up, down, strength):
+    rows = []
+    for row in x:
+        heard = down @ row
+        rows.append(W @ row + c + strength * (up @ heard))
+    return torch.stack(rows)
+
+
+@wrong(check.corrected, "no gradient reaches up")
+def _(x, W, c, up, down, strength):
+    return x @ W.T + c + strength * (x @ down.T @ up.detach().T)
+
+
+@wrong(check.corrected, "changes its argument W")
+def _(x, W, c, up, down, strength):
+    W += strength * up @ down
+    return x @ W.T + c
+
+
+# --- 2
+
+
+@right(check.compress)
+def _(change, rank):
+    U, s, V = torch.svd(change)
+    return U[:, :rank] @ torch.diag(s[:rank]) @ V[:, :rank].T
+
+
+@right(check.compress)
+def _(change, rank):
+    total = torch.zeros_like(change)
+    U, s, Vh = torch.linalg.svd(change)
+    for k in range(rank):
+        total = total + s[k] * torch.outer(U[:, k], Vh[k])
+    return total
+
+
+@wrong(check.compress, "shape")
+def _(change, rank):
+    U, s, Vh = torch.linalg.svd(change, full_matrices=False)
+    return U[:, :rank] * s[:rank]
+
+
+equivalent(check.compress, "torch.linalg.svd(change.double(), full_matrices=False) -> "
+           "torch.linalg.svd(change.double(), full_matrices=True)", "columns that no singular value has are not kept")
+
+# --- 3
+
+
+@right(check.mixed)
+def _(z_few, words_few, z_many, words_many, i, j):
+    z, words = torch.cat([z_few, z_many]), torch.cat([words_few, words_many])
+    rows = torch.cat([i, j + len(z_few)])
+    return z[rows], words[rows]
+
+
+@right(check.mixed)
+def _(z_few, words_few, z_many, words_many, i, j):
+    z = [z_few[k] for k in i] + [z_many[k] for k in j]
+    words = [words_few[k] for k in i] + [words_many[k] for k in j]
+    return torch.stack(z), torch.stack(words)
+
+
+wrong(check.mixed, "wrong order")(lambda zf, wf, zm, wm, i, j: (torch.cat([wf[i], wm[j]]), torch.cat([zf[i], zm[j]])))
+
+# --- 4: shares 0.2, 0.2, 0.4, 0.6, 0.8, 1, 0.6
+
+STRENGTHS = [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4]
+ALIKE = torch.tensor([[0.1, 0.9, 0.2, 0.1, 0.3], [0.55, 0.9, 0.55, 0.5, 0.3], [0.7, 0.9, 0.55, 0.5, 0.3],
+                      [0.7, 0.9, 0.65, 0.4, 0.2], [0.9, 0.9, 0.9, 0.8, 0.5], [0.9, 0.9, 0.9, 0.8, 0.7],
+                      [0.9, 0.9, 0.9, 0.2, 0.2]])
+
+right(check.halfway, STRENGTHS, ALIKE)(0.8)
+wrong(check.halfway, "has no value yet", STRENGTHS, ALIKE)(...)
