@@ -38,7 +38,10 @@ corrected = Implementation(
         ("you divided the correction by its rank: some libraries do, and here `strength` is all that stands before it",
          dict(size=lambda s, r: s / r)),
         ("you multiplied the correction by its rank", dict(size=lambda s, r: s * r)),
-        ("c is {}", ("missing", dict(bias=0.0)), ("there twice", dict(bias=2.0))),
+        ("c is {}", ("missing", dict(bias=0.0)), ("there twice", dict(bias=2.0)),
+         ("in the correction too: it belongs to the old layer and is there once", dict(of_bias=lambda s: 1 + s))),
+        ("you fade from the old layer to the correction: the old layer stays as it is, and the correction is added",
+         lambda x, W, c, up, down, s: (1 - s) * (x @ W.mT + c) + s * (x @ down.mT @ up.mT)),
         ("the old layer is missing: the correction is *added* to x @ W.T + c", dict(old=0.0, bias=0.0)),
         ("the product with W is missing", dict(old=0.0)),
         ("the correction must see x, and yours sees what the layer has made of it",
@@ -57,10 +60,9 @@ corrected = Implementation(
 
 
 def _shortened(change, rank, which=lambda s, r: slice(0, r), size=lambda s: s, flip=False) -> Tensor:
-    U, s, Vh = torch.linalg.svd(change.double(), full_matrices=False)
+    U, s, Vh = torch.linalg.svd(change.double(), full_matrices=flip)
     keep = which(s, rank)
-    if flip:
-        Vh = Vh.mT if Vh.shape[0] == Vh.shape[1] else Vh
+    Vh = Vh.mT if flip else Vh
     return (U[:, keep] * size(s[keep]) @ Vh[keep]).to(change.dtype)
 
 
