@@ -1,7 +1,10 @@
 """Low-rank corrections, a new word, few pictures beside many, and what is written into a file."""
 
+import hashlib
 from copy import deepcopy
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -197,6 +200,14 @@ def test_the_person_is_himself_and_nobody_else_is():
     assert not any((training == x).flatten(1).all(1).any() for x in zorp.five.x)
     with pytest.raises(ValueError, match="attributes .n, 8. are compared, got .2, 3, 16, 16. and .3, 8."):
         person.likeness(zorp.five.x[:2], zorp.five.attributes[:3])
+
+
+def test_the_arrays_of_the_person_are_the_recorded_ones():
+    digest = hashlib.sha256()
+    with np.load(Path(person.__file__).with_name("person.npz")) as d:
+        for name in sorted(d.files):
+            digest.update(name.encode() + np.ascontiguousarray(d[name]).tobytes())
+    assert digest.hexdigest() == "8f54c461170824e4859dc29b6b8c4f5afa2d9b989928ee1035b3a6386ccb1a50"
 
 
 def test_likeness_counts_pixels_by_hand():

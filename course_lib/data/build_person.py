@@ -2,13 +2,13 @@
 
     python -m course_lib.data.build_person path/to/dicebear-*.tgz
 
-The same packages and the same drawing as in build_avatars.py, of which the head says what it needs. The person has dark
-skin, blond hair and no beard, which captions can say, and bunches that stick out, red eyes of one shape and one tone of
-skin, which no caption has words for; neither the cut nor the colour of the eyes is in `avatars`. What may change from
-picture to picture: hat, glasses, mood and shirt, their shapes too.
+The same packages and the same drawing as in build_avatars.py, of which the head says what it needs. He has light skin and
+short green hair, which captions can say, and two tufts beside a bald head, eyes of one shape and colour, a few green pixels
+on the chin and one of two tones of skin, which no caption has words for; the cut and the chin are not in `avatars`. What
+may change from picture to picture: hat, glasses, mood and shirt, their shapes too.
 
-In four situations (with and without a hat, with and without glasses) some pixels are hers: those that are the same in
-all her pictures, and not the same in those of others of whom captions would say the same.
+In four situations (with and without a hat, with and without glasses) some pixels are his own: those that are the same in
+all his pictures, and different in more than six of ten pictures of others of whom captions would say the same.
 """
 
 import sys
@@ -33,7 +33,7 @@ WORN = ("hat", "glasses", "mood", "shirt")
 
 
 def clothed(n: int, rng: np.random.Generator, **worn: bool) -> tuple[np.ndarray, list[dict]]:
-    """n ways to dress her: attributes (n, 8) and looks. worn: hat=True, a hat; hat=False, none."""
+    """n ways to dress him: attributes (n, 8) and looks. worn: hat=True, a hat; hat=False, none."""
     faces = np.empty((n, len(NAMES)), np.int64)
     for column, (name, share) in enumerate(SHARES.items()):
         share = share.copy()
@@ -45,36 +45,36 @@ def clothed(n: int, rng: np.random.Generator, **worn: bool) -> tuple[np.ndarray,
     return faces, [{name: int(rng.integers(k)) for name, k in LOOKS.items()} for _ in range(n)]
 
 
-def hers(faces, looks) -> list[dict]:
+def his(faces, looks) -> list[dict]:
     return [options(face, look) | OWN for face, look in zip(faces, looks)]
 
 
-def others(faces, looks) -> list[dict]:
+def othis(faces, looks) -> list[dict]:
     return [options(face, look) for face, look in zip(faces, looks)]
 
 
 def build(folder: str) -> dict[str, np.ndarray]:
     """The arrays of person.npz.
 
-    x_five, x_more, x_others and attributes_five, attributes_more: her pictures to learn from, others of hers, and of
-    other people in the same clothes as in `more`. portrait (4, 16, 16, 3) and own (4, 16, 16): her pixels in each
-    situation, 2 * (has a hat) + (has glasses), and which of them are hers alone."""
+    x_five, x_more, x_others and attributes_five, attributes_more: his pictures to learn from, more of his, and of
+    other people in the same clothes as in `more`. portrait (4, 16, 16, 3) and own (4, 16, 16): his pixels in each
+    situation, 2 * (has a hat) + (has glasses), and which of them are his own."""
     rng = np.random.default_rng(SEED)
     five, looks = clothed(len(FIVE), rng)
     for row, worn in zip(five, FIVE):
         for name, value in zip(WORN, worn):
             row[NAMES.index(name)] = ATTRIBUTES[name].index(value)
-    arrays = dict(x_five=draw(hers(five, looks), folder), attributes_five=five.astype(np.int8))
+    arrays = dict(x_five=draw(his(five, looks), folder), attributes_five=five.astype(np.int8))
     more, looks = clothed(N_MORE, rng)
-    arrays |= dict(x_more=draw(hers(more, looks), folder), x_others=draw(others(more, looks), folder),
+    arrays |= dict(x_more=draw(his(more, looks), folder), x_others=draw(othis(more, looks), folder),
                    attributes_more=more.astype(np.int8))
     portrait, own = np.empty((4, 16, 16, 3), np.uint8), np.empty((4, 16, 16), bool)
     for situation in range(4):
         worn = clothed(N_SITUATION, rng, hat=situation >= 2, glasses=bool(situation % 2))
-        her, other = draw(hers(*worn), folder), draw(others(*worn), folder)
-        same = (her == her[:1]).all((0, 3))                                   # (16, 16): never changes
-        portrait[situation] = her[0]
-        own[situation] = same & ((other != her[:1]).any(3).mean(0) > 0.6)
+        mine, other = draw(his(*worn), folder), draw(othis(*worn), folder)
+        same = (mine == mine[:1]).all((0, 3))                                   # (16, 16): never changes
+        portrait[situation] = mine[0]
+        own[situation] = same & ((other != mine[:1]).any(3).mean(0) > 0.6)
     return arrays | dict(portrait=portrait, own=own)
 
 
@@ -85,4 +85,4 @@ if __name__ == "__main__":
         unpack(sys.argv[1:], place)
         arrays = build(place)
     np.savez_compressed(TARGET, **arrays)
-    print(f"wrote {TARGET.name}, {TARGET.stat().st_size:,} bytes; {arrays['own'].sum((1, 2))} pixels are hers")
+    print(f"wrote {TARGET.name}, {TARGET.stat().st_size:,} bytes; {arrays['own'].sum((1, 2))} pixels are his own")
