@@ -2,13 +2,13 @@
 
     python -m course_lib.data.build_person path/to/dicebear-*.tgz
 
-The same packages and the same drawing as in build_avatars.py, of which the head says what it needs. He has light skin and
-short green hair, which captions can say, and two tufts beside a bald head, eyes of one shape and colour, a few green pixels
-on the chin and one of two tones of skin, which no caption has words for; the cut and the chin are not in `avatars`. What
-may change from picture to picture: hat, glasses, mood and shirt, their shapes too.
+The same packages and the same drawing as in build_avatars.py, of which the head says what it needs. He has light skin
+and short green hair, which captions can say, and two tufts beside a bald head, eyes of one shape and colour, a few green
+pixels on the chin and one of two tones of skin, which no caption has words for; the cut and the chin are not in
+`avatars`. What may change from picture to picture: hat, glasses, mood and shirt, their shapes too.
 
-In four situations (with and without a hat, with and without glasses) some pixels are his own: those that are the same in
-all his pictures, and different in more than six of ten pictures of others of whom captions would say the same.
+In four situations (with and without a hat, with and without glasses) some pixels are his own: those that are the same
+in all his pictures, and different in more than six of ten pictures of others of whom captions would say the same.
 """
 
 import sys
@@ -49,7 +49,7 @@ def his(faces, looks) -> list[dict]:
     return [options(face, look) | OWN for face, look in zip(faces, looks)]
 
 
-def othis(faces, looks) -> list[dict]:
+def others(faces, looks) -> list[dict]:
     return [options(face, look) for face, look in zip(faces, looks)]
 
 
@@ -66,13 +66,13 @@ def build(folder: str) -> dict[str, np.ndarray]:
             row[NAMES.index(name)] = ATTRIBUTES[name].index(value)
     arrays = dict(x_five=draw(his(five, looks), folder), attributes_five=five.astype(np.int8))
     more, looks = clothed(N_MORE, rng)
-    arrays |= dict(x_more=draw(his(more, looks), folder), x_others=draw(othis(more, looks), folder),
+    arrays |= dict(x_more=draw(his(more, looks), folder), x_others=draw(others(more, looks), folder),
                    attributes_more=more.astype(np.int8))
     portrait, own = np.empty((4, 16, 16, 3), np.uint8), np.empty((4, 16, 16), bool)
     for situation in range(4):
         worn = clothed(N_SITUATION, rng, hat=situation >= 2, glasses=bool(situation % 2))
-        mine, other = draw(his(*worn), folder), draw(othis(*worn), folder)
-        same = (mine == mine[:1]).all((0, 3))                                   # (16, 16): never changes
+        mine, other = draw(his(*worn), folder), draw(others(*worn), folder)
+        same = (mine == mine[:1]).all((0, 3))                                 # (16, 16): never changes
         portrait[situation] = mine[0]
         own[situation] = same & ((other != mine[:1]).any(3).mean(0) > 0.6)
     return arrays | dict(portrait=portrait, own=own)
