@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from course_lib import chorales as room_56
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
 from course_lib.chorales import (
     START,
     Copied,
@@ -50,6 +52,8 @@ from course_lib.data.chorales import (
 )
 from course_lib.device import seed, seeded
 from course_lib.gpt import GPT, fast
+from course_lib.metrics import bits_per_byte
+from course_lib.ngrams import NGram
 
 matplotlib.use("Agg")
 FOLDER = Path(data.__file__).parent
@@ -536,3 +540,19 @@ def test_a_model_that_cannot_spell_is_told_so(coarse):
     model = GPT(fast(vocab_size=VOCABULARY, block_size=40, n_layer=1, n_head=1, n_embd=8)).eval()
     with pytest.raises(ValueError, match="1 of 1 pieces still"):
         continued(model, [first_bar(coarse.test[0])], 4, generator=seeded(0))
+
+
+def test_the_checkpoint_needs_the_bits_that_it_claims_and_far_fewer_than_counting(coarse):
+    model, claimed = load_checkpoint("chorales"), metadata("chorales")
+    train, test = (torch.cat([START] + [encode(piece) for piece in part]) for part in coarse)
+    bits = bits_per_byte(model, test, block_size=320, stride=160)
+    assert bits == pytest.approx(claimed["metrics"]["bits_per_token"], abs=0.005)
+    assert bits < 0.6 * NGram(train, 6).bits_per_byte(test)
+    assert len(claimed["trials"]) == 5 and all(len(trial["longest runs"]) == 34 for trial in claimed["trials"])
+
+
+def test_the_checkpoint_goes_on_in_the_same_key_whatever_it_is(coarse):
+    """What it writes after an opening that was moved is as likely as what it writes after the opening itself."""
+    model, piece = load_checkpoint("chorales"), coarse.test[0]
+    moved = [float(bits_per_byte(model, torch.cat([START, encode(transposed(piece, k))]), 320)) for k in (-3, 0, 2)]
+    assert max(moved) - min(moved) < 0.25 * min(moved)
