@@ -65,7 +65,8 @@ strip(rows);
 #
 # To measure whether somebody is Zorp, we use what only the builder of the pictures knows: in which pixels he is always
 # the same, and most others are not. A hat hides some of these pixels, glasses others, so there are four situations.
-# `likeness` is the share of his own pixels that have his colour; the reader of lesson 65 says which situation it is.
+# `likeness` is the share of his own pixels that have his colour, up to 0.25 in red, green and blue; the reader of
+# lesson 65 says which situation it is.
 
 # %%
 told = seeded(0)
@@ -290,8 +291,8 @@ assert torch.equal(worded.sample(ordinary, seeded(0)), base.sample(ordinary, see
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The word obeys his clothes, and has found heads with little hair; the tufts and the beard it never finds. A word can
-# only ask for what the model is able to draw. Large models, which have seen nearly everything, find a good deal of a
+# The clothes are as asked, and the heads have little hair: so much it has found. The tufts and the beard never come. A
+# word can only ask for what the model is able to draw. Large models, which have seen nearly everything, find a good deal of a
 # face or a style behind some vector; ours never saw such a head. In return nothing at all is forgotten: captions
 # without the word are drawn to the last bit as before.
 # </details>
@@ -568,8 +569,8 @@ except RuntimeError as problem:
 # 4. Without these, "a person" drifts to the one person. The pictures of him look fine: measure elsewhere.
 # 5. An adapter belongs to one model; its file says which, and is refused by others.
 #
-# **What we left out.** Several adapters at once; QLoRA, which freezes the large model in four bits; whether he agreed to
-# be learned: five pictures of anybody are enough, and that is why such models ask for consent.
+# **What we left out.** Several adapters at once; QLoRA, which freezes the large model in four bits. And consent: five
+# pictures are enough for such a model of anybody, whether or not they agreed.
 #
 # **Exercises:** [76_personalisation](../exercises/76_personalisation/76_personalisation.ipynb). One more: train the live
 # adapter with `say=False`, so that captions do not name his clothes. **Next**: this is the last lesson so far.

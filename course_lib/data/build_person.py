@@ -3,8 +3,8 @@
     python -m course_lib.data.build_person path/to/dicebear-*.tgz
 
 The same packages and the same drawing as in build_avatars.py, of which the head says what it needs. He has light skin
-and short green hair, which captions can say, and two tufts beside a bald head, eyes of one shape and colour, a few green
-pixels on the chin and one of two tones of skin, which no caption has words for; the cut and the chin are not in
+and short green hair, which captions can say, and two tufts beside a bald head, eyes of one shape and colour, a few
+green pixels on the chin and one of two tones of skin, which no caption has words for; the cut and the chin are not in
 `avatars`. What may change from picture to picture: hat, glasses, mood and shirt, their shapes too.
 
 In four situations (with and without a hat, with and without glasses) some pixels are his own: those that are the same
