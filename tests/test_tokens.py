@@ -6,11 +6,12 @@ import torch
 from course_lib.augment import augment
 from course_lib.checkpoint import load as load_checkpoint
 from course_lib.checkpoint import metadata
-from course_lib.data import load
+from course_lib.data import list_programs, load
 from course_lib.decoding import generate_plainly
 from course_lib.device import seeded
 from course_lib.gpt import lm_loss
 from course_lib.metrics import control_accuracy, the_judge
+from course_lib.preferences import answers
 from course_lib.tokens import HALF, Encoded, ImageGPT, ImageGPTConfig, join, sentence_bits, split
 from course_lib.vqvae import VQVAE, VQVAEConfig
 
@@ -125,3 +126,12 @@ def test_the_shipped_painter_draws_what_it_is_asked_for():
     assert bits == pytest.approx(claimed["bits"], rel=0.03)
     own, apart = model.vqvae.state_dict(), load_checkpoint("vqvae").state_dict()
     assert all(torch.equal(own[name], value) for name, value in apart.items())
+
+
+def test_the_shipped_coder_is_as_right_as_it_claims():
+    asked = list_programs.tasks(60, seed=40, unseen=True)
+    idx, _ = answers(load_checkpoint("list_coder"), list_programs.prompts(asked), 2, list_programs.N_BODY,
+                     list_programs.END, temperature=0.2, generator=seeded(1))
+    texts = [list_programs.decode(row) for row in idx[:, list_programs.N_PROMPT:]]
+    right = [list_programs.passes(text, asked[k // 2].hidden) for k, text in enumerate(texts)]
+    assert sum(right) / len(right) > metadata("list_coder")["metrics"]["pass@1"] - 0.07
