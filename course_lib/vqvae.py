@@ -63,7 +63,7 @@ def ema_step(codebook: Tensor, count: Tensor, z: Tensor, idx: Tensor, decay: flo
     between(0, 1, decay=decay)
     same_shape(1, count=count, **{"a row of the codebook's": codebook[:, 0]})
     old = decay * count                                                       # (K,)
-    new = old.index_add(0, idx, torch.ones_like(idx, dtype=count.dtype))      # (K,) one more for each vector
+    new = old.index_add(0, idx, torch.ones_like(idx, dtype=count.dtype))      # (K,) one a vector
     total = (old.unsqueeze(1) * codebook).index_add(0, idx, z)                # (K, D)
     return torch.where(new.unsqueeze(1) > 0, total / new.clamp(min=1e-12).unsqueeze(1), codebook), new
 

@@ -26,8 +26,10 @@ NAMES = {                                                          # lesson -> n
                                        "sklearn.discriminant_analysis:QuadraticDiscriminantAnalysis",
     "21_autoencoder": "diffusers:AutoencoderTiny.from_pretrained diffusers:AutoencoderTiny.encode "
                       "diffusers:AutoencoderTiny.decode",
+    "22_self_supervised": "transformers:ViTMAEForPreTraining.from_pretrained",
     "31_vae": "torch.distributions:Normal.rsample diffusers:AutoencoderKL.from_pretrained "
               f"diffusers:AutoencoderKL.encode diffusers:AutoencoderKL.decode {GAUSSIAN}.sample {GAUSSIAN}.kl",
+    "33_vq_vae": "diffusers:VQModel.from_pretrained diffusers:VQModel.encode diffusers:VQModel.decode",
     "41_gan": "diffusers:StableDiffusionUpscalePipeline.from_pretrained "
               "torch.nn.functional:binary_cross_entropy_with_logits",
     "51_attention": "torch.nn.functional:scaled_dot_product_attention torch.nn:TransformerEncoderLayer "

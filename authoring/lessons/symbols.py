@@ -56,6 +56,7 @@
 # | $f$, $g$ | encoder and decoder; elsewhere $f$ is any function | image ↔ code | [21](21_autoencoder.ipynb) |
 # | $\mathbb E$ | expectation: the mean over everything random in what follows, or over what stands below it | a number | [21](21_autoencoder.ipynb) |
 # | $\lambda_{k+1}$ | an eigenvalue: the variance along a principal axis | ≥ 0, falling | [21](21_autoencoder.ipynb) |
+# | $\tilde x$ | an input that was spoiled: noise on it, or parts hidden | as $x$ | [22](22_self_supervised.ipynb) |
 # | $\sim$ | is sampled from | | [31](31_vae.ipynb) |
 # | $\prod$ | product, as $\sum$ is the sum | | [31](31_vae.ipynb) |
 # | $p(z)$ | the prior: where codes are sampled from | ≥ 0 | [31](31_vae.ipynb) |
@@ -65,6 +66,10 @@
 # | $\mathrm{KL}(q \Vert p)$ | Kullback–Leibler divergence, how far $q$ is from $p$ | ≥ 0 nats | [31](31_vae.ipynb) |
 # | $\mathrm{ELBO}$ | evidence lower bound, at most $\log p(x)$ | nats | [31](31_vae.ipynb) |
 # | $\beta$ | weight of the KL term (`beta`) | 0 … 1 | [31](31_vae.ipynb) |
+# | $e_k$ | code number $k$ of a codebook, a vector (`codes`, `codebook`) | (D,) | [33](33_vq_vae.ipynb) |
+# | $\mathrm{sg}$ | stop gradient: the value of what follows, without its gradient (`detach`) | as that | [33](33_vq_vae.ipynb) |
+# | $\beta$ | weight of the commitment (`beta`) | 0.25 | [33](33_vq_vae.ipynb) |
+# | $\gamma$ | decay: how much of their weight earlier batches keep (`decay`) | 0 … 1 | [33](33_vq_vae.ipynb) |
 # | $G(z)$ | generator | image | [41](41_gan.ipynb) |
 # | $D(x)$ | discriminator: the probability that $x$ is real, $\sigma(a)$ of its logit | 0 … 1 | [41](41_gan.ipynb) |
 # | $p_\text{data}$ | the density of real images, which nobody knows | ≥ 0 | [41](41_gan.ipynb) |
