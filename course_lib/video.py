@@ -2,7 +2,7 @@
 looks at the other frames. A frame that is known is a frame at time 1, without noise: so films can be continued.
 
     model = load("video")
-    model.sample(8, 3, seeded(0))                                  # eight films of a 3: (8, 12, 1, 32, 32) in [0, 1]
+    model.sample(8, 3, seeded(0))                                  # eight films of a 3: (8, 12, 1, 16, 32) in [0, 1]
     model.sample(8, known=films.x[:8, :3], generator=seeded(0))    # the first three frames are given
 
 Networks here are called with films x (n, T, C, H, W), and with one time for all frames, for each film (n,), or for each
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import flow
-from course_lib.data.moving import FREE, SMALL, bounce, enlarge, paste
+from course_lib.data.moving import FASTEST, FREE, SMALL, bounce, enlarge, paste
 from course_lib.device import device_of
 from course_lib.diffusion import drop_labels, guided
 from course_lib.expect import above, between, classes, finite, floats, probabilities, same_shape, sizes, whole
@@ -94,8 +94,8 @@ class VideoConfig:
 class Video(nn.Module):
     """Films from noise: model(x, t, y) -> the velocity of x (n, T, C, H, W).  y: a label for all, (n,), or None.
 
-    The network's default is a U-Net for 32x32 whose squares of 4x4 pixels become channels, so that its maps are 8x8 and
-    4x4.  Raises ValueError for a network that is unknown or knows no labels, and for films of another length."""
+    The network's default is a U-Net for 16x32 whose squares of 4x4 pixels become channels, so that its maps are 4x8 and
+    2x4.  Raises ValueError for a network that is unknown or knows no labels, and for films of another length."""
 
     def __init__(self, config: VideoConfig):
         super().__init__()
@@ -103,7 +103,7 @@ class Video(nn.Module):
         if config.network not in NETWORKS:
             raise ValueError(f"unknown network {config.network!r}: choose one of {', '.join(NETWORKS)}")
         kind, its_config = NETWORKS[config.network]
-        its = its_config(**dict(n_class=10, shape=(1, 32, 32), patch=4) | config.sizes)
+        its = its_config(**dict(n_class=10, shape=(1, 16, 32), patch=4) | config.sizes)
         whole(1, n_class=its.n_class)
         self.config = config
         self.network = kind(its)
@@ -229,39 +229,36 @@ def copy_last(known: Tensor, n_frame: int) -> Tensor:
 def straight_on(known: Tensor, n_frame: int) -> Tensor:
     """Linear extrapolation: the last frame moves on as it did from the one before, until its ink touches a wall.
 
-    (n, k, 1, 32, 32) with k >= 2 -> (n, n_frame, 1, 32, 32)"""
+    (n, k, 1, 16, 32) with k >= 2 -> (n, n_frame, 1, 16, 32)"""
     whole(2, known_frames=known.shape[1])
     whole(known.shape[1], n_frame=n_frame)
-    step = centres(known).diff(dim=1)[:, -1:]                     # (n, 1, 2)
-    ink = known[:, -1, 0] > 0.3                                   # (n, 32, 32)
-    sides = torch.stack([ink.any(2), ink.any(1)], 1).int()        # (n, 2, 32): rows and columns with ink
-    least, most = -sides.argmax(2)[:, None], sides.flip(2).argmax(2)[:, None]                # how far it can go
-    ahead = torch.arange(1, n_frame - known.shape[1] + 1, device=known.device)[:, None]
+    step = centres(known).diff(dim=1)[:, -1:]                     # (n, 1)
+    ink = (known[:, -1, 0] > 0.3).any(1).int()                    # (n, 32): columns with ink
+    least, most = -ink.argmax(1)[:, None], ink.flip(1).argmax(1)[:, None]                    # how far it can go
+    ahead = torch.arange(1, n_frame - known.shape[1] + 1, device=known.device)
     return torch.cat([known, paste(known[:, -1], (ahead * step).round().long().clamp(least, most))], 1)
 
 
 # ------------------------------------------------------------------------------------------- what is seen in a film
 
 def centres(films: Tensor) -> Tensor:
-    """Row and column of the centre of the ink in each frame, in pixels from the upper left corner; what is paler than
-    0.3 does not count.  (n, T, 1, H, W) in [0, 1] -> (n, T, 2)     A frame without ink has its centre in its middle."""
+    """The column of the centre of the ink in each frame, in pixels from the left side; what is paler than 0.3 does not
+    count.  (n, T, 1, H, W) in [0, 1] -> (n, T)     A frame without ink has its centre in its middle."""
     ink = probabilities(_films(films), "films")[:, :, 0]
-    ink = ink * (ink > 0.3) + 1e-6                                # (n, T, H, W)
-    rows, columns = (torch.arange(size, device=films.device) + 0.5 for size in ink.shape[2:])
-    all_ink = ink.sum((2, 3))
-    return torch.stack([ink.sum(3) @ rows / all_ink, ink.sum(2) @ columns / all_ink], -1)
+    ink = (ink * (ink > 0.3) + 1e-6).sum(2)                       # (n, T, W)
+    return ink @ (torch.arange(ink.shape[2], device=films.device) + 0.5) / ink.sum(2)
 
 
 def cut(films: Tensor) -> Tensor:
     """The digit in each frame, cut out at its centre and as large as those of lesson 12.
 
-    (n, T, 1, 32, 32) -> (n, T, 1, 28, 28)"""
-    return enlarge(_windows(films)[0].flatten(0, 1)).unflatten(0, films.shape[:2])
+    (n, T, 1, 16, 32) -> (n, T, 1, 28, 28)"""
+    return enlarge(_windows(films).flatten(0, 1)).unflatten(0, films.shape[:2])
 
 
 @torch.no_grad()
 def named(films: Tensor, judge: nn.Module | None = None) -> Tensor:
-    """Which digit the judge of lesson 12 sees in each frame.  (n, T, 1, 32, 32) -> (n, T) int64"""
+    """Which digit the judge of lesson 12 sees in each frame.  (n, T, 1, 16, 32) -> (n, T) int64"""
     judge = the_judge() if judge is None else judge
     digits = cut(films).flatten(0, 1).to(device_of(judge))
     return torch.cat([judge(part).argmax(1) for part in digits.split(500)]).view(films.shape[:2]).to(films.device)
@@ -273,17 +270,17 @@ def constancy(names: Tensor) -> float:
 
 
 def velocity_error(places: Tensor, true: Tensor, start: int = 0) -> float:
-    """How far velocities, differences of places from frame to frame, are from the true ones: the mean length of the
-    difference, in pixels a frame. Both (n, T, 2). Steps before frame `start` do not count."""
-    same_shape(3, places=places, true=true.to(places.dtype))
-    return (places - true).diff(dim=1)[:, max(start - 1, 0):].norm(dim=-1).mean().item()
+    """How far velocities, differences of places from frame to frame, are from the true ones: the mean distance, in
+    pixels a frame. Both (n, T). Steps that end before frame `start` do not count."""
+    same_shape(2, places=places, true=true.to(places.dtype))
+    return (places - true).diff(dim=1)[:, max(start - 1, 0):].abs().mean().item()
 
 
 def bounces(places: Tensor) -> Tensor:
-    """The steps after which something has turned round: which way it goes now, -1 or 1, where its last movement along
-    this axis had the other sign; 0 elsewhere.  (n, T, 2) -> (n, T - 1, 2)     Less than half a pixel is no movement."""
+    """The steps in which something has turned round: which way it goes now, -1 or 1, where its last movement had the
+    other sign; 0 elsewhere.  (n, T) -> (n, T - 1)     Less than half a pixel is no movement."""
     way = places.diff(dim=1)
-    way = way.sign() * (way.abs() > 0.5)                          # (n, T-1, 2)
+    way = way.sign() * (way.abs() > 0.5)                          # (n, T-1)
     turns, last = [], torch.zeros_like(way[:, 0])
     for now in way.unbind(1):
         turns.append(now * (now * last < 0))
@@ -292,22 +289,21 @@ def bounces(places: Tensor) -> Tensor:
 
 
 def bounces_obeyed(places: Tensor, true: Tensor, start: int = 0) -> float:
-    """Of the true bounces from frame `start` on: the share after which the film goes the right way in the same step.
-    Both (n, T, 2). nan if there is no bounce."""
+    """Of the true bounces from frame `start` on: the share in which the film goes the right way in the same step.
+    Both (n, T). nan if there is no bounce."""
     turn, way = bounces(true.to(places.dtype)), places.diff(dim=1)
     there = turn != 0
     there[:, :max(start - 1, 0)] = False
     return (way * turn > 0.5)[there].double().mean().item()
 
 
-def nearest_course(places: Tensor, fastest: int = 2) -> Tensor:
-    """The lawful course that is nearest to these places: of all starts and speeds along each axis, that of the smallest
-    squared distance.  (n, T, 2) -> (n, T, 2)"""
-    T = places.shape[1]
-    start, speed = torch.arange(FREE + 1), torch.arange(-fastest, fastest + 1)
-    lawful = bounce(start[:, None, None] + speed[:, None] * torch.arange(T)).flatten(0, 1) + SMALL // 2      # (85, T)
-    lawful = lawful.to(places)
-    return torch.stack([lawful[torch.cdist(axis, lawful).argmin(1)] for axis in places.unbind(-1)], -1)
+def nearest_course(places: Tensor) -> Tensor:
+    """The lawful course that is nearest to these places: of all starts and speeds, that of the smallest squared
+    distance.  (n, T) -> (n, T)"""
+    start, speed = torch.arange(FREE + 1), torch.tensor([v for v in range(-FASTEST, FASTEST + 1) if v])
+    lawful = bounce(start[:, None, None] + speed[:, None] * torch.arange(places.shape[1])).flatten(0, 1) + SMALL // 2
+    lawful = lawful.to(places)                                    # (68, T)
+    return lawful[torch.cdist(places, lawful).argmin(1)]
 
 
 def _films(films: Tensor) -> Tensor:
@@ -317,10 +313,9 @@ def _films(films: Tensor) -> Tensor:
     return floats(films.flatten(0, 1), *films.shape[2:], like=torch.empty(0), what="films").view_as(films)
 
 
-def _windows(films: Tensor) -> tuple[Tensor, Tensor]:
-    """What is around the centre of each frame, and its upper left corner: (n, T, 1, 16, 16), (n, T, 2) int64"""
+def _windows(films: Tensor) -> Tensor:
+    """What is around the centre of each frame.  -> (n, T, 1, 16, 16)"""
     n, T, at = *films.shape[:2], torch.arange(SMALL, device=films.device)
-    corner = (centres(films) - SMALL / 2).round().long().clamp(0, FREE)                      # (n, T, 2)
-    rows, columns = (side[:, None] + at for side in corner.flatten(0, 1).unbind(1))          # 2 x (n*T, 16)
-    frame = torch.arange(n * T, device=films.device)[:, None, None]
-    return films.flatten(0, 2)[frame, rows[:, :, None], columns[:, None]].view(n, T, 1, SMALL, SMALL), corner
+    left = (centres(films) - SMALL / 2).round().long().clamp(0, FREE)                        # (n, T)
+    columns = (left[..., None] + at)[:, :, None, None].expand(n, T, 1, films.shape[3], SMALL)
+    return films.gather(4, columns)

@@ -386,11 +386,11 @@ def a_video(**config):
 
 
 def films(n, T=4):
-    return rand(n, T, 1, 32, 32)
+    return rand(n, T, 1, 16, 32)
 
 
 def courses(n, T=4):
-    return rand(n, T, 2)
+    return rand(n, T)
 
 
 def a_unet(n_class=0, **config):
@@ -1883,20 +1883,20 @@ REGISTRY = {
     "data.moving.Films": Entry(lambda n: repr(moving.draw(n)), None, harmless="a plain record", cpu_only=ON_CPU),
     "data.moving.shrink": Entry(
         lambda n: moving.shrink(images(n)), (N, 1, 16, 16),
-        lambda: moving.shrink(rand(3, 1, 32, 32)), "(3, 1, 32, 32)"),
+        lambda: moving.shrink(rand(3, 1, 16, 32)), "(3, 1, 16, 32)"),
     "data.moving.enlarge": Entry(
         lambda n: moving.enlarge(rand(n, 1, 16, 16)), (N, 1, 28, 28),
         lambda: moving.enlarge(images(3)), "(3, 1, 28, 28)"),
     "data.moving.bounce": Entry(
         lambda n: moving.bounce(times(n)), (N,), lambda: moving.bounce(torch.arange(3), far=0), "far=0"),
     "data.moving.paste": Entry(
-        lambda n: moving.paste(rand(n, 1, 16, 16), torch.zeros(n, 5, 2, dtype=torch.long, device=WHERE)),
-        (N, 5, 1, 32, 32), lambda: moving.paste(rand(3, 1, 16, 16), torch.zeros(2, 5, 2).long()), "(2, 5, 2)"),
+        lambda n: moving.paste(rand(n, 1, 16, 16), torch.zeros(n, 5, dtype=torch.long, device=WHERE)),
+        (N, 5, 1, 16, 32), lambda: moving.paste(rand(3, 1, 16, 16), torch.zeros(2, 5).long()), "(2, 5)"),
     "data.moving.draw": Entry(
-        lambda n: moving.draw(n).x, (N, 12, 1, 32, 32),
+        lambda n: moving.draw(n).x, (N, 12, 1, 16, 32),
         lambda: moving.draw(3, part="valid"), "'valid'", cpu_only=ON_CPU),
     "data.moving.MovingDigits": Entry(
-        lambda n: next(iter(moving.MovingDigits(n)))[0], (N, 12, 1, 32, 32), lambda: moving.MovingDigits(0),
+        lambda n: next(iter(moving.MovingDigits(n)))[0], (N, 12, 1, 16, 32), lambda: moving.MovingDigits(0),
         "batch_size=0", cpu_only=ON_CPU),
     "video.AcrossFrames": Entry(
         lambda n: there(lambda: video.AcrossFrames(nn.Identity(), 4, 3, 2)), None,
@@ -1910,29 +1910,29 @@ REGISTRY = {
     "video.VideoConfig": Entry(lambda n: video.VideoConfig(), harmless=CONFIG),
     "video.Video": Entry(lambda n: a_video(), None, lambda: a_video(network="mlp"), "'mlp'"),
     "video.Video.forward": Entry(
-        lambda n: a_video()(films(n), rand(n, 4), labels(n)), (N, 4, 1, 32, 32),
+        lambda n: a_video()(films(n), rand(n, 4), labels(n)), (N, 4, 1, 16, 32),
         lambda: a_video()(films(3), rand(2)), "(2,)"),
     "video.Video.sample": Entry(
-        lambda n: a_video().sample(n, 3, known=films(n, 2), guidance=2.0), (N, 4, 1, 32, 32),
-        lambda: a_video().sample(3, known=films(2, 2)), "(2, 2, 1, 32, 32)"),
+        lambda n: a_video().sample(n, 3, known=films(n, 2), guidance=2.0), (N, 4, 1, 16, 32),
+        lambda: a_video().sample(3, known=films(2, 2)), "(2, 2, 1, 16, 32)"),
     "video.Video.shape": Entry(lambda n: a_video().shape, None, harmless="a plain tuple", cpu_only=NO_TENSOR),
     "video.holding": Entry(
-        lambda n: video.holding(lambda x, t: x, films(n, 2))(films(n), rand(n)), (N, 4, 1, 32, 32), harmless=SHAPES),
+        lambda n: video.holding(lambda x, t: x, films(n, 2))(films(n), rand(n)), (N, 4, 1, 16, 32), harmless=SHAPES),
     "video.video_loss": Entry(
         lambda n: video.video_loss(a_video(), films(n), labels(n), most=2)["loss"], (),
         lambda: video.video_loss(a_video(), films(3), labels(3)), "most=6"),
     "video.muon_video": Entry(
         lambda n: video.muon_video(a_video()), None, lambda: video.muon_video(linear()), "film"),
     "video.roll_out": Entry(
-        lambda n: video.roll_out(a_video(), films(n, 3), 7, keep=2), (N, 7, 1, 32, 32),
+        lambda n: video.roll_out(a_video(), films(n, 3), 7, keep=2), (N, 7, 1, 16, 32),
         lambda: video.roll_out(a_video(), films(3, 1), 7), "known_frames=1"),
     "video.copy_last": Entry(
-        lambda n: video.copy_last(films(n), 6), (N, 6, 1, 32, 32), lambda: video.copy_last(films(3), 2), "n_frame=2"),
+        lambda n: video.copy_last(films(n), 6), (N, 6, 1, 16, 32), lambda: video.copy_last(films(3), 2), "n_frame=2"),
     "video.straight_on": Entry(
-        lambda n: video.straight_on(films(n), 6), (N, 6, 1, 32, 32),
+        lambda n: video.straight_on(films(n), 6), (N, 6, 1, 16, 32),
         lambda: video.straight_on(films(3, 1), 6), "known_frames=1"),
     "video.centres": Entry(
-        lambda n: video.centres(films(n)), (N, 4, 2), lambda: video.centres(images(3)), "(3, 1, 28, 28)"),
+        lambda n: video.centres(films(n)), (N, 4), lambda: video.centres(images(3)), "(3, 1, 28, 28)"),
     "video.cut": Entry(
         lambda n: video.cut(films(n)), (N, 4, 1, 28, 28), lambda: video.cut(images(3)), "(3, 1, 28, 28)"),
     "video.named": Entry(
@@ -1942,11 +1942,11 @@ REGISTRY = {
         cpu_only=ON_CPU),
     "video.velocity_error": Entry(
         lambda n: video.velocity_error(courses(n), courses(n)), None,
-        lambda: video.velocity_error(courses(3), courses(2)), "(2, 4, 2)", cpu_only=ON_CPU),
-    "video.bounces": Entry(lambda n: video.bounces(courses(n)), (N, 3, 2), harmless=SHAPES),
+        lambda: video.velocity_error(courses(3), courses(2)), "(2, 4)", cpu_only=ON_CPU),
+    "video.bounces": Entry(lambda n: video.bounces(courses(n)), (N, 3), harmless=SHAPES),
     "video.bounces_obeyed": Entry(
         lambda n: video.bounces_obeyed(courses(n), courses(n)), None, harmless=SHAPES, cpu_only=ON_CPU),
-    "video.nearest_course": Entry(lambda n: video.nearest_course(courses(n)), (N, 4, 2), harmless=SHAPES),
+    "video.nearest_course": Entry(lambda n: video.nearest_course(courses(n)), (N, 4), harmless=SHAPES),
     "text_to_image.LatentsConfig": Entry(lambda n: text_to_image.LatentsConfig(), harmless=CONFIG),
     "text_to_image.Latents": Entry(
         lambda n: latents(), None, lambda: latents(shape=(3, 15, 16)), "(3, 15, 16)"),

@@ -96,7 +96,7 @@ def test_a_network_draws_at_first_what_it_drew_frame_by_frame(network, config):
 
 
 def test_without_attention_across_frames_each_frame_is_alone():
-    model, x = build(across=False), torch.randn(2, 4, 1, 32, 32)
+    model, x = build(across=False), torch.randn(2, 4, 1, 16, 32)
     before = model(x, 0.5, 1)
     x[:, 1] += 1
     changed = (model(x, 0.5, 1) - before).abs().amax((0, 2, 3, 4)) > 1e-6
@@ -105,14 +105,14 @@ def test_without_attention_across_frames_each_frame_is_alone():
 
 
 def test_a_time_may_belong_to_all_to_a_film_or_to_a_frame():
-    model, x = build(), torch.randn(2, 4, 1, 32, 32)
+    model, x = build(), torch.randn(2, 4, 1, 16, 32)
     assert_close(model(x, 0.3), model(x, torch.full((2, 4), 0.3)))
     t = torch.tensor([0.2, 0.7])
     assert_close(model(x, t, torch.tensor([1, 2])), model(x, t[:, None].expand(2, 4), torch.tensor([1, 2])))
     assert_close(model(x, t, torch.tensor([1, 2]))[1], model(x[1:], 0.7, 2)[0], atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match=r"\(3,\)"):
         model(x, torch.rand(3))
-    with pytest.raises(ValueError, match=r"\(2, 3, 1, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"\(2, 3, 1, 16, 32\)"):
         model(x[:, :3], 0.3)
 
 
@@ -135,9 +135,9 @@ def test_a_film_keeps_what_is_known_and_gives_it_to_the_network_at_time_one():
 
 
 def test_samples_are_films_that_begin_with_the_known_frames():
-    model, known = build(), torch.rand(3, 2, 1, 32, 32)
+    model, known = build(), torch.rand(3, 2, 1, 16, 32)
     film = model.sample(3, known=known, generator=seeded(0))
-    assert film.shape == (3, 4, 1, 32, 32) and film.min() >= 0 and film.max() <= 1
+    assert film.shape == (3, 4, 1, 16, 32) and film.min() >= 0 and film.max() <= 1
     assert_close(film[:, :2], known, atol=1e-6, rtol=0)
     assert not torch.equal(film, model.sample(3, known=known, generator=seeded(1)))
     assert_close(model.sample(3, known=known, generator=seeded(0), batch_size=2), film, atol=1e-5, rtol=0)
@@ -147,7 +147,7 @@ def test_samples_are_films_that_begin_with_the_known_frames():
 
 def test_guidance_one_is_the_model_itself_and_more_exaggerates():
     model = build()
-    x = torch.randn(2, 4, 1, 32, 32, generator=seeded(0))
+    x = torch.randn(2, 4, 1, 16, 32, generator=seeded(0))
     with torch.no_grad():
         own, without = model(x, torch.zeros(2), 3), model(x, torch.zeros(2))
     one_step = build(steps=1)
@@ -161,9 +161,9 @@ def test_guidance_one_is_the_model_itself_and_more_exaggerates():
 
 
 @pytest.mark.parametrize("wrong, message", [
-    (dict(known=torch.rand(2, 4, 1, 32, 32)), r"\(2, 4, 1, 32, 32\)"),
-    (dict(known=torch.rand(3, 2, 1, 32, 32)), r"\(3, 2, 1, 32, 32\)"),
-    (dict(known=2 * torch.rand(2, 2, 1, 32, 32)), "known frames must lie in"),
+    (dict(known=torch.rand(2, 4, 1, 16, 32)), r"\(2, 4, 1, 16, 32\)"),
+    (dict(known=torch.rand(3, 2, 1, 16, 32)), r"\(3, 2, 1, 16, 32\)"),
+    (dict(known=2 * torch.rand(2, 2, 1, 16, 32)), "known frames must lie in"),
     (dict(y=11), "11"),
 ])
 def test_what_cannot_be_sampled_is_named(wrong, message):
@@ -268,12 +268,12 @@ def test_places_are_known_up_to_where_the_ink_of_a_digit_lies(films):
     off = places - true
     assert off.abs().max() < 2 and (off - off[:, :1]).abs().max() < 1e-3          # the same in all frames of a film
     assert velocity_error(places, true) < 1e-3
-    square = torch.zeros(1, 1, 1, 32, 32)
+    square = torch.zeros(1, 1, 1, 16, 32)
     square[..., 4:8, 10:20] = 1
-    assert_close(centres(square)[0, 0], torch.tensor([6.0, 15.0]), atol=1e-3, rtol=0)
-    square[..., 20:, :] = 0.2                                     # haze does not count
-    assert_close(centres(square)[0, 0], torch.tensor([6.0, 15.0]), atol=1e-3, rtol=0)
-    assert_close(centres(torch.zeros(1, 1, 1, 32, 32))[0, 0], torch.tensor([16.0, 16.0]))
+    assert_close(centres(square)[0, 0].item(), 15.0, atol=1e-3, rtol=0)
+    square[..., 10:, 20:] = 0.2                                   # haze does not count
+    assert_close(centres(square)[0, 0].item(), 15.0, atol=1e-3, rtol=0)
+    assert_close(centres(torch.zeros(1, 1, 1, 16, 32))[0, 0].item(), 16.0, atol=1e-3, rtol=0)
 
 
 def test_the_judge_names_real_films_right_and_the_same_in_all_frames(films):
@@ -284,10 +284,10 @@ def test_the_judge_names_real_films_right_and_the_same_in_all_frames(films):
     assert constancy(names) == pytest.approx(59 / 60)
 
 
-def test_an_error_of_velocity_is_the_length_of_the_difference():
-    true = torch.zeros(1, 5, 2)
-    places = torch.tensor([3.0, 4.0]) * torch.arange(5).view(1, 5, 1)
-    assert velocity_error(places, true) == pytest.approx(5)
+def test_an_error_of_velocity_is_the_mean_distance_of_steps():
+    true = torch.zeros(1, 5)
+    places = 5.0 * torch.arange(5)[None]
+    assert velocity_error(places, true) == velocity_error(-places, true) == pytest.approx(5)
     places[:, 3:] = places[:, 2:3]
     assert velocity_error(places, true) == pytest.approx(2.5)
     assert velocity_error(places, true, start=3) == pytest.approx(0)
@@ -296,12 +296,9 @@ def test_an_error_of_velocity_is_the_length_of_the_difference():
 
 
 def test_a_bounce_is_where_the_direction_changes_sign_also_over_a_rest():
-    course = torch.tensor([12, 14, 16, 14, 12, 10])
-    rest = torch.tensor([13, 15, 15, 13, 11, 11.4])
-    turns = bounces(torch.stack([course, rest], -1)[None].float())[0]
-    assert turns.T.tolist() == [[0, 0, -1, 0, 0], [0, 0, -1, 0, 0]]
-    up = torch.tensor([1, 0, 1, 2, 3.0])
-    assert bounces(torch.stack([up, up * 0], -1)[None])[0].T.tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    courses = [[12, 14, 16, 14, 12, 10], [13, 15, 15, 13, 11, 11.4], [1, 0, 1, 2, 3, 3], [0, 0, 0, 0, 0, 0]]
+    turned = bounces(torch.tensor(courses)).tolist()
+    assert turned == [[0, 0, -1, 0, 0], [0, 0, -1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
 
 
 def test_bounces_are_obeyed_by_the_film_itself_and_by_no_baseline(films):
@@ -312,13 +309,13 @@ def test_bounces_are_obeyed_by_the_film_itself_and_by_no_baseline(films):
     assert still.shape == ahead.shape == films.x.shape
     assert bounces_obeyed(centres(still), true, 3) == bounces_obeyed(centres(ahead), true, 3) == 0
     assert velocity_error(centres(still), true, 3) == pytest.approx(
-        true.double().diff(dim=1)[:, 2:].norm(dim=-1).mean().item(), abs=1e-3)
-    assert math.isnan(bounces_obeyed(centres(still[:, :4]), true[:, :1].expand(-1, 4, -1)))
+        true.double().diff(dim=1)[:, 2:].abs().mean().item(), abs=1e-3)
+    assert math.isnan(bounces_obeyed(centres(still[:, :4]), true[:, :1].expand(-1, 4)))
 
 
 def test_going_straight_on_is_right_until_a_wall_is_there(films):
     true = films.place[:, :, 0]
-    free = ((true[:, :1] + torch.arange(6)[:, None] * films.speed) == true[:, :6]).all((1, 2))
+    free = ((true[:, :1] + torch.arange(6) * films.speed) == true[:, :6]).all(1)
     ahead = straight_on(films.x[:, :3], 6)
     assert free.sum() > 5
     assert_close(ahead[free], films.x[free, :6], atol=1e-6, rtol=0)
@@ -333,7 +330,7 @@ def test_the_nearest_course_of_a_lawful_film_is_its_own(films):
     assert velocity_error(true[:, torch.randperm(12, generator=seeded(1))], nearest_course(true)) > 1
 
 
-@pytest.mark.parametrize("wrong", [torch.rand(3, 1, 32, 32), torch.rand(2, 3, 3, 32, 32), "film"])
+@pytest.mark.parametrize("wrong", [torch.rand(3, 1, 16, 32), torch.rand(2, 3, 3, 32, 32), "film"])
 def test_what_is_no_film_is_named(wrong):
     with pytest.raises(ValueError, match="films of one colour have the shape"):
         centres(wrong)
