@@ -160,7 +160,7 @@ def test_the_gradient_of_fsq_is_that_without_rounding():
 
 # --------------------------------------------------------------------------------------------------------- the model
 
-@pytest.mark.parametrize("config", [{}, dict(levels=(3, 4))])
+@pytest.mark.parametrize("config", [{}, dict(wide=True), dict(levels=(3, 4), wide=True)])
 def test_words_are_places_in_rows(config):
     """Encoder and decoder number the places alike, row by row."""
     x = images(3)
@@ -176,6 +176,14 @@ def test_words_are_places_in_rows(config):
     z = model.encoder(x)                                          # (3, D, 7, 7)
     for row, column in itertools.product(range(7), range(7)):
         assert torch.equal(model.codes.index(z[:, :, row, column]), tokens[:, 7 * row + column])
+
+
+def test_a_word_sees_8_by_8_pixels_or_nearly_all():
+    for wide, seen in ((False, list(range(10, 18))), (True, list(range(28)))):
+        x = images(1).requires_grad_()
+        build(wide=wide).vectors(x)[0, 24].sum().backward()       # the place in the middle
+        assert x.grad[0, 0].any(1).nonzero().flatten().tolist() == seen
+        assert x.grad[0, 0].any(0).nonzero().flatten().tolist() == seen
 
 
 def test_a_decoded_image_is_what_the_loss_saw():
