@@ -96,7 +96,7 @@ def perplexity(idx: Tensor, n_code: int) -> Tensor:
 
 def fsq_bound(z: Tensor, levels: tuple[int, ...], eps: float = 1e-3) -> Tensor:
     """Squeeze each of the D numbers into the reach of its levels: what `round` makes of it are `levels[i]` neighbouring
-    whole numbers.  z (..., D) -> (..., D)   Mentzer et al. (2023), appendix A.1"""
+    whole numbers.  z (..., D) -> (..., D)   Mentzer et al. (2024), appendix A.1"""
     L = _levels(z, levels)
     half = (L - 1) * (1 - eps) / 2
     offset = torch.where(L % 2 == 0, 0.5, 0.0).to(z.dtype)        # an even number of levels cannot lie around 0
@@ -105,7 +105,7 @@ def fsq_bound(z: Tensor, levels: tuple[int, ...], eps: float = 1e-3) -> Tensor:
 
 def fsq(z: Tensor, levels: tuple[int, ...]) -> Tensor:
     """Finite scalar quantisation: each number of z is squeezed, rounded, and scaled to [-1, 1], with the gradient of
-    the squeezed one.  z (..., D) -> (..., D)   Mentzer et al. (2023), section 3.1"""
+    the squeezed one.  z (..., D) -> (..., D)   Mentzer et al. (2024), section 3.1"""
     squeezed = fsq_bound(z, levels)
     return straight_through(squeezed, squeezed.round()) / (_levels(z, levels) // 2)
 

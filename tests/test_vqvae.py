@@ -128,7 +128,7 @@ def test_perplexity_is_the_number_of_codes_where_they_are_used_alike():
 
 @pytest.mark.parametrize("levels", [(8, 4, 4), (5, 3), (2, 2, 7)])
 def test_fsq_is_its_formula(levels):
-    """Appendix A.1 of Mentzer et al. (2023), number by number."""
+    """Appendix A.1 of Mentzer et al. (2024), number by number."""
     z = 3 * randn(40, len(levels))
     for row, mine in zip(z, fsq(z, levels)):
         for value, L, quantised in zip(row.tolist(), levels, mine.tolist()):
