@@ -28,9 +28,9 @@ from course_lib.checkpoint import metadata
 from course_lib.claims import claim
 from course_lib.data import Batches, load, toys
 from course_lib.device import seed, seeded
-from course_lib.masked import choose, hidden_pixels
 
 # %%
+from course_lib.masked import choose, hidden_pixels, posterior_mean
 from course_lib.plots import COLOURS, diagram, grid, sliders, strip
 from course_lib.train import fit
 
@@ -47,8 +47,7 @@ ten = torch.stack([x_test[y_test == c][3] for c in range(10)])    # (10, 1, 28, 
 kept = choose(10, 49, 12, seeded(2))                              # (10, 12): which patches are seen
 
 def seen(x, kept):
-    """Hidden patches in light grey."""
-    return torch.where(hidden_pixels(x, kept, 4), 0.2, x)
+    return torch.where(hidden_pixels(x, kept, 4), 0.2, x)         # hidden patches in light grey
 
 rows = {"digit": ten, "what is seen": seen(ten, kept), "one guess": mae.fill_in(ten, kept)}
 for number in range(3):
@@ -153,8 +152,6 @@ def my_posterior_mean(told, means, std, noise):
     return (responsibility[:, :, None] * by_centre).sum(1)        # (n, 2)
 
 # %%
-from course_lib.masked import posterior_mean
-
 clean = ring.sample(5000, seeded(0))                              # (5000, 2)
 told = clean + noise * torch.randn(clean.shape, generator=seeded(1))
 exact = my_posterior_mean(told, ring.means, 0.1, noise)
@@ -222,8 +219,7 @@ def my_blank(x, share, g):
 
 def my_salt_and_pepper(x, share, g):
     u = torch.rand(x.shape, generator=g)                          # below half the share: white, else black
-    black_or_white = (u < share / 2).float()
-    return torch.where(u < share, black_or_white, x)
+    return torch.where(u < share, (u < share / 2).float(), x)
 
 assert_close(my_blank(ten, 0.75, seeded(0)), blank(ten, 0.75, seeded(0)))
 assert_close(my_salt_and_pepper(ten, 0.5, seeded(0)), salt_and_pepper(ten, 0.5, seeded(0)))
@@ -337,9 +333,8 @@ claim("smallest advantage of the network that knows the damage", advantage, ">",
 from course_lib.masked import patchify, unpatchify
 
 def my_patchify(x):                                               # (B, 1, 28, 28)
-    B = len(x)
-    squares = x.view(B, 7, 4, 7, 4).permute(0, 1, 3, 2, 4)        # (B, row, column, 4, 4)
-    return squares.reshape(B, 49, 16)                             # patches, row by row
+    squares = x.view(-1, 7, 4, 7, 4).permute(0, 1, 3, 2, 4)       # (B, row, column, 4, 4)
+    return squares.reshape(-1, 49, 16)                            # patches, row by row
 
 patches = my_patchify(ten)
 assert_close(patches, patchify(ten, 4))
@@ -433,8 +428,7 @@ small = MAE(MAEConfig())
 history = fit(small, my_mae_loss, Batches(x, batch_size=64), steps=150, optimizer=muon, warmup=15,
               decay=0.7, autocast=True)
 small.requires_grad_(False)
-ax = history.plot()
-ax.set(ylabel="squared error of a hidden patch", xlabel="batch");
+history.plot().set(ylabel="squared error of a hidden patch", xlabel="batch");
 
 # %%
 from course_lib.masked import smooth_fill
