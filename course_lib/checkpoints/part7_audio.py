@@ -42,18 +42,18 @@ def listener():
 
 def notes_flow():
     """Lesson 77's flow for notes: told instrument, note and loudness, which one in ten is not told, shown the height of
-    each row and a comb of the note's overtones, 2,200 batches of 16 spectrograms, Muon with the learning rate falling
+    each row and a comb of the note's overtones, 2,000 batches of 16 spectrograms, Muon with the learning rate falling
     over the last 60 %, average of the last weights, bfloat16. Weights kept as float16.
 
     The guidance is the best of 1.5, 2 and 3 for 32 training notes: the share that is in tune times the share played
     by the right instrument. Without height and comb, 4,000 batches ended with 0.60 of the notes never heard within 20
     cents, and 0.67 played by the right instrument."""
-    return _shipped("notes", 2_200)
+    return _shipped("notes", 2_000)
 
 
 def spoken_flow():
-    """Lesson 77's flow for spoken digits: the recipe of `notes_flow`, told digit and voice, 1,200 batches."""
-    return _shipped("spoken", 1_200)
+    """Lesson 77's flow for spoken digits: the recipe of `notes_flow`, told digit and voice, 1,000 batches."""
+    return _shipped("spoken", 1_000)
 
 
 def wanted(sounds) -> torch.Tensor:
