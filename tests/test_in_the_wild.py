@@ -36,6 +36,8 @@ NAMES = {                                                          # lesson -> n
                     "transformers:AutoModel.from_pretrained transformers:AutoTokenizer.from_pretrained",
     "54_gpt": "transformers:GPT2LMHeadModel.from_pretrained transformers:GPT2LMHeadModel.generate "
               "transformers:AutoTokenizer.from_pretrained",
+    "56_everything_is_a_token": "transformers:ImageGPTForCausalImageModeling.from_pretrained "
+                                "transformers:ImageGPTForCausalImageModeling.generate",
     "61_ddpm": "diffusers:DDPMScheduler.set_timesteps diffusers:DDPMScheduler.step diffusers:UNet2DModel",
     "63_guidance": "diffusers:StableDiffusionPipeline.from_pretrained diffusers:StableDiffusionInpaintPipeline",
     "65_text_to_image": "diffusers:StableDiffusionPipeline.from_pretrained",
@@ -48,6 +50,7 @@ NAMES = {                                                          # lesson -> n
     "76_personalisation": "peft:LoraConfig peft:get_peft_model peft:PeftModel.print_trainable_parameters "
                           "peft:PeftModel.disable_adapter peft:LoraModel.merge_and_unload "
                           "transformers:AutoModelForCausalLM.from_pretrained",
+    "77_audio": "diffusers:AudioLDM2Pipeline.from_pretrained torchaudio.transforms:GriffinLim",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
     "73_instruction_tuning": "transformers:AutoModelForCausalLM.from_pretrained "
