@@ -1,8 +1,8 @@
 """Small, tested PyTorch implementations of what the notebooks teach. One idea, one file.
 
     classify      mlp  convnet  classify  augment  calibration
-    draw images   gaussians  autoencoder  masked  vae  vqvae  gan  dcgan  diffusion  flow  unet  dit  pipeline  baselines
-                  text_encoder  text_to_image  clip  unclip  tokens  video  lora
+    draw images   gaussians  autoencoder  masked  vae  vqvae  gan  dcgan  diffusion  flow  unet  dit  pipeline
+                  baselines  text_encoder  text_to_image  clip  unclip  tokens  video  lora
     write text    ngrams  transformer  gpt  decoding  chat  preferences  chorales
     make sounds   audio  sound_flow
     train         train  muon
