@@ -322,9 +322,9 @@ piano_roll(sung[0], rows[1], len(openings[0].pitch), "the model, after the same 
 # 0.88 bits. A whole step of four voices costs 4.4, as much as a choice among 21.
 # </details>
 #
-# Below Bach's own hymn, what the model sang after its first bar. It keeps the key, the bars and the order of the voices,
-# lets the tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. It never rests, and at the
-# end it is on its way somewhere else.
+# Below Bach's own hymn, what the model sang after its first bar. It keeps the bars and the order of the voices, lets the
+# tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. But it never rests, no line of the
+# tune returns, and from F major it wanders to B flat and does not come home.
 #
 # ### Listen to it
 #
