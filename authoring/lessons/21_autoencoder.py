@@ -694,16 +694,16 @@ claim("autoencoder, drawn minus rebuilt, 128 numbers minus 8", wider, ">", 2, di
 #
 # **What we left out.**
 #
-# - **Corrupted input.** Rebuild a digit from a noisy or half-covered one: denoising and masked autoencoders, lesson
-#   22 (to come).
+# - **Corrupted input.** Rebuild a digit from a noisy or half-covered one: denoising and masked autoencoders, [lesson
+#   22](22_self_supervised.ipynb).
 # - **The Bernoulli loss.** Cross-entropy per pixel in place of squared error. Lesson 31 uses it, because there the
 #   loss must be a log-likelihood. Sum or mean over pixels did not matter here, as AdamW hardly sees a constant
 #   factor; when a second term joins the loss in lesson 31, it decides everything.
-# - **Discrete codes**, lesson 33 (to come).
+# - **Discrete codes**, [lesson 33](33_vq_vae.ipynb).
 #
 # **Exercises:** [21_autoencoder](../exercises/21_autoencoder/21_autoencoder.ipynb).
 #
-# **Next**, [lesson 31](31_vae.ipynb): codes that lie where we can draw them.
+# **Next**, [lesson 22](22_self_supervised.ipynb): learning without labels, by putting back what was spoilt or hidden.
 #
 # ## Read on
 #

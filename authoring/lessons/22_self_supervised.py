@@ -799,8 +799,8 @@ sliders(fill, patches_seen=(6, 1, 48, 1), digit=(2, 0, 9, 1))
 # Learning by telling pictures apart in place of putting them back (*contrastive* learning: lesson 71 does it with
 # captions). Text: hiding words and guessing them is BERT.
 #
-# **Exercises:** [22_self_supervised](../exercises/22_self_supervised/22_self_supervised.ipynb). **Next**,
-# [lesson 31](31_vae.ipynb): codes that lie where we can draw them.
+# **Exercises:** [22_self_supervised](../exercises/22_self_supervised/22_self_supervised.ipynb).
+# **Next**, [lesson 31](31_vae.ipynb): codes that lie where we can draw them.
 #
 # ## Read on
 #

@@ -761,11 +761,11 @@ right.legend();
 #
 # **What we left out.** Likelihoods for grey values and colour. $\beta$ as a knob, labels, and tighter bounds from more
 # samples: lesson 32 (to come). A prior learned together with the rest, as in VampPrior (Tomczak & Welling, 2018), and
-# discrete codes: lesson 33 (to come).
+# discrete codes: [lesson 33](33_vq_vae.ipynb).
 #
 # **Exercises:** [31_vae](../exercises/31_vae/31_vae.ipynb). One more: sample from $\mathcal N(0, \tau^2 I)$, let $\tau$
-# go from 0.5 to 1.5, and measure precision and recall. **Next**, [lesson 41](41_gan.ipynb): a generator without any
-# likelihood, whose loss is learned.
+# go from 0.5 to 1.5, and measure precision and recall.
+# **Next**, [lesson 33](33_vq_vae.ipynb): a code made of words, an image as a sentence of 49.
 #
 # ## Read on
 #

@@ -593,7 +593,7 @@ strip({"real": x_test[:10], "their words": rebuilt[:10], "random words": random_
 
 # %% [markdown]
 # Every piece is a piece of handwriting, but they do not know each other. So a VQ-VAE generates nothing by itself. It
-# needs a model of which words follow which: a language model. Lesson 56 (to come) trains a GPT on these sentences, and
+# needs a model of which words follow which: a language model. [Lesson 56](56_everything_is_a_token.ipynb) trains a GPT on these sentences, and
 # with it they enter the leaderboard.
 #
 # ## Predict, then turn one knob: the size of the alphabet

@@ -652,7 +652,7 @@ claim("loss at the start with the shift (bits)", lm_loss(fresh, batch)["loss"] /
 # the same 150 steps. Is Python easier than English? And: let the plain model with learned positions see windows that
 # are shifted by one. Which of its guesses change, and why do those of `fast()` not?
 #
-# **Next**, [lesson 61](61_ddpm.ipynb): back to images, and to a model that makes them out of noise, step by step.
+# **Next**, [lesson 56](56_everything_is_a_token.ipynb): the same GPT, unchanged, in three more worlds: pictures, music and programs.
 #
 # ## Read on
 #

@@ -322,9 +322,9 @@ piano_roll(sung[0], rows[1], len(openings[0].pitch), "the model, after the same 
 # 0.88 bits. A whole step of four voices costs 4.4, as much as a choice among 21.
 # </details>
 #
-# Below Bach's own hymn, what the model sang after its first bar. It keeps the bars and the order of the voices, lets the
-# tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. But it never rests, no line of the
-# tune returns, and from F major it wanders to B flat and does not come home.
+# Below Bach's own hymn, what the model sang after its first bar. It keeps the key, the bars and the order of the voices,
+# lets the tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. It never rests, and at the
+# end it is on its way somewhere else.
 #
 # ### Listen to it
 #
@@ -620,11 +620,11 @@ ax.set(xscale="log", xticks=sizes, xticklabels=sizes, ylim=(0, 1.02), xlabel="pr
 ax.legend(title="kept: the shortest for which");
 
 # %% [markdown]
-# Nobody asked for `x`, and the model seldom writes it. But the best of 32 finds what is rare, and by the first reward `x` is best: it
-# is a program, and no other is as short. The second reward rules `x` out, and does no harm *here*: its own cheat is hardly ever
-# among the 32, for this model has not learned to copy an output. That is luck. A model that can copy, or that is trained by such a
-# reward, as in lesson [74](74_preferences.ipynb), finds it. The repair is to ask for what the task asks for, on examples that the
-# writer does not see.
+# Nobody asked for `x` or for a lone number, and the model seldom writes them. But the best of 32 finds what is rare, and by the first
+# reward they are best: programs, and none is shorter. The second reward rules them out, and does no harm *here*: the example's
+# output is hardly ever among the 32, for this model has not learned to copy it. That is luck; a model that can copy would have
+# it. (What training makes of a reward that is won cheaply is in lesson [74](74_preferences.ipynb).) The repair is to ask for what the
+# task asks for, on examples that the writer does not see.
 
 # %% [markdown]
 # ## In the wild

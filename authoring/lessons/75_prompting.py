@@ -824,7 +824,8 @@ ax.legend();
 # thought that are learned by reinforcement.
 #
 # **Exercises:** [75_prompting](../exercises/75_prompting/75_prompting.ipynb). One more: train *plain*
-# and *reversed* on sums of three digits only, and compare again. **Next**: this is the last lesson so far.
+# and *reversed* on sums of three digits only, and compare again.
+# **Next**, [lesson 76](76_personalisation.ipynb): one's own face, from five pictures.
 #
 # ## Read on
 #

@@ -573,7 +573,8 @@ except RuntimeError as problem:
 # pictures are enough for such a model of anybody, whether or not they agreed.
 #
 # **Exercises:** [76_personalisation](../exercises/76_personalisation/76_personalisation.ipynb). One more: train the live
-# adapter with `say=False`, so that captions do not name his clothes. **Next**: this is the last lesson so far.
+# adapter with `say=False`, so that captions do not name his clothes.
+# **Next**, [lesson 77](77_audio.ipynb): from a waveform to a picture of sound, and back.
 #
 # ## Read on
 #
