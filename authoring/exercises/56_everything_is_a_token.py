@@ -215,11 +215,11 @@ print(f"of {len(texts)} programs {texts.count('x')} are x, and {copies} return t
 
 # %% [markdown] tags=["manual:explain_rewards:3"]
 # (i) `x` is always a program. The output of the example as a constant, such as `38`, is always right on the example. (ii) Choosing
-# among 32 programs looks for the highest reward, and finds what is rare: with one `x` in thirty, two tasks of three have one among
-# 32, and as the shortest program it wins each time. The reward is nearly the same for all; what decides is the small
+# among 32 programs looks for the highest reward, and finds what is rare: `x`, or a number alone, is seldom written, but most tasks
+# have one among 32, and as the shortest program it wins each time. The reward is nearly the same for all; what decides is the small
 # preference for short ones, which nobody meant as a wish for `x`. The second reward rules `x` out. Its own cheat is hardly ever
 # among the 32, for this model has not learned to copy the output from the prompt. Choosing can only find what is written now and then:
-# it is the model that is safe and not the reward. A model that can copy, or one that is trained by this reward, would find it.
+# it is the model that is safe and not the reward. A model that can copy would have it among its 32.
 # (iii) With five examples a wrong program may be right by chance, and if the same five are used again and again, a model can learn
 # their outputs by heart. More examples, drawn anew each time and with odd cases among them; another set, never used for
 # rewards, to measure with; and somebody who reads programs.
