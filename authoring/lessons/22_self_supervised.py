@@ -817,4 +817,4 @@ sliders(fill, patches_seen=(6, 1, 48, 1), digit=(2, 0, 9, 1))
 # - G. Alain & Y. Bengio, *Understanding intermediate layers using linear classifier probes* (2016),
 #   [arXiv:1610.01644](https://arxiv.org/abs/1610.01644).
 # - A. Saxe et al., *On random weights and unsupervised feature learning* (2011): why random filters are strong.
-# - In the library: `masked.py` (`posterior_mean`, `MAE`, `MaskedCodes`, `linear_probe`, `few_labels`).
+# - In the library: `masked.py` (`posterior_mean`, `noisy_score`, `MAE`, `MaskedCodes`, `linear_probe`, `few_labels`).
