@@ -322,9 +322,9 @@ piano_roll(sung[0], rows[1], len(openings[0].pitch), "the model, after the same 
 # 0.88 bits. A whole step of four voices costs 4.4, as much as a choice among 21.
 # </details>
 #
-# Below Bach's own hymn, what the model sang after its first bar. It keeps the key, the bars and the order of the voices,
-# lets the tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. It never rests, and at the
-# end it is on its way somewhere else.
+# Below Bach's own hymn, what the model sang after its first bar. It keeps the bars and the order of the voices, lets the
+# tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. But it never rests, no line of the
+# tune returns, and from F major it wanders to B flat and does not come home.
 #
 # ### Listen to it
 #
@@ -654,7 +654,8 @@ ax.legend(title="kept: the shortest for which");
 # end.
 #
 # **Exercises:** [56_everything_is_a_token](../exercises/56_everything_is_a_token/56_everything_is_a_token.ipynb). One more: let
-# the choir write eight bars for each bar, and keep the one with the fewest parallels. What does it sing then? **Next**: this is the last lesson so far.
+# the choir write eight bars for each bar, and keep the one with the fewest parallels. What does it sing then? **Next**, [lesson 61](61_ddpm.ipynb):
+# destroy, then learn to undo.
 #
 # ## Read on
 #
