@@ -29,7 +29,7 @@ PARTS = {"0": "Start here", "1": "Discriminative baselines", "2": "Autoencoders"
          "4": "Adversarial networks", "5": "Transformers", "6": "Diffusion", "7": "Foundation models in miniature",
          "8": "Using and judging", "9": "Electives"}
 PLAYED = {"31": "latent", "63": "guidance", "65": "faces"}         # the sheet that stands below the sliders of a lesson
-OPENING = re.compile(r"\*\*It takes\*\* (\d+) minutes.*?\*\*How hard:\*\* (•+)", re.DOTALL)
+OPENING = re.compile(r"\*\*It takes\*\* (\d+)\s+minutes.*?\*\*How hard:\*\* (•+)", re.DOTALL)
 
 
 @dataclass
