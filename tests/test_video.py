@@ -8,6 +8,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from course_lib import flow
+from course_lib.checkpoint import load as load_checkpoint
+from course_lib.checkpoint import metadata
 from course_lib.data.moving import draw
 from course_lib.device import seed, seeded
 from course_lib.dit import DiT, DiTConfig
@@ -334,3 +336,25 @@ def test_the_nearest_course_of_a_lawful_film_is_its_own(films):
 def test_what_is_no_film_is_named(wrong):
     with pytest.raises(ValueError, match="films of one colour have the shape"):
         centres(wrong)
+
+
+# ---------------------------------------------------------------------------------------------------- what is shipped
+
+def test_the_shipped_model_makes_the_films_that_its_metadata_claim():
+    model, claimed, known = load_checkpoint("video"), metadata("video")["metrics"], draw(24, seeded(100), part="test")
+    film = model.sample(24, known=known.x[:, :3], generator=seeded(0))
+    error = velocity_error(centres(film), known.place[:, :, 0], 3)
+    assert error == pytest.approx(claimed["continued: velocity"], abs=0.4)
+    right = (named(film)[:, 3:] == known.y).double().mean().item()
+    assert right == pytest.approx(claimed["continued: right"], abs=0.2)
+    y = torch.arange(20) % 10
+    asked = (named(model.sample(20, y, seeded(0))) == y[:, None]).double().mean().item()
+    assert asked == pytest.approx(claimed["from a label: asked"], abs=0.15)
+
+
+def test_the_shipped_network_that_draws_alone_flickers():
+    model, y = load_checkpoint("video_alone"), torch.arange(10)
+    film = model.sample(10, y, seeded(0))
+    assert (named(film) == y[:, None]).double().mean() == pytest.approx(
+        metadata("video_alone")["metrics"]["from a label: asked"], abs=0.15)
+    assert centres(film).diff(dim=1).abs().mean() > 3

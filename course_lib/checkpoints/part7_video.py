@@ -35,7 +35,7 @@ def video():
     """Lesson 78's films: the network of `video_alone`, which then looks along time; 2,200 and 4,000 batches of 8 new
     films of one training digit, of which half begin with 1 to 6 known frames; three labels in ten left out; flow
     matching with logit-normal times whose odds are divided by 3, Muon and AdamW with rates falling over the last 60 %
-    of both trainings, average of the last weights, bfloat16. Drawn in 8 steps of the midpoint method, with guidance 1.5
+    of both trainings, average of the last weights, bfloat16. Drawn in 8 steps of the midpoint method, with guidance 3
     where there is a label. Weights kept as float16.
 
     `stages`: after so many batches and processor seconds, the scores of 20 films; `trials`: of the finished model, of
@@ -53,7 +53,7 @@ def video():
                for way in trials[0] for name in trials[0][way]}
     more = dict(trials=trials, stages=stages, baselines=_baselines(),
                 known={k: _continued(model, 0, k) for k in (1, 2, 3, 6)},
-                guidance={scale: _labelled(model, 0, scale) for scale in (1.0, 2.0, 3.0)},
+                guidance={scale: _labelled(model, 0, scale) for scale in (1.0, 1.5, 2.0)},
                 rolled={keep: _rolled(model, keep) for keep in (1, 2, 3, 6)})
     return model.half(), dict(seed=0, steps=FRAMES + sum(FILMS), seconds=round(first + seconds, 1), metrics=metrics,
                               parameters=sum(p.numel() for p in model.parameters())) | more
@@ -76,7 +76,7 @@ def _drawing():
         return flow_loss(lambda x, t: model.network(x, t, y), 2 * x[:, 0] - 1)
 
     seed(0)
-    model = Video(VideoConfig(sizes=dict(n_channel=48), guidance=1.5, across=False))
+    model = Video(VideoConfig(sizes=dict(n_channel=48), guidance=3.0, across=False))
     model = model.to(memory_format=torch.channels_last)
     _, seconds = on_one_core(fit, model, frame_loss, MovingDigits(64, n_frame=1), FRAMES, optimizer=muon_video,
                              warmup=50, decay=0.6, ema=0.995, autocast=True, label="frames")
@@ -89,7 +89,7 @@ def _looking(model, steps, before, spent):
     stages, measuring, counted = [], [], iter(range(before + 200, before + steps + 1, 200))
 
     def look(model):
-        if (step := next(counted)) in (200, 600, 1_200, 2_200, 4_200, 6_200):
+        if (step := next(counted)) in (200, 600, 1_200, 2_200, 4_200, 6_200, 10_200):
             start = time.process_time()
             stages.append([step, round(spent + start - begun - sum(measuring), 1), _scores(model, 0, 20)])
             measuring.append(time.process_time() - start)
