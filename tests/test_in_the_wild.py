@@ -47,6 +47,8 @@ NAMES = {                                                          # lesson -> n
                  "diffusers:KandinskyV22Pipeline.from_pretrained",
     "74_preferences": "datasets:load_dataset trl:DPOConfig trl:DPOTrainer trl:GRPOTrainer",
     "75_prompting": "transformers:pipeline",
+    "78_video": "diffusers:MotionAdapter.from_pretrained diffusers:AnimateDiffPipeline.from_pretrained "
+                "diffusers.utils:export_to_gif",
     "76_personalisation": "peft:LoraConfig peft:get_peft_model peft:PeftModel.print_trainable_parameters "
                           "peft:PeftModel.disable_adapter peft:LoraModel.merge_and_unload "
                           "transformers:AutoModelForCausalLM.from_pretrained",
