@@ -52,8 +52,8 @@ def notes_flow():
 
 
 def spoken_flow():
-    """Lesson 77's flow for spoken digits: the recipe of `notes_flow`, told digit and voice, 1,000 batches."""
-    return _shipped("spoken", 1_000)
+    """Lesson 77's flow for spoken digits: the recipe of `notes_flow`, told digit and voice, 3,000 batches."""
+    return _shipped("spoken", 3_000)
 
 
 def wanted(sounds) -> torch.Tensor:
