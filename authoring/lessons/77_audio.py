@@ -689,4 +689,4 @@ listen([careless[0], careful[0]], 4_000, ["every second sample", "filtered first
 # - J. Kong, J. Kim & J. Bae, *HiFi-GAN* (2020), [arXiv:2010.05646](https://arxiv.org/abs/2010.05646): a vocoder.
 # - A. Défossez et al., *High fidelity neural audio compression* (2022),
 #   [arXiv:2210.13438](https://arxiv.org/abs/2210.13438): EnCodec, sounds as tokens.
-# - In the library: `audio.py` (`stft`, `griffin_lim`, `pitch`), `sound_flow.py` (`SoundFlow`), `listener.py`.
+# - In the library: `audio.py` (`stft`, `griffin_lim`, `pitch`), `sound_flow.py` (`SoundFlow`), `listener.py` (`Listener`).
