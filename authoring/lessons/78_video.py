@@ -40,9 +40,9 @@ model = load_checkpoint("video")
 made = metadata("video")
 
 # %%
-# Figure: three films of twelve frames in strips, and below them the same films, moving side by side: a real
-# one, one that the model made when it was asked for a 4, and one of which it got the first three frames of
-# the real one.
+# Figure: three films of twelve frames in strips, and below them the same films, moving side by side: a
+# real one, one that the model made when it was asked for a 4, and one of which it got the first three
+# frames of the real one.
 asked = model.sample(1, 4, seeded(2))
 continued = model.sample(1, known=films.x[:1, :3], generator=seeded(1))
 film(torch.cat([films.x[:1], asked, continued]), ["real", "asked for a 4", "continued"])
@@ -78,11 +78,11 @@ assert_close(my_bounce(torch.arange(-99, 99)), bounce(torch.arange(-99, 99)))
 
 start, speed = films.place[:, 0] - 8, films.speed                 # (200, 1): left sides, and speeds
 way = start + torch.arange(12) * speed                            # (200, 12)
-assert_close(my_bounce(way) + 8, films.place[:, :, 0])            # the centre is 8 further than the left side
+assert_close(my_bounce(way) + 8, films.place[:, :, 0])            # the centre is 8 from the left side
 
 # %%
-# Figure: column of the centre over the frame, for four films: straight lines that turn round at the columns 8
-# and 24, drawn as dashed lines.
+# Figure: column of the centre over the frame, for four films: straight lines that turn round at the
+# columns 8 and 24, drawn as dashed lines.
 _, ax = plt.subplots(figsize=(5.6, 2.8))
 for number, colour in zip((0, 2, 3, 5), COLOURS):
     ax.plot(films.place[number, :, 0], marker="o", ms=3, color=colour)
@@ -112,7 +112,8 @@ def undecided(speeds, k):
 for speeds in ([-2, -1, 1, 2], [-2, -1, 0, 1, 2]):
     for k in (1, 2, 3):
         number, which = undecided(speeds, k)
-        print(f"speeds {speeds}: {number} beginnings of {k}, {len(which)} of them open", *which[-2:] * (k > 1))
+        shown = which[-2:] if k > 1 else []
+        print(f"speeds {speeds}: {number} beginnings of {k}, {len(which)} of them open", *shown)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -125,19 +126,20 @@ for speeds in ([-2, -1, 1, 2], [-2, -1, 0, 1, 2]):
 # ## What we will build
 
 # %%
-# Figure: a diagram. A film of noise (n, 12, 1, 16, 32) is cut into n * 12 frames, which go through the U-Net.
-# After each of its blocks, a layer looks along time at the same place in all twelve frames of a film. Times,
-# one a frame, and the label go into the U-Net. Out comes a velocity for the whole film.
+# Figure: a diagram. A film of noise (n, 12, 1, 16, 32) is cut into n * 12 frames, which go through the
+# U-Net. After each of its blocks, a layer looks along time at the same place in all twelve frames of a
+# film. Times, one a frame, and the label go into the U-Net. Out comes a velocity for the whole film.
 noise_box = "film, partly noise\n(n, 12, 1, 16, 32)"
 frames_box = "n · 12 frames\n(1, 16, 32)"
 block_box = "block of the U-Net\neach frame alone"
 time_box = "look along time\neach place alone"
 velocity_box = "velocity\n(n, 12, 1, 16, 32)"
 times_box = "times (n, 12)\nand label (n,)"
-boxes = {noise_box: (0, 1), frames_box: (1.5, 1), block_box: (3, 1), time_box: (4.6, 1), velocity_box: (6.2, 1),
-         times_box: (3, 2), "five times": (3.8, 0.3)}
-arrows = [(noise_box, frames_box), (frames_box, block_box), (block_box, time_box), (time_box, velocity_box),
-          (times_box, block_box), (time_box, "five times"), ("five times", block_box)]
+boxes = {noise_box: (0, 1), frames_box: (1.5, 1), block_box: (3, 1), time_box: (4.6, 1),
+         velocity_box: (6.2, 1), times_box: (3, 2), "five times": (3.8, 0.3)}
+arrows = [(noise_box, frames_box), (frames_box, block_box), (block_box, time_box),
+          (time_box, velocity_box), (times_box, block_box), (time_box, "five times"),
+          ("five times", block_box)]
 diagram(boxes, arrows, {block_box: COLOURS[0], time_box: COLOURS[2]}, size=(9.5, 3.2));
 
 # %% [markdown]
@@ -157,9 +159,10 @@ x = torch.randn(2 * 12, 96, 2, 4, generator=seeded(0))            # two films at
 
 def my_look_along_time(x):
     n = len(x) // 12
-    h = x.unflatten(0, (n, 12)).permute(0, 3, 4, 1, 2)            # (n, 2, 4, 12, 96): a history for each place
+    h = x.unflatten(0, (n, 12)).permute(0, 3, 4, 1, 2)            # (n, 2, 4, 12, 96): places' histories
     h = h.reshape(n * 8, 12, 96)
-    mixed = layer.near(torch.nn.functional.silu(layer.near_norm(h)).transpose(1, 2))          # (n * 8, 96, 12)
+    looked_at = torch.nn.functional.silu(layer.near_norm(h))      # (n * 8, 12, 96)
+    mixed = layer.near(looked_at.transpose(1, 2))                 # (n * 8, 96, 12)
     h = h + mixed.transpose(1, 2)
     h = h + layer.look(layer.norm(h) + layer.when)                # attention among the 12
     return h.view(n, 2, 4, 12, 96).permute(0, 3, 4, 1, 2).reshape(x.shape)
@@ -261,9 +264,11 @@ def first_films(model):
     return made_films, centres(made_films).diff(dim=1).abs().mean().item()
 
 seed(0)
+beginner = load_checkpoint("video_alone")
+across_frames(beginner.network, n_frame=12)
 earlier, step_before = first_films(beginner)
-fit(beginner, video_loss, MovingDigits(4), steps=budget(cpu=80, gpu=2_000), optimizer=muon_video, warmup=10,
-    label="films")
+fit(beginner, video_loss, MovingDigits(4), steps=budget(cpu=80, gpu=2_000), optimizer=muon_video,
+    warmup=10, label="films")
 later, step_after = first_films(beginner)
 claim("mean step before, in pixels", step_before, ">", 3)
 claim("mean step after, as a share of that before", step_after / step_before, "<", 0.7)
@@ -282,7 +287,8 @@ film(torch.stack([earlier[3], later[3]]), ["before", "80 steps later"])
 print("  steps  minutes of one core   one digit in all frames   velocity error   bounces obeyed")
 for step, seconds, scores in made["stages"]:
     one = scores["continued"]
-    print(f"{step:7,} {seconds / 60:20.1f} {one['constancy']:25.2f} {one['velocity']:16.2f} {one['bounces']:16.2f}")
+    print(f"{step:7,} {seconds / 60:20.1f} {one['constancy']:25.2f} {one['velocity']:16.2f} "
+          f"{one['bounces']:16.2f}")
 
 # %% [markdown]
 # ## Films from a label
@@ -298,10 +304,13 @@ names = named(drawn)
 places = centres(drawn)
 claim("films with one digit in all twelve frames", constancy(names), ">", 0.75)
 claim("frames with the digit that was asked for", (names == y[:, None]).double().mean(), ">", 0.9)
-claim("error of velocity against the nearest lawful course", velocity_error(places, nearest_course(places)), "<", 0.6)
+off_course = velocity_error(places, nearest_course(places))
+claim("error of velocity against the nearest lawful course", off_course, "<", 0.6)
 labelled = [scores["from a label"] for scores in made["trials"]]  # the same, for five seeds
-claim("one digit in all frames, the worst of five seeds", min(one["constancy"] for one in labelled), ">", 0.75)
-claim("error of velocity, the worst of five seeds", max(one["velocity"] for one in labelled), "<", 0.55)
+constant = min(one["constancy"] for one in labelled)
+claim("one digit in all frames, the worst of five seeds", constant, ">", 0.75)
+off_course = max(one["velocity"] for one in labelled)
+claim("error of velocity, the worst of five seeds", off_course, "<", 0.55)
 
 # %%
 # Figure: five films, asked for the digits 0, 2, 5, 7 and 8, in strips and moving.
@@ -337,14 +346,14 @@ assert error["real"] < 0.001 and obeyed["real"] == 1
 
 # %%
 # Figure: one film in four ways: real, continued by the model, copied, straight on; in strips and moving.
-turned = (true.diff(dim=1).sign().diff(dim=1) != 0)[:, 4:].any(dim=1)         # it turns round in a new frame
+turned = (true.diff(dim=1).sign().diff(dim=1) != 0)[:, 4:].any(dim=1)         # in a new frame
 miss = (centres(ways["model"]) - true).abs().mean(dim=1)
 number = miss.where(turned, torch.tensor(99.0)).argmin()          # of these, the one that went best
 film(torch.stack([x[number] for x in ways.values()]), list(ways))
 
 # %%
-# Figure: the column of the centre over the frame, for the same film: the real course as a wide grey line, the
-# model upon it, the copied film as a level line, straight on as a line that ends at the wall.
+# Figure: the column of the centre over the frame, for the same film: the real course as a wide grey
+# line, the model upon it, the copied film as a level line, straight on as a line that ends at the wall.
 _, ax = plt.subplots(figsize=(5.6, 2.8))
 for (name, x), colour, width in zip(ways.items(), ["0.75", *COLOURS], (7, 2, 2, 2)):
     ax.plot(centres(x)[number], color=colour, linewidth=width, label=name)
@@ -364,7 +373,8 @@ for name, scores in made["baselines"].items():
           f"{scores['bounces']:16.2f}")
 for n, scores in enumerate(made["trials"]):
     one = scores["continued"]
-    print(f"model, seed {n} {one['constancy']:19.2f} {one['right']:13.2f} {one['velocity']:16.2f} {one['bounces']:16.2f}")
+    print(f"model, seed {n} {one['constancy']:19.2f} {one['right']:13.2f} {one['velocity']:16.2f} "
+          f"{one['bounces']:16.2f}")
 
 # %%
 going_on = [scores["continued"] for scores in made["trials"]]
@@ -379,9 +389,13 @@ claim("error of velocity, the best of five seeds", min(one["velocity"] for one i
 # %%
 read = named(some[:, :3]).mode(dim=1).values                      # (40,), the most frequent name of three
 helped = model.sample(40, read, seeded(0), known=some[:, :3], guidance=2)
-claim("new frames with the right digit, without a label", (named(ways["model"])[:, 3:] == films.y[:40]).double().mean(),
-      ">", 0.6)
-claim("the same, with the label that the judge read", (named(helped)[:, 3:] == films.y[:40]).double().mean(), ">", 0.8)
+
+def right_digits(x):
+    """The share of new frames in which the judge reads the right digit."""
+    return (named(x)[:, 3:] == films.y[:40]).double().mean()
+
+claim("new frames with the right digit, without a label", right_digits(ways["model"]), ">", 0.6)
+claim("the same, with the label that the judge read", right_digits(helped), ">", 0.8)
 
 # %% [markdown]
 # ### One frame, many futures
@@ -389,11 +403,12 @@ claim("the same, with the label that the judge read", (named(helped)[:, 3:] == f
 # From a single frame the future is open, and a flow samples from what is possible:
 
 # %%
-# Figure: four films that begin with the same frame of a digit, in strips and moving: they go different ways.
+# Figure: four films that begin with the same frame of a digit, in strips and moving: they go different
+# ways.
 one = films.x[7:8, :1]
 futures = model.sample(4, known=one.expand(4, -1, -1, -1, -1), generator=seeded(3))
 ends = centres(futures)[:, -1]
-claim("distance between the ends of the leftmost and the rightmost, in pixels", ends.max() - ends.min(), ">", 2)
+claim("distance between the ends furthest apart, in pixels", ends.max() - ends.min(), ">", 2)
 film(futures, [f"future {k}" for k in range(1, 5)])
 
 # %% [markdown]
@@ -417,15 +432,17 @@ def shares_of(block, films):
     hook.remove()
     return torch.stack(seen).mean(0)
 
-shares = {name: shares_of(getattr(model.network, name), films.x[:8]) for name in ("down2", "middle", "up2")}
+blocks = ("down2", "middle", "up2")
+shares = {name: shares_of(getattr(model.network, name), films.x[:8]) for name in blocks}
 for share in shares.values():
     assert_close(share.sum(1), torch.ones(12))                    # each frame gives away 1 in all
 claim("share of the known frames, seen from the others in down2; evenly it were 0.25",
       shares["down2"][3:, :3].sum(1).mean(), ">", 0.4)
 
 # %%
-# Figure: three maps of 12 x 12 frames: how much each frame, a row, looks at each frame, a column, in the three
-# blocks with attention along time. A line after the third row and column separates the known frames.
+# Figure: three maps of 12 x 12 frames: how much each frame, a row, looks at each frame, a column, in the
+# three blocks with attention along time. A line after the third row and column separates the known
+# frames.
 _, panels = plt.subplots(1, 3, figsize=(9, 3.2))
 for panel, (block_name, share) in zip(panels, shares.items()):
     panel.imshow(share)
@@ -444,8 +461,8 @@ for panel, (block_name, share) in zip(panels, shares.items()):
 
 # %%
 for k, scores in made["known"].items():
-    print(f"{k} known: error of velocity {scores['velocity']:.2f}, bounces obeyed {scores['bounces']:.2f}, "
-          f"right digit {scores['right']:.2f}")
+    print(f"{k} known: error of velocity {scores['velocity']:.2f}, "
+          f"bounces obeyed {scores['bounces']:.2f}, right digit {scores['right']:.2f}")
 claim("error with one frame, as a multiple of that with six",
       made["known"]["1"]["velocity"] / made["known"]["6"]["velocity"], ">", 2)
 
@@ -471,7 +488,8 @@ claim("mean step from frame to frame, one by one, in pixels", step, ">", 3.5)
 claim("mean step in real films", centres(films.x).diff(dim=1).abs().mean(), "<", 1.6)
 
 # %%
-# Figure: three films whose frames were drawn one by one, for the labels 2, 3 and 4, in strips and moving.
+# Figure: three films whose frames were drawn one by one, for the labels 2, 3 and 4, in strips and
+# moving.
 film(flicker[2:5], ["a 2, one by one", "a 3", "a 4"])
 
 # %% [markdown]
@@ -484,7 +502,8 @@ from functools import partial
 same = torch.randn(1, 1, 1, 16, 32, generator=seeded(4)).expand(1, 12, -1, -1, -1)
 label = partial(alone, y=4)
 still = (midpoint(label, same, 8) / 2 + 0.5).clamp(0, 1)
-claim("largest difference between the first frame and the last", (still[:, 0] - still[:, -1]).abs().max(), "<", 1e-3)
+apart = (still[:, 0] - still[:, -1]).abs().max()
+claim("largest difference between the first frame and the last", apart, "<", 1e-3)
 film(still, ["one noise"])
 
 # %% [markdown]
@@ -515,9 +534,11 @@ left.legend();
 late = {keep: sum(scores["velocity"][24:]) / 11 for keep, scores in made["rolled"].items()}
 kept = {keep: sum(scores["right"][24:]) / 12 for keep, scores in made["rolled"].items()}
 for keep in late:
-    print(f"keeps {keep}: in the last twelve frames, velocity error {late[keep]:.2f}, right digit {kept[keep]:.2f}")
+    print(f"keeps {keep}: in the last twelve frames, velocity error {late[keep]:.2f}, "
+          f"right digit {kept[keep]:.2f}")
 
-claim("error where one frame is kept, as a multiple of that where six are", late["1"] / late["6"], ">", 1.2)
+lost = late["1"] / late["6"]
+claim("error where one frame is kept, as a multiple of that where six are", lost, ">", 1.2)
 claim("right digits where six are kept, less those where one is", kept["6"] - kept["1"], ">", 0.15)
 
 # %%
