@@ -112,6 +112,7 @@ ELSEWHERE = {                                  # modules whose every function is
     "data.build_notes.": "plays with fluidsynth: what needs it not is tested in test_audio.py",
     "data.build_spoken.": "speaks with flite: what it made is tested in test_audio.py",
     "data.build_avatars.": "draws with node and resvg: what needs neither is tested in test_avatars.py",
+    "data.build_emoji.": "draws with resvg: what needs it not is tested in test_emoji.py",
     "checks.": "called by exercise cells: tested against right and wrong answers",
     "classroom.": "a command line, files and processes: tested in test_cli.py and by test_grading.py's class",
 }
@@ -708,6 +709,19 @@ REGISTRY = {
     "data.avatars.Faces.shown": Entry(lambda n: faces(n).shown, (N, 8), harmless="a plain record"),
     "data.avatars.Avatars": Entry(
         lambda n: avatars.Avatars(*[faces(n)] * 3).train.x, (N, 3, 16, 16), harmless="a plain record"),
+    "checkpoint.fingerprint": Entry(
+        lambda n: exactly(len(checkpoint.fingerprint({"w": torch.rand(n)}, {})), 64), None,
+        harmless="takes any tensors", cpu_only="returns a text"),
+    "data.emoji.Emoji": Entry(
+        lambda n: data.emoji.load_emoji().test, harmless="a plain record", cpu_only="reads a file"),
+    "data.emoji.EmojiSet": Entry(
+        lambda n: data.emoji.load_emoji(), harmless="a plain record", cpu_only="reads a file"),
+    "data.person.Person": Entry(
+        lambda n: data.person.Person(*[faces(n)] * 3, rand(4, 3, 16, 16), rand(4, 16, 16) > 0.5).five.x, (N, 3, 16, 16),
+        harmless="a plain record"),
+    "text_to_image.TextToImage.vocabulary": Entry(
+        lambda n: exactly(len(an_illustrator().vocabulary), 32), None, harmless="takes nothing",
+        cpu_only="returns words"),
     "data.emoji.load_emoji": Entry(
         lambda n: data.emoji.load_emoji().test.x[:n], (N, 2, 3, 32, 32), harmless="takes nothing",
         cpu_only="reads a file"),
@@ -1280,6 +1294,8 @@ REGISTRY = {
     "cost.Int8.forward": Entry(
         lambda n: cost.Int8(there(lambda: nn.Conv2d(1, 3, 3))).forward(rand(n, 1, 5, 5)), (N, 3, 3, 3),
         harmless=INHERITED),
+    "cost.Int8.weight": Entry(
+        lambda n: cost.Int8(there(lambda: nn.Linear(5, n))).weight, (N, 5), harmless="takes nothing"),
     "cost.in_int8": Entry(
         lambda n: cost.in_int8(there(lambda: nn.Sequential(nn.Linear(5, 3))))(randn(n, 5)), (N, 3),
         lambda: cost.in_int8(nn.Sequential(nn.ReLU())), "no linear layer", cpu_only="fake models cannot be copied"),
