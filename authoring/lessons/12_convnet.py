@@ -85,13 +85,12 @@ claim("response at the first place", response[0, 0], "==", 3.0, digits=1)
 # %%
 # Figure: the image, the filter and the response, as three tables with their numbers.
 fig, axes = plt.subplots(1, 3, figsize=(6.4, 2.5), width_ratios=[5, 3, 3])
-fig.get_layout_engine().set(wspace=0.08)
 for ax, table, name in zip(axes, [toy, edge, response], ["image $x$", "filter $w$", "response $h$"]):
     ax.pcolormesh(table, cmap=plots.DIVERGING, vmin=-3, vmax=3, ec="0.6", lw=0.5, clip_on=False)
     for i, row in enumerate(table.tolist()):
         for j, value in enumerate(row):
             ax.text(j + 0.5, i + 0.5, f"{value:.0f}", ha="center", va="center")
-    ax.set(title=name, aspect="equal", ylim=(len(table), 0))
+    ax.set(title=name, aspect="equal", ylim=(len(table), 0), xlim=(-0.3, len(table) + 0.3))
     ax.set_axis_off()
 
 # %% [markdown]

@@ -546,6 +546,7 @@ sliders(show, label=(8, 0, 9, 1), rows=(3, 0, 6, 1), temperature=(1.0, 0.1, 2.0,
 # its own images, drawn right and with every code one place late:
 
 # %%
+# Figure: ten digits, and below them the same sentences read one place late: moved, with spots beside them.
 asked = torch.arange(500) % 10
 sentences = painter.write(asked[:, None], generator=seeded(0))    # (500, 50)
 late = sentences.clone()

@@ -561,7 +561,7 @@ player([notes.test.x[oboe], ours[oboe]], RATE, [f"{label}, real", f"{label}, our
 # evaluations, each with and without the context. WaveNet would need 4,096.
 
 # %% tags=["nbval-ignore-output"]
-# not compared: seconds.
+# not compared: seconds depend on the machine
 import time as clock
 
 start = clock.perf_counter()
