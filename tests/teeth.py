@@ -797,7 +797,7 @@ BUGS = [
         "test_checks.py::test_each_slip_is_told_from_all_others[score_of_heads]"),
     Bug("checks/personalisation.py", "x @ W.mT) + bias * c +", "x @ W.mT) + c +",
         "test_checks.py::test_each_slip_is_told_from_all_others[corrected]"),
-    Bug("checks/vq_vae.py", "torch.tensor([0, 5.0, 0])", "torch.tensor([1.0, 5.0, 1.0])",
+    Bug("checks/vq_vae.py", "torch.tensor([0, 0.8, 0])", "torch.tensor([1.0, 5.0, 1.0])",
         "test_checks.py::test_each_slip_is_told_from_all_others[ema_step]"),
     Bug("checks/text_to_image.py", "residual * x + keep * of(x, W_own)", "keep * of(x, W_own)",
         "test_checks.py::test_each_slip_is_told_from_all_others[with_right]"),

@@ -76,13 +76,18 @@ def _zero(*case):
     return torch.where(count[:, None] > 0, codes, torch.zeros_like(codes)), count
 
 
+def _at_least_one(*case):
+    codes, count = _ema(*case)
+    return torch.where(count[:, None] > 0, codes * (count / count.clamp(min=1))[:, None], codes), count
+
+
 def _books(g: torch.Generator) -> list[tuple]:
     """In all but the first, one code was never chosen, one is not chosen now, and the last one is chosen often. In two,
     a code is chosen once, and for the first time."""
     cases = [(rand(g, 1, 2), torch.tensor([3.0]), rand(g, 1, 2), torch.tensor([0]), 0.9)]
     for N, D, K, decay in ((6, 1, 3, 0.9), (9, 3, 5, 0.5), (12, 2, 4, 0.75)):
         idx = torch.cat([torch.full((N - K + 2,), K - 1), torch.arange(2, K)])
-        count = torch.cat([torch.tensor([0, 5.0, 0])[:K - 1], 1 + 9 * torch.rand(max(K - 3, 1), generator=g)])
+        count = torch.cat([torch.tensor([0, 0.8, 0])[:K - 1], 1 + 9 * torch.rand(max(K - 3, 1), generator=g)])
         cases.append((rand(g, K, D), count, rand(g, N, D), idx, decay))
     return cases
 
@@ -111,6 +116,7 @@ ema_step = Implementation(
          dict(old=lambda d: (d, 0), below=lambda count, n: n.clamp(min=1e-9))),
         ("you average the code and the mean of its new vectors with the weights decay and 1 - decay, whatever the "
          "counts: a code that stands for many vectors must move less", _plain),
+        ("you divide by at least 1: a count below 1 is no mistake, so keep the clamp tiny", _at_least_one),
         ("you add the mean of the new vectors: their sum is needed, since the count counts each of them",
          dict(total=_mean)),
         ("the codes are right, and the count is not: {}",
