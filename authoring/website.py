@@ -148,14 +148,16 @@ def shown_needs(all_lessons: list[Lesson]) -> list[tuple[str, str]]:
 
 
 def prerequisites(all_lessons: list[Lesson]) -> str:
-    """The map: an SVG with a box for each lesson, a row for each part, and a line from each lesson to what needs it."""
-    rows: dict[str, list[Lesson]] = {}
+    """The map: an SVG with a box for each lesson, a row for each part (two, where it has more than four lessons), and a
+    line from each lesson to what needs it."""
+    parts: dict[str, list[Lesson]] = {}
     for lesson in all_lessons:
-        rows.setdefault(lesson.number[0], []).append(lesson)
+        parts.setdefault(lesson.number[0], []).append(lesson)
+    rows = [row[k:k + 4] for row in parts.values() for k in range(0, len(row), 4)]
     width, height, gap, step = 150, 54, 26, 108
-    across = max(map(len, rows.values())) * (width + gap) - gap + 20
+    across = max(map(len, rows)) * (width + gap) - gap + 20
     place = {}                                     # number of a lesson -> left and upper edge of its box
-    for i, row in enumerate(rows.values()):
+    for i, row in enumerate(rows):
         left = (across - len(row) * (width + gap) + gap) / 2
         place |= {lesson.number: (left + k * (width + gap), 30 + i * step) for k, lesson in enumerate(row)}
     lines = []
@@ -184,7 +186,7 @@ def prerequisites(all_lessons: list[Lesson]) -> str:
                      f'font-size="10.5" text-anchor="end">{lesson.minutes} min {lesson.dots}</text>'
                      f'<text x="{x + 10}" y="{y + 34}" font-size="11.5">{title}</text></a>')
     names = [f'<text x="6" y="{place[row[0].number][1] - 12}" font-size="12" class="part">{PARTS[part]}</text>'
-             for part, row in rows.items()]
+             for part, row in parts.items()]
     tall = 30 + len(rows) * step - (step - height) + 6
     drawn = "".join(f'<path d="{line}"/>' for line in lines)
     return (f'<svg class="map" viewBox="0 0 {across} {tall}" role="group" aria-label="The lessons, with a line '
@@ -202,18 +204,16 @@ def gallery() -> str:
     asked = [f"{story} Who has the lamp?", "Ben ran to the garden. Where is the lamp now?", "Do you know where Kim is?"]
     said = "".join(f'<p class="you">{escape(line)}</p><p class="model">{escape(talk.say(line))}</p>' for line in asked)
     cards = [(f'<div class="chat">{said}</div>', "73_instruction_tuning", "A miniature ChatGPT answers")]
-    for stem, mime, caption in (("78_video", "image/gif", "A film of moving digits, from a label"),
-                                ("56_everything_is_a_token", "text/html", "A chorale goes on from its first bar")):
+    for stem, part, caption in (
+            ("78_video", r'src="(data:image/gif;base64,[^"]+)"', "Films: a real one, one asked for, one continued"),
+            ("56_everything_is_a_token", r"(<figure.*?<audio.*?</figure>)", "A chorale goes on from its first bar")):
         path = ROOT / "notebooks" / f"{stem}.ipynb"
         cells = nbformat.read(path, as_version=4).cells if path.is_file() else []
-        outputs = [o for cell in cells for o in cell.get("outputs", [])]
-        found = [o["data"][mime] for o in outputs if mime in o.get("data", {})]
-        found = [data for data in found if mime != "text/html" or "<audio" in data]
-        if found and mime == "image/gif":
-            alt = "Handwritten digits move and bounce from the walls"
-            cards.append((f'<img src="data:image/gif;base64,{found[0].strip()}" alt="{alt}">', stem, caption))
-        elif found:
-            cards.append((found[0], stem, caption))
+        pages = [o.get("data", {}).get("text/html", "") for cell in cells for o in cell.get("outputs", [])]
+        found = re.search(part, "".join(pages), re.DOTALL)
+        if found:
+            content = found[1] if found[1].startswith("<") else f'<img src="{found[1]}" alt="{caption}">'
+            cards.append((content, stem, caption))
     return '<div class="gallery">' + "".join(
         f'<div>{content}<p><em>{caption}: <a href="notebooks/{stem}.html">lesson {stem[:2]}</a></em></p></div>'
         for content, stem, caption in cards) + "</div>"
