@@ -282,9 +282,9 @@ def bounces(places: Tensor) -> Tensor:
     way = places.diff(dim=1)
     way = way.sign() * (way.abs() > 0.5)                          # (n, T-1)
     turns, last = [], torch.zeros_like(way[:, 0])
-    for now in way.unbind(1):
-        turns.append(now * (now * last < 0))
-        last = now.where(now != 0, last)
+    for step in way.unbind(1):
+        turns.append(step * (step * last < 0))
+        last = step.where(step != 0, last)
     return torch.stack(turns, 1)
 
 

@@ -105,12 +105,8 @@ def assemble_broken(h, kept, hidden_vector, n_patch):
 
 # %% [markdown]
 # We train with it: 250 batches of 32, a small network.
-#
-# *Figure: three rows of eight digits: the digits; the broken network's guesses at their patches, the same grey haze of
-# ink in all of them; and the shipped network's guesses, legible.*
 
-# %% tags=["nbval-ignore-figure"]
-# not compared: trained here, and drawn at once
+# %%
 def guess_with(assemble, model, x, kept):
     """(B, 1, 28, 28), (B, K) -> guessed patches (B, 49, 16)"""
     everywhere = assemble(model.encode(x, kept), kept, model.hidden, 49) + model.decoder_places
@@ -132,6 +128,13 @@ def train(assemble, steps=250):
     return model.requires_grad_(False), sum(history["loss"][-20:]) / 20
 
 broken, broken_loss = train(assemble_broken)
+
+# %% [markdown]
+# *Figure: three rows of eight digits: the digits; the broken network's guesses at their patches, the same grey haze of
+# ink in all of them; and the shipped network's guesses, legible.*
+
+# %% tags=["nbval-ignore-figure"]
+# not compared: the network was trained in this notebook
 kept = choose(8, 49, 24, seeded(0))
 
 def picture(patches):                                             # (8, 49, 16) -> (8, 1, 28, 28)

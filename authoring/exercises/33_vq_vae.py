@@ -109,6 +109,7 @@ def quantise_map_broken(h, codebook):
     codes = codebook[idx].reshape(B, D, H, W)                     # back to a map
     return codes, idx.view(B, H * W)
 
+# %%
 class SmallVQ(nn.Module):
     """A VQ-VAE whose codebook learns by gradient; 64 codes of 8 numbers."""
 
@@ -126,6 +127,7 @@ class SmallVQ(nn.Module):
         q, tokens = self.quantise(h, self.codebook)
         return h, q, self.decoder(h + (q - h).detach()), tokens   # ..., logits (B, 1, 28, 28), (B, 49)
 
+# %%
 def small_loss(model, x):
     h, q, logits, _ = model(x)
     image = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
