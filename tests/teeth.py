@@ -781,7 +781,7 @@ BUGS = [
     Bug("video.py", ".where(~known, 1.0)", "", "test_video.py::test_the_loss_is_that_of_the_frames_that_are_not_known"),
     Bug("video.py", "known=film[:, -keep:])", "known=film[:, :keep])",
         "test_video.py::test_long_films_are_made_in_pieces_that_overlap"),
-    Bug("video.py", "(now * last < 0)", "(now * last <= 0)",
+    Bug("video.py", "(step * last < 0)", "(step * last <= 0)",
         "test_video.py::test_a_bounce_is_where_the_direction_changes_sign_also_over_a_rest"),
     Bug("video.py", "(places - true).diff(dim=1)[:, max(start - 1, 0):]", "(places - true).diff(dim=1)[:, start:]",
         "test_video.py::test_an_error_of_velocity_is_the_mean_distance_of_steps"),
