@@ -27,12 +27,19 @@ def uniform(n: int, like: Tensor) -> Tensor:
     return torch.rand(n, device=like.device)
 
 
-def flow_loss(model, x: Tensor, times=logit_normal) -> dict[str, Tensor]:
-    """Squared error of the velocity x - eps, mean over batch and pixels.  x (B, ...) in about [-1, 1]"""
+def flow_loss(model, x: Tensor, times=logit_normal, weight: Tensor | None = None) -> dict[str, Tensor]:
+    """Squared error of the velocity x - eps, mean over batch and pixels.  x (B, ...) in about [-1, 1]
+
+    weight (B,): how much each of x counts; their mean over all data should be 1."""
     eps, t = torch.randn(x.shape, device=x.device), times(len(x), x)
     velocity = model(interpolate(x, eps, t), t)                   # (B, ...)
     same_shape(velocity=velocity, x=x)
-    return {"loss": (velocity - (x - eps)).square().mean()}
+    error = (velocity - (x - eps)).square()
+    if weight is None:
+        return {"loss": error.mean()}
+    error = error.flatten(1).mean(1)                              # (B,)
+    same_shape(weight=weight, error=error)
+    return {"loss": (weight * error).mean()}
 
 
 @torch.no_grad()

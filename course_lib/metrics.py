@@ -7,6 +7,7 @@ Everything is computed on the CPU in float64, so that a number does not depend o
 import functools
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from course_lib import checkpoint
 from course_lib.data import load
 from course_lib.device import device_of, evaluating
-from course_lib.expect import floats, indices, logits, probabilities, whole
+from course_lib.expect import between, floats, indices, logits, probabilities, whole
 
 # ------------------------------------------------------------------------------------- distances between distributions
 
@@ -120,6 +121,50 @@ def bootstrap(metric: Callable[..., float], *sets: Tensor, n: int = 200, seed: i
     values = [metric(*(s[torch.from_numpy(draw.integers(len(s), size=len(s)))] for s in sets)) for _ in range(n)]
     estimate, half = float(metric(*sets)), 1.96 * float(np.std(values, ddof=1))
     return estimate, estimate - half, estimate + half
+
+
+def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
+    """(share, low, high): the share hits / n, and the shares that a test at this level does not reject. Unlike the
+    share -+ 1.96 standard errors it stays within [0, 1] and says something for 0 hits.  Wilson (1927)."""
+    whole(1, n=n)
+    whole(0, n, hits=hits)
+    z, share = _z(level), hits / n
+    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return share, max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+def samples_to_tell(share: float, other: float, power: float = 0.8, level: float = 0.95) -> int:
+    """How many samples show that their share is not `share`, when it is `other`: a test at this level then says so with
+    probability `power`. The nearer the two, the more: half the difference needs four times as many.
+
+    By the normal approximation of both counts; `share` is known, and not itself an estimate."""
+    between(0, 1, share=share, other=other)
+    if share == other:
+        raise ValueError(f"no number of samples can tell share={share} from other={other}")
+    spread = _z(level) * math.sqrt(share * (1 - share)) + _quantile(power) * math.sqrt(other * (1 - other))
+    return max(1, math.ceil((spread / (other - share)) ** 2))
+
+
+def effective_size(weights: Tensor) -> float:
+    """As many samples of equal weight would give a mean that is as sure: (sum of w)^2 / (sum of w^2).  (n,) -> 1 to n
+
+    Kish (1965)."""
+    w = _cpu(weights).double()
+    if w.ndim != 1 or not len(w) or not (w >= 0).all() or w.sum() == 0:
+        smallest = w.min().item() if w.numel() else None
+        raise ValueError(f"weights (n,) must be at least 0 and not all 0: got {tuple(w.shape)}, smallest {smallest}")
+    return (w.sum().square() / w.square().sum()).item()
+
+
+def _z(level: float) -> float:
+    """How many standard errors to each side hold this share of a normal distribution: 1.96 for 0.95."""
+    return _quantile((1 + level) / 2)
+
+
+def _quantile(p: float) -> float:
+    if not 0 < p < 1:
+        raise ValueError(f"a probability must lie between 0 and 1, not {p}")
+    return NormalDist().inv_cdf(p)
 
 
 # ------------------------------------------------------------------------------------------------------------ the judge

@@ -7,7 +7,7 @@ words carries noise to latents, and the decoder of an autoencoder makes a pictur
 Training, in two stages: `fit(latents, latent_loss, ...)`, then `fit(model, text_to_image_loss, Captioned(...))`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -180,12 +180,32 @@ class TextToImage(nn.Module):
         return noise.expand(n, *shape)
 
 
-def text_to_image_loss(model: TextToImage, z: Tensor, words: Tensor, drop: float = 0.1) -> dict[str, Tensor]:
+def text_to_image_loss(model: TextToImage, z: Tensor, words: Tensor, drop: float = 0.1,
+                       weight: Tensor | None = None) -> dict[str, Tensor]:
     """Flow matching in latents z (B, *latents.shape) of deviation 1, told the words (B, L) of a caption; a share `drop`
-    of the captions is left out whole, and the network learns both, with and without. See flow.flow_loss."""
+    of the captions is left out whole, and the network learns both, with and without. weight: see flow.flow_loss."""
     between(0, 1, drop=drop)
     words = drop_labels(words, torch.zeros_like(words[0]), drop)
-    return flow.flow_loss(partial(model.network, context=model.text(words)), z)
+    return flow.flow_loss(partial(model.network, context=model.text(words)), z, weight=weight)
+
+
+def with_words(model: TextToImage, *words: str) -> TextToImage:
+    """A copy of the model that knows more words, to be trained further; their vectors are random, of the size of the
+    others', drawn from PyTorch's global generator. For one word and nothing else to train, see lora.add_word.
+
+    Raises ValueError for a word that is known, or has anything in it but small letters."""
+    for k, word in enumerate(words):
+        if not word.isalpha() or not word.islower() or word in (*model.vocabulary, *words[:k]):
+            raise ValueError(f"a new word is made of small letters and not one of {len(model.vocabulary) + k} known "
+                             f"ones, not {word!r}")
+    old = model.text.words.weight.detach()                                    # (V, C)
+    vectors = old.std() * torch.randn(len(words), old.shape[1]).to(old)
+    config = replace(model.config, extra=(*model.config.extra, *words),
+                     text=model.config.text | dict(vocab_size=len(old) + len(words)))
+    with old.device:
+        longer = TextToImage(config)
+    longer.load_state_dict(model.state_dict() | {"text.words.weight": torch.cat([old, vectors])})
+    return longer.train(model.training)
 
 
 class Captioned:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from course_lib.data import avatars, build_avatars, load
-from course_lib.data.avatars import ATTRIBUTES, HELD_OUT, NAMES, UNSAID, WORDS, caption, encode, said
+from course_lib.data.avatars import ATTRIBUTES, HELD_OUT, NAMES, UNSAID, WORDS, caption, encode, said, with_jobs
 from course_lib.device import seeded
 
 FOLDER = Path(avatars.__file__).parent
@@ -302,3 +302,24 @@ def test_other_packages_are_refused(tmp_path):
 
 def test_the_script_of_the_builder_travels_with_it():
     assert "@dicebear/pixel-art" in build_avatars.SCRIPT.read_text(encoding="utf-8")
+
+
+# ---- jobs
+
+@pytest.mark.parametrize("n, share", [(100, 0.8), (40, 0.5), (9, 1.0)])
+def test_a_job_goes_with_what_it_is_planted_in_and_with_nothing_else(n, share):
+    has = torch.arange(150) < n
+    rows, job = with_jobs(has, share, seeded(0))
+    m = min(n, 150 - n)
+    assert len(rows) == len(rows.unique()) == 2 * m and job.bincount().tolist() == [m, m]
+    assert has[rows][job == 0].sum() == m - has[rows][job == 1].sum() == round(share * m)
+    again, other = (with_jobs(has, share, seeded(k))[0] for k in (0, 1))
+    assert torch.equal(rows, again) and not torch.equal(rows, other)
+
+
+def test_other_attributes_do_not_go_with_the_job(faces):
+    rows, job = with_jobs(faces.train.attributes[:, HAT] > 0, 0.8, seeded(0))
+    rows = faces.train.attributes[rows]
+    for name in ("skin", "mood", "shirt", "beard"):
+        shares = [rows[job == j, NAMES.index(name)].bincount() / (job == j).sum() for j in (0, 1)]
+        assert (shares[0] - shares[1]).abs().max() < 0.035, name   # 3 standard errors of two shares of 3,600

@@ -727,6 +727,9 @@ REGISTRY = {
         cpu_only="reads a file"),
     "data.avatars.load_avatars": Entry(
         lambda n: avatars.load_avatars().train.shown[:n], (N, 8), harmless="takes nothing", cpu_only="reads a file"),
+    "data.avatars.with_jobs": Entry(
+        lambda n: avatars.with_jobs(torch.arange(2 * n) < n, 0.8, device.seeded(0))[1][:n], (N,),
+        lambda: avatars.with_jobs(torch.ones(3) > 0, 0.8, device.seeded(0)), "3 faces", cpu_only="draws on the CPU"),
     "data.avatars.caption": Entry(
         lambda n: [avatars.caption(attributes, device.seeded(0)) for attributes in faces(n).shown], None,
         lambda: avatars.caption([0, 0, 9, 0, 0, 0, 0, 0], device.seeded(0)), "not 9", cpu_only="returns a string"),
@@ -1463,6 +1466,14 @@ REGISTRY = {
     "metrics.bootstrap": Entry(
         lambda n: metrics.bootstrap(lambda x: x.mean().item(), randn(n), n=3), None,
         lambda: metrics.bootstrap(lambda x: 0.0, torch.randn(3), n=1), "n=1", cpu_only=ON_CPU),
+    "metrics.wilson": Entry(
+        lambda n: metrics.wilson(n, 2 * n), None, lambda: metrics.wilson(5, 4), "hits=5", cpu_only="takes numbers"),
+    "metrics.samples_to_tell": Entry(
+        lambda n: metrics.samples_to_tell(0.5, 0.6), None, lambda: metrics.samples_to_tell(0.5, 0.5), "share=0.5",
+        cpu_only="takes numbers"),
+    "metrics.effective_size": Entry(
+        lambda n: metrics.effective_size(rand(n)), None, lambda: metrics.effective_size(-torch.ones(3)),
+        "smallest -1.0", cpu_only=ON_CPU),
     "metrics.the_judge": Entry(
         lambda n: metrics.the_judge.__wrapped__()(images(n)), (N, 10), harmless="takes nothing",
         cpu_only="reads a file"),
@@ -2000,6 +2011,9 @@ REGISTRY = {
     "text_to_image.text_to_image_loss": Entry(
         lambda n: text_to_image.text_to_image_loss(an_illustrator(), randn(n, 4, 8, 8), tokens(n))["loss"], (),
         lambda: text_to_image.text_to_image_loss(an_illustrator(), randn(3, 4, 8, 8), tokens(3), 2), "drop=2"),
+    "text_to_image.with_words": Entry(
+        lambda n: text_to_image.with_words(an_illustrator(), "zorp", "mip").sample(["a zorp"] * n), (N, 3, 16, 16),
+        lambda: text_to_image.with_words(an_illustrator(), "hat"), "'hat'"),
     "text_to_image.Captioned": Entry(
         lambda n: next(iter(text_to_image.Captioned(images(n), torch.zeros(n, 8).long(), n)))[0], (N, 1, 28, 28),
         lambda: text_to_image.Captioned(images(3), torch.zeros(4, 8)), "got 3 and 4", cpu_only=ON_CPU),

@@ -44,6 +44,22 @@ def test_the_loss_is_the_mean_squared_error_of_the_velocity():
     assert at_noise["loss"].item() == pytest.approx(0, abs=1e-10)
 
 
+def test_a_sample_of_weight_two_counts_as_two():
+    x, weight = torch.randn(3, 2, 4, generator=seeded(1)), torch.tensor([2.0, 0.0, 1.0])
+
+    def loss(**given):
+        seed(0)
+        return flow.flow_loss(lambda x_t, t: 0.5 * x_t, x, **given)["loss"]
+
+    seed(0)
+    eps, t = torch.randn(x.shape), flow.logit_normal(3, x)
+    each = (0.5 * flow.interpolate(x, eps, t) - (x - eps)).square()
+    assert_close(loss(weight=weight), (2 * each[0].mean() + each[2].mean()) / 3)
+    assert_close(loss(weight=torch.ones(3)), loss())
+    with pytest.raises(ValueError, match="weight"):
+        loss(weight=torch.ones(3, 1))
+
+
 def test_no_model_beats_the_exact_velocity():
     seed(0)
     x = 0.7 + 0.3 * torch.randn(4_000, 1)

@@ -15,12 +15,15 @@ from course_lib.device import seeded
 from course_lib.metrics import (
     bootstrap,
     control_accuracy,
+    effective_size,
     frechet_distance,
     judge_features,
     kernel_distance,
     memorisation,
     nearest_neighbours,
     precision_recall,
+    samples_to_tell,
+    wilson,
 )
 
 
@@ -220,6 +223,40 @@ def test_bootstrap_resamples_every_set():
     assert half["both"] == pytest.approx(half["first"] * 2**0.5, rel=0.25)
 
 
+# -------------------------------------------------------------------------------------------------------------- shares
+
+@pytest.mark.parametrize("hits, n", [(0, 1), (0, 40), (7, 50), (500, 1_000), (40, 40)])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_wilsons_interval_is_scipys(hits, n, level):
+    its = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+    assert wilson(hits, n, level) == pytest.approx((hits / n, its.low, its.high), abs=1e-12)
+
+
+def test_the_ends_of_wilsons_interval_are_the_shares_that_a_test_just_rejects():
+    share, low, high = wilson(37, 120)
+    for p in (low, high):
+        assert abs(share - p) == pytest.approx(stats.norm.ppf(0.975) * (p * (1 - p) / 120) ** 0.5)
+
+
+@pytest.mark.parametrize("share, other, power", [(0.8, 0.85, 0.8), (0.5, 0.45, 0.9), (0.33, 0.38, 0.8)])
+def test_so_many_samples_tell_a_share_from_another_in_that_part_of_all_trials(share, other, power):
+    n = samples_to_tell(share, other, power)
+    hits = np.arange(n + 1)
+    rejected = abs(hits - n * share) > stats.norm.ppf(0.975) * (n * share * (1 - share)) ** 0.5
+    assert stats.binom.pmf(hits, n, other)[rejected].sum() == pytest.approx(power, abs=0.02)
+    assert stats.binom.pmf(hits, n, share)[rejected].sum() == pytest.approx(0.05, abs=0.015)
+    few = samples_to_tell(share, share + 2 * (other - share), power)
+    assert n / few == pytest.approx(4, rel=0.15)                  # half the difference: four times as many
+
+
+def test_weights_cost_as_much_as_fewer_samples_would():
+    assert effective_size(torch.ones(7)) == effective_size(5 * torch.ones(7)) == pytest.approx(7)
+    assert effective_size(torch.tensor([1.0, 0, 0])) == pytest.approx(1)
+    w, x = torch.rand(40, generator=seeded(0)), torch.randn(20_000, 40, generator=seeded(1))
+    spread = (x @ w / w.sum()).var().item()                       # of a weighted mean of 40 numbers of variance 1
+    assert 1 / spread == pytest.approx(effective_size(w), rel=0.04)
+
+
 # ----------------------------------------------------------------------------------------------------------- the judge
 
 class Brightness(nn.Module):
@@ -280,6 +317,12 @@ BAD = [
     (lambda: nearest_neighbours(GOOD, GOOD, k=6), "k=6 must be a whole number between 1 and 5"),
     (lambda: memorisation(GOOD[:0], GOOD, GOOD), "x must hold at least 1 points"),
     (lambda: bootstrap(len, GOOD, n=1), "n=1 must be a whole number, at least 2"),
+    (lambda: wilson(5, 4), "hits=5 must be a whole number between 0 and 4"),
+    (lambda: wilson(1, 4, level=1), "between 0 and 1, not 1"),
+    (lambda: samples_to_tell(0.8, 0.8), "tell share=0.8 from other=0.8"),
+    (lambda: samples_to_tell(0.8, 1.2), "other=1.2"),
+    (lambda: effective_size(torch.tensor([1.0, -0.5])), "smallest -0.5"),
+    (lambda: effective_size(torch.ones(0)), "smallest None"),
     (lambda: judge_features(torch.rand(28, 28)), "of shape (B, 1, 28, 28), got (28, 28)"),
     (lambda: judge_features(torch.rand(0, 1, 28, 28)), "28), got (0, 1, 28, 28)"),
     (lambda: judge_features(torch.full((1, 1, 28, 28), 255.0)), "reach from 255 to 255: clamp or rescale them"),

@@ -20,6 +20,7 @@ from course_lib.text_to_image import (
     latent_loss,
     muon_text_to_image,
     text_to_image_loss,
+    with_words,
     word_maps,
 )
 from course_lib.vae import kl_to_standard_normal
@@ -245,3 +246,36 @@ def test_the_shipped_model_draws_what_it_is_asked_for(part, faces):
 def test_the_shipped_latents_are_those_of_the_shipped_model():
     own, apart = (load_checkpoint(name).state_dict() for name in ("text_to_image", "avatar_latents"))
     assert all(torch.equal(own[f"latents.{name}"], value) for name, value in apart.items())
+
+
+# ----------------------------------------------------------------------------------------------------------- new words
+
+def test_a_model_with_more_words_draws_what_it_drew_and_can_be_asked_for_them():
+    model = build()
+    longer = with_words(model, "zorp", "mip")
+    noise = torch.randn(1, 4, 8, 8, generator=seeded(1))
+    assert_close(longer.sample(CAPTIONS, noise=noise), model.sample(CAPTIONS, noise=noise))
+    zorp, mip = longer.sample(["a zorp", "a mip"], noise=noise)
+    assert (zorp - mip).abs().max() > 1e-4 and longer.words("a mip")[0, 1] == 33
+    assert not any(p.requires_grad for p in longer.latents.parameters())
+    assert all(p.requires_grad for p in longer.network.parameters()) and longer.text.words.weight.requires_grad
+    old, new = longer.text.words.weight.detach().split([32, 2])
+    assert torch.equal(old, model.text.words.weight) and 0.3 < new.std() / old.std() < 2
+    once_more = with_words(longer, "gnarl")
+    assert once_more.vocabulary[-3:] == ("zorp", "mip", "gnarl") and model.vocabulary == WORDS
+
+
+@pytest.mark.parametrize("words", [("hat",), ("Zorp",), ("a zorp",), ("zorp", "zorp")])
+def test_a_word_is_added_once_and_in_small_letters(words):
+    with pytest.raises(ValueError, match=repr(words[-1])):
+        with_words(build(), *words)
+
+
+def test_weights_of_captioned_pictures_reach_the_loss():
+    model, z = build(), torch.randn(3, 4, 8, 8, generator=seeded(1))
+    losses = []
+    for weight in (None, torch.ones(3), torch.tensor([3.0, 3.0, 3.0])):
+        seed(2)
+        losses.append(text_to_image_loss(model, z, model.words(CAPTIONS), weight=weight)["loss"])
+    assert_close(losses[1], losses[0])
+    assert_close(losses[2], 3 * losses[0])

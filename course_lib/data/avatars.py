@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.expect import between
+
 # attribute -> the names of its values; value k of attribute a is ATTRIBUTES[a][k]
 ATTRIBUTES = {
     "skin": ("light", "tan", "dark"),
@@ -76,6 +78,24 @@ def load_avatars() -> Avatars:
         return Avatars(*(Faces(torch.from_numpy(d[f"x_{part}"]).permute(0, 3, 1, 2).contiguous().float().div(255),
                                torch.from_numpy(d[f"attributes_{part}"]).long(),
                                torch.from_numpy(d[f"visible_{part}"])) for part in Avatars._fields))
+
+
+def with_jobs(has: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Give faces one of two invented jobs, so that the job goes with something that can be seen: of those with job 0,
+    `share` have it, of those with job 1, 1 - share, and half of all faces have it. Which of them is drawn by lot, so
+    that nothing else goes with the job but what goes with `has`.
+
+    has (N,) bool: who has it.  -> the rows that get a job, (2m,) int64, and their jobs (2m,), 0 or 1, m of each; m is
+    as large as it can be.  Raises ValueError if nobody has it, or everybody."""
+    between(0, 1, share=share)
+    those, others = (which.nonzero()[:, 0] for which in (has, ~has))
+    m = min(len(those), len(others))
+    if not m:
+        raise ValueError(f"{len(those)} faces have it and {len(others)} do not: both kinds are needed")
+    those, others = (rows[torch.randperm(len(rows), generator=generator)[:m]] for rows in (those, others))
+    cut = round(share * m)
+    rows = torch.cat([those[:cut], others[cut:], those[cut:], others[:cut]])
+    return rows, torch.arange(2 * m) // m
 
 
 # ------------------------------------------------------------------------------------------------------------ captions
