@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from course_lib.checkpoint import load
 from course_lib.convnet import ConvNet, ConvNetConfig
@@ -20,6 +21,7 @@ from course_lib.cost import (
     to_int8,
 )
 from course_lib.device import seeded
+from course_lib.gpt import GPT, GPTConfig, n_flops
 
 
 def test_operations_of_a_product_a_convolution_and_a_whole_network():
@@ -32,6 +34,21 @@ def test_operations_of_a_product_a_convolution_and_a_whole_network():
     by_layer = operations_by_layer(net, lambda: net(images))
     assert sum(by_layer.values()) == operations(lambda: net(images)) and len(by_layer) == 6
     assert not any(m._forward_hooks for m in net.modules())                    # they are gone again
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_operations_of_attention_fused_and_written_out(causal):
+    q, k, v = torch.rand(2, 3, 5, 4), torch.rand(2, 3, 7, 4), torch.rand(2, 3, 7, 6)
+    by_hand = 2 * 2 * 3 * 5 * 7 * 4 + 2 * 2 * 3 * 5 * 7 * 6                    # scores, then the mean of the values
+    assert operations(lambda: (q @ k.mT).softmax(-1) @ v) == by_hand
+    assert operations(lambda: F.scaled_dot_product_attention(q, k, v[..., :4], is_causal=causal)) == \
+        2 * (2 * 2 * 3 * 5 * 7 * 4)
+
+
+def test_operations_of_a_gpt_are_those_of_its_formula():
+    c = GPTConfig(vocab_size=11, block_size=16, n_layer=2, n_head=2, n_embd=8)
+    idx = torch.randint(11, (1, 12))
+    assert operations(lambda: GPT(c).eval()(idx)) == n_flops(c, 12)
 
 
 def test_bytes_seconds_joules_and_grams():
