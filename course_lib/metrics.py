@@ -57,6 +57,26 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     return (mean_of_pairs(k(a, a)) + mean_of_pairs(k(b, b)) - 2 * k(a, b).mean()).item()
 
 
+# ------------------------------------------------------------------------------------------------------------- spectra
+
+def radial_spectrum(images: Tensor) -> Tensor:
+    """How much power an image has at each frequency, whatever its direction.  (n, C, H, H) -> (n, K) float64
+
+    Column k is the mean of |F / H^2|^2 over all channels and over the frequencies whose distance from 0 is nearest to k
+    waves across the image; the last one is a chessboard's. F is the Fourier transform. By Parseval's theorem the
+    columns, each times the number of its frequencies, sum up to the mean square of the pixels.  Durall, Keuper & Keuper
+    (2020), who call it azimuthal integration."""
+    if images.ndim != 4 or images.shape[2] != images.shape[3] or not images.numel() or not images.is_floating_point():
+        raise ValueError(f"images must be square, floating-point numbers of shape (n, C, H, H), got "
+                         f"{tuple(images.shape)} of {str(images.dtype).removeprefix('torch.')}")
+    n, _, H, _ = images.shape
+    power = (torch.fft.fft2(_cpu(images).double()).abs() / H**2).square().mean(1)        # (n, H, H)
+    waves = torch.fft.fftfreq(H, 1 / H).abs()                                            # 0, 1, ... H / 2 ... 2, 1
+    ring = torch.hypot(waves[:, None], waves).round().long().flatten()                   # (H * H,)
+    total = power.new_zeros(n, int(ring.max()) + 1).index_add(1, ring, power.flatten(1))
+    return total / torch.bincount(ring)
+
+
 # ---------------------------------------------------------------------------------------------------------- neighbours
 
 def nearest_neighbours(x: Tensor, reference: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
@@ -101,6 +121,20 @@ def memorisation(samples: Tensor, train: Tensor, test: Tensor) -> float:
     above = len(of_test) - torch.searchsorted(of_test, of_samples, right=True)
     at_least = len(of_test) - torch.searchsorted(of_test, of_samples, right=False)
     return ((above + at_least).double().mean() / (2 * len(of_test))).item()
+
+
+def copy_ratio(samples: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the nearest training point is, as a share of how far the second nearest is, and which one is the nearest.
+
+    0: equal to one training point. Near 1: two are about as near. A small ratio says "a copy of this one" only if fresh
+    data rarely have one so small: take the threshold from held-out points.
+    samples (n, d), train (m, d), m >= 2, each point once -> ratios (n,) float64, indices (n,) int64, both on the CPU.
+    Raises ValueError where two training points lie on a sample.  Gu et al. (2023) call a ratio below 1/3 a copy.
+    """
+    distance, which = nearest_neighbours(samples, train, 2)
+    if not distance[:, 1].all():
+        raise ValueError(f"sample {int(distance[:, 1].argmin())} lies on two training points at once: keep each once")
+    return distance[:, 0] / distance[:, 1], which[:, 0]
 
 
 # ---------------------------------------------------------------------------------------------------------- uncertainty
@@ -193,6 +227,27 @@ def control_accuracy(judge: nn.Module | None, images: Tensor, labels: Tensor, ba
     scores = _in_batches(judge, images, batch_size, lambda j, x: logits(j(x)))
     labels = indices("labels", _cpu(labels), scores.shape[1], len(images))
     return (scores.argmax(1) == labels).double().mean().item()
+
+
+def balanced(model, n: int, generator: torch.Generator | None = None, judge: nn.Module | None = None) -> Tensor:
+    """n samples of a generator that cannot be asked for a digit, with equally many of each: the judge sees the digit
+    i % 10 in image i.  -> (n, 1, 28, 28)
+
+    It samples 50 at a time, and keeps the first n / 10 of each digit.  Raises ValueError unless 10 divides n, and when
+    one digit is too rare: not found often enough among 50 n samples."""
+    whole(1, n=n)
+    if n % 10:
+        raise ValueError(f"n={n} must be a multiple of 10 to hold equally many of ten digits")
+    found = [[] for _ in range(10)]
+    for _ in range(n):
+        images = model.sample(50, generator=generator)
+        seen = _in_batches(judge, images, 50, lambda j, x: logits(j(x))).argmax(1)
+        for image, digit in zip(images, seen.tolist()):
+            found[digit].append(image)
+        if min(map(len, found)) >= n // 10:
+            return torch.stack([image for row in zip(*(images[:n // 10] for images in found)) for image in row])
+    rare = min(range(10), key=lambda digit: len(found[digit]))
+    raise ValueError(f"of {50 * n} samples only {len(found[rare])} show the digit {rare}, and {n // 10} are needed")
 
 
 def measure(images: Tensor, labels: Tensor | None = None, *, judge: nn.Module | None = None, n_bootstrap: int = 200,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.expect import above, between, same_shape, whole
+from course_lib.metrics import nearest_neighbours
 
 # --------------------------------------------------------------------------------------------------------------- attack
 
@@ -36,6 +37,28 @@ def found_at(members: Tensor, others: Tensor, accused: float = 0.01) -> float:
     between(0, 1, accused=accused)
     wrong, right = roc(members, others)
     return right[wrong <= accused].max().item()
+
+
+def drawn_often(samples: Tensor, radius: float, at_least: int = 2) -> list[Tensor]:
+    """Groups of samples that lie within `radius` of one of them, the largest group first: what a generator draws again
+    and again it has probably learned by heart, and one needs no training data to find it (Carlini et al., 2023).
+
+    Greedy: the sample with most others around it and all of these form a group and leave; then again, until no group
+    has `at_least` members. Each group holds numbers of samples, the one in the middle first.  samples (n, d) -> (k,)"""
+    above(0, radius=radius)
+    whole(1, at_least=at_least)
+    near = nearest_neighbours(samples, samples, len(samples))
+    close = torch.zeros(len(samples), len(samples), dtype=torch.bool).scatter_(1, near[1], near[0] <= radius)
+    groups = []
+    while True:
+        sizes = close.sum(1)                                                   # (n,) the sample itself among them
+        middle = int(sizes.argmax())
+        if sizes[middle] < at_least:
+            return groups
+        members = close[middle].nonzero().flatten()
+        groups.append(torch.cat([members[members == middle], members[members != middle]]))
+        close[members] = False
+        close[:, members] = False
 
 
 def _scores(members: Tensor, others: Tensor) -> None:

@@ -1257,6 +1257,9 @@ REGISTRY = {
     "privacy.found_at": Entry(
         lambda n: exactly(privacy.found_at(torch.ones(n), torch.zeros(n)), 1.0), None,
         lambda: privacy.found_at(torch.rand(3), torch.rand(3), 2), "accused=2", cpu_only="returns a number"),
+    "privacy.drawn_often": Entry(
+        lambda n: privacy.drawn_often(torch.ones(n, 5), 0.1, 1)[0], (N,),
+        lambda: privacy.drawn_often(randn(3, 5), -1.0), "radius=-1", cpu_only=ON_CPU),
     "privacy.clipped": Entry(
         lambda n: privacy.clipped(randn(n, 5), 1.0), (N, 5), lambda: privacy.clipped(randn(3, 5), 0.0), "most=0"),
     "privacy.private_gradient": Entry(
@@ -1463,6 +1466,9 @@ REGISTRY = {
     "metrics.memorisation": Entry(
         lambda n: metrics.memorisation(randn(n, 6), cloud(n), cloud(n)), None,
         lambda: metrics.memorisation(cloud(3), cloud(3) * float("inf"), cloud(3)), "not finite", cpu_only=ON_CPU),
+    "metrics.copy_ratio": Entry(
+        lambda n: metrics.copy_ratio(randn(n, 6), cloud(n))[0], (N,),
+        lambda: metrics.copy_ratio(torch.zeros(2, 6), torch.zeros(4, 6)), "two training points", cpu_only=ON_CPU),
     "metrics.bootstrap": Entry(
         lambda n: metrics.bootstrap(lambda x: x.mean().item(), randn(n), n=3), None,
         lambda: metrics.bootstrap(lambda x: 0.0, torch.randn(3), n=1), "n=1", cpu_only=ON_CPU),

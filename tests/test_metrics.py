@@ -15,6 +15,7 @@ from course_lib.device import seeded
 from course_lib.metrics import (
     bootstrap,
     control_accuracy,
+    copy_ratio,
     effective_size,
     frechet_distance,
     judge_features,
@@ -194,6 +195,15 @@ def test_equal_distances_count_one_half():
     assert memorisation(torch.ones(3, 2), torch.zeros(4, 2), torch.ones(5, 2)) == 0.5
 
 
+def test_the_copy_ratio_by_hand_and_for_copies():
+    train = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 40.0]])
+    ratio, which = copy_ratio(torch.tensor([[1.0, 0.0], [5.0, 0.0], [0.0, 30.0], [10.0, 0.0]]), train)
+    np.testing.assert_allclose(ratio, [1 / 9, 1, 1 / 3, 0])
+    assert which[0] == 0 and which[2:].tolist() == [2, 1]
+    x, samples = cloud(300, 5, 0), cloud(40, 5, 1)
+    torch.testing.assert_close(copy_ratio(7 * samples + 3, 7 * x + 3)[0], copy_ratio(samples, x)[0], rtol=1e-4, atol=0)
+
+
 # ----------------------------------------------------------------------------------------------------------- bootstrap
 
 def test_bootstrap_intervals_cover_a_known_mean_about_95_times_in_100():
@@ -315,6 +325,8 @@ BAD = [
     (lambda: kernel_distance(GOOD, GOOD[0]), "b must hold at least 2 points as rows (n, d), got shape (2,)"),
     (lambda: precision_recall(GOOD[:3], GOOD), "real must hold at least 4 points"),
     (lambda: nearest_neighbours(GOOD, GOOD, k=6), "k=6 must be a whole number between 1 and 5"),
+    (lambda: copy_ratio(GOOD, GOOD), "sample 0 lies on two training points at once"),
+    (lambda: copy_ratio(GOOD, GOOD[:1]), "k=2 must be a whole number between 1 and 1"),
     (lambda: memorisation(GOOD[:0], GOOD, GOOD), "x must hold at least 1 points"),
     (lambda: bootstrap(len, GOOD, n=1), "n=1 must be a whole number, at least 2"),
     (lambda: wilson(5, 4), "hits=5 must be a whole number between 0 and 4"),

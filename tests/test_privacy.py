@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from course_lib.device import seeded
-from course_lib.privacy import auc, clipped, epsilon, found_at, private_gradient, roc
+from course_lib.privacy import auc, clipped, drawn_often, epsilon, found_at, private_gradient, roc
 
 
 @pytest.fixture
@@ -35,6 +35,25 @@ def test_found_members_are_counted_where_few_others_are_accused():
     assert found_at(members, others, 0.0) == 0.5                              # 99.5 and 150 lie above all others
     assert found_at(members, others, 0.01) == 0.75                            # one of a hundred, 99, may be accused
     assert auc(others, others) == 0.5 and auc(others + 200, others) == 1
+
+
+def test_what_is_drawn_often_is_found_without_the_training_set():
+    line = torch.tensor([[9.0], [0.0], [0.9], [0.1], [5.0], [0.0], [5.1]])
+    groups = [group.tolist() for group in drawn_often(line, 0.15)]
+    assert groups == [[1, 3, 5], [4, 6]]                                      # 0.9 and 9 stand alone
+    assert [len(group) for group in drawn_often(line, 0.15, at_least=3)] == [3]
+    assert len(drawn_often(line, 0.15, at_least=1)) == 4 and drawn_often(line[:1], 1.0) == []
+    centres = 10 * torch.randn(6, 8, generator=seeded(0))
+    samples = torch.cat([centres[:4].repeat_interleave(torch.tensor([9, 7, 5, 3]), 0), centres[4:]])
+    samples = (samples + 0.01 * torch.randn(samples.shape, generator=seeded(1)))[
+        order := torch.randperm(len(samples), generator=seeded(2))]
+    groups = drawn_often(samples, 0.2)
+    assert [sorted(order[group].tolist()) for group in groups] == [
+        list(range(9)), list(range(9, 16)), list(range(16, 21)), list(range(21, 24))]
+
+
+def test_a_sample_belongs_to_one_group_and_the_middle_comes_first():
+    assert [group.tolist() for group in drawn_often(torch.tensor([[0.0], [1.0], [2.0], [3.0]]), 1.0)] == [[1, 0, 2]]
 
 
 def test_rows_are_shortened_and_never_lengthened():
@@ -98,6 +117,8 @@ def test_the_accountant_knows_the_plain_gaussian_and_the_edges():
     (lambda: auc(torch.rand(3, 1), torch.rand(3)), r"\(3, 1\)"),
     (lambda: roc(torch.tensor([float("nan")]), torch.rand(3)), "1 of 1 scores are nan"),
     (lambda: found_at(torch.rand(3), torch.rand(3), 1.5), "accused=1.5"),
+    (lambda: drawn_often(torch.rand(3, 2), 0.0), "radius=0"),
+    (lambda: drawn_often(torch.rand(3, 2), 1.0, 0), "at_least=0"),
     (lambda: clipped(torch.rand(3, 2), 0.0), "most=0"),
     (lambda: private_gradient(nn.Linear(1, 1), loss, (torch.rand(2, 1),), 1.0, -1.0), "noise=-1"),
     (lambda: epsilon(1.5, 1.0, 1, 1e-5), "share=1.5"),
