@@ -1,13 +1,14 @@
 """The two ends of every comparison: real digits (nothing can look more real) and noise (nothing can look less real).
-They keep the contract of a generator, `sample(n, ...) -> (n, 1, 28, 28)`, so that no table needs a special case."""
+They keep the contract of a generator, `sample(n, ...) -> (n, 1, 28, 28)`, so that no table needs a special case. And
+samples that slow generators drew once, to be compared without waiting."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.data import load
-from course_lib.expect import classes, sizes, whole
+from course_lib.expect import classes, probabilities, sizes, whole
 
 
 @dataclass
@@ -18,6 +19,11 @@ class TrainingDigitsConfig:
 @dataclass
 class NoiseConfig:
     size: int = 28
+
+
+@dataclass
+class KeptConfig:
+    sizes: dict[str, int] = field(default_factory=dict)            # name of a generator -> how many of its samples
 
 
 class TrainingDigits(nn.Module):
@@ -62,3 +68,29 @@ class Noise(nn.Module):
         """-> (n, 1, size, size)"""
         whole(1, n=n)
         return torch.rand(n, 1, self.config.size, self.config.size, generator=generator, device=self.origin.device)
+
+
+class Kept(nn.Module):
+    """Samples of generators, drawn once and kept as bytes: `kept.of("flow")`."""
+
+    def __init__(self, config: KeptConfig):
+        super().__init__()
+        whole(1, **config.sizes)
+        self.config = config
+        for name, n in config.sizes.items():
+            self.register_buffer(name, torch.zeros(n, 1, 28, 28, dtype=torch.uint8))
+
+    def keep(self, name: str, images: Tensor) -> None:
+        """Round images (n, 1, 28, 28) in [0, 1] to whole grey levels, 0 to 255, and keep them under a known name."""
+        if images.shape != self._bytes(name).shape:
+            raise ValueError(f"of {name} there is room for {tuple(self._bytes(name).shape)}, got {tuple(images.shape)}")
+        self._bytes(name).copy_((255 * probabilities(images)).round())
+
+    def of(self, name: str) -> Tensor:
+        """All samples that this generator drew -> (n, 1, 28, 28) float32 in [0, 1], in steps of 1 / 255"""
+        return self._bytes(name).float() / 255
+
+    def _bytes(self, name: str) -> Tensor:
+        if name not in self.config.sizes:
+            raise ValueError(f"no samples of {name!r} are kept, only of {', '.join(self.config.sizes)}")
+        return getattr(self, name)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from course_lib.expect import distributions, indices, logits, whole
+from course_lib.expect import between, distributions, indices, logits, whole
 
 
 class Reliability(NamedTuple):
@@ -63,6 +63,18 @@ def fit_temperature(logits: Tensor, y: Tensor) -> float:
         slope = ((p * z).sum(1) - z_y).mean()
         low, high = (low, middle) if slope > 0 else (middle, high)
     return 10**-middle
+
+
+def predictive_value(share: float, sensitivity: float, specificity: float) -> float:
+    """Of everything that is accused, the share that is guilty, by Bayes' rule: a number in [0, 1].
+
+    share: of the guilty among all that is looked at; sensitivity: of the guilty, what is accused; specificity: of the
+    innocent, what is not.  Raises ValueError where nobody is ever accused."""
+    between(0, 1, share=share, sensitivity=sensitivity, specificity=specificity)
+    guilty, innocent = share * sensitivity, (1 - share) * (1 - specificity)
+    if guilty + innocent == 0:
+        raise ValueError(f"nobody is accused with share={share}, sensitivity={sensitivity}, specificity={specificity}")
+    return guilty / (guilty + innocent)
 
 
 def _scores(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

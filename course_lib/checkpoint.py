@@ -37,6 +37,7 @@ KINDS = {
     "masked_codes": ("course_lib.masked", "MaskedCodes", "MaskedCodesConfig"),
     "training_digits": ("course_lib.baselines", "TrainingDigits", "TrainingDigitsConfig"),
     "noise": ("course_lib.baselines", "Noise", "NoiseConfig"),
+    "kept": ("course_lib.baselines", "Kept", "KeptConfig"),
     "gan": ("course_lib.dcgan", "Generator", "GANConfig"),
     "reader": ("course_lib.reader", "Reader", "ReaderConfig"),
     "latents": ("course_lib.text_to_image", "Latents", "LatentsConfig"),

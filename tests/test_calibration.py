@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from course_lib.calibration import ece, fit_temperature, reliability
+from course_lib.calibration import ece, fit_temperature, predictive_value, reliability
 from course_lib.device import seeded
 
 
@@ -115,3 +115,25 @@ def test_bad_input_is_refused_in_one_line(scores, y, says):
 def test_at_least_one_bin():
     with pytest.raises(ValueError, match="n_bins=0"):
         reliability(two(0.5), torch.tensor([0]), n_bins=0)
+
+
+@pytest.mark.parametrize("guilty, innocent, found, accused", [(1_000, 999_000, 990, 9_990), (3, 7, 2, 1), (5, 5, 5, 0)])
+def test_of_the_accused_the_guilty_are_counted(guilty, innocent, found, accused):
+    """A town in which everybody is counted, in place of a formula."""
+    everybody = guilty + innocent
+    value = predictive_value(guilty / everybody, found / guilty, 1 - accused / innocent)
+    assert value == pytest.approx(found / (found + accused))
+
+
+def test_bayes_rule_for_logits_is_the_same():
+    """Odds of guilt, times the likelihood ratio of an accusation, are the odds after it."""
+    share, sensitivity, specificity = 0.02, 0.9, 0.95
+    odds = share / (1 - share) * sensitivity / (1 - specificity)
+    assert predictive_value(share, sensitivity, specificity) == pytest.approx(odds / (1 + odds))
+
+
+def test_whoever_accuses_nobody_has_no_predictive_value():
+    with pytest.raises(ValueError, match="nobody is accused with share=0.1, sensitivity=0, specificity=1"):
+        predictive_value(0.1, 0, 1)
+    with pytest.raises(ValueError, match="share=1.5"):
+        predictive_value(1.5, 0.5, 0.5)

@@ -622,6 +622,16 @@ REGISTRY = {
         lambda n: baselines.TrainingDigits(baselines.TrainingDigitsConfig()).sample(n, y=labels(n)), (N, 1, 28, 28),
         lambda: baselines.TrainingDigits(baselines.TrainingDigitsConfig()).sample(0), "n=0",
         cpu_only="reads a file, which is on the CPU until the model is moved"),
+    "baselines.KeptConfig": Entry(lambda n: baselines.KeptConfig({"a": n}), harmless=CONFIG),
+    "baselines.Kept": Entry(
+        lambda n: there(lambda: baselines.Kept(baselines.KeptConfig({"a": n}))),
+        bad=lambda: baselines.Kept(baselines.KeptConfig({"a": 0})), words="a=0"),
+    "baselines.Kept.keep": Entry(
+        lambda n: there(lambda: baselines.Kept(baselines.KeptConfig({"a": n}))).keep("a", images(n)), None,
+        lambda: baselines.Kept(baselines.KeptConfig({"a": 2})).keep("a", images(3)), "(3, 1, 28, 28)"),
+    "baselines.Kept.of": Entry(
+        lambda n: there(lambda: baselines.Kept(baselines.KeptConfig({"a": n}))).of("a"), (N, 1, 28, 28),
+        lambda: baselines.Kept(baselines.KeptConfig({"a": 2})).of("b"), "'b'"),
     "baselines.Noise": Entry(lambda n: noise(), harmless=INHERITED),
     "baselines.Noise.sample": Entry(
         lambda n: noise().sample(n), (N, 1, 28, 28), lambda: noise().sample(0), "n=0"),
@@ -637,6 +647,9 @@ REGISTRY = {
     "calibration.fit_temperature": Entry(
         lambda n: calibration.fit_temperature(probs(n), labels(n)), None,
         lambda: calibration.fit_temperature(probs(3) * float("nan"), labels(3)), "nan", cpu_only=ON_CPU),
+    "calibration.predictive_value": Entry(
+        lambda n: exactly(calibration.predictive_value(0.5, 1, 0), 0.5), None,
+        lambda: calibration.predictive_value(0.5, 2, 0.5), "sensitivity=2", cpu_only=NO_TENSOR),
 
     "checkpoint.CheckpointError": Entry(lambda n: checkpoint.CheckpointError("a line"), harmless="an exception"),
     "checkpoint.names": Entry(lambda n: checkpoint.names(), harmless="takes nothing"),
@@ -1457,6 +1470,12 @@ REGISTRY = {
     "metrics.kernel_distance": Entry(
         lambda n: metrics.kernel_distance(cloud(n), cloud(n)), None,
         lambda: metrics.kernel_distance(cloud(3), cloud(3)[:, :5]), "6 numbers", cpu_only=ON_CPU),
+    "metrics.radial_spectrum": Entry(
+        lambda n: metrics.radial_spectrum(images(n)), (N, 21),
+        lambda: metrics.radial_spectrum(torch.rand(2, 1, 4, 5)), "(2, 1, 4, 5)", cpu_only=ON_CPU),
+    "metrics.balanced": Entry(
+        lambda n: metrics.balanced(baselines.TrainingDigits(baselines.TrainingDigitsConfig()), 10 * n)[:n],
+        (N, 1, 28, 28), lambda: metrics.balanced(noise(), 15), "n=15", cpu_only=ON_CPU),
     "metrics.nearest_neighbours": Entry(
         lambda n: metrics.nearest_neighbours(randn(n, 6), cloud(n), k=2)[1], (N, 2),
         lambda: metrics.nearest_neighbours(cloud(3), cloud(3), k=99), "k=99", cpu_only=ON_CPU),
