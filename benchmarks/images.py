@@ -16,6 +16,7 @@ from tables import table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.checkpoint import load as load_checkpoint
 from course_lib.checkpoints.part3 import vae_after
 from course_lib.checkpoints.part4 import gan_after
 from course_lib.checkpoints.part6 import in_a_minute
@@ -224,8 +225,11 @@ for package, name, peer in (("diffusers", "diffusers, UNet2DModel", diffusers),
 
 
 def rows() -> list[tuple]:
-    """Speed in training and in drawing: diffusion beside each diffusion peer."""
-    mine, found = flow(1), []
+    """Speed in training and in drawing: diffusion beside each diffusion peer, and the shipped flow with labels beside
+    the shipped image tokens of lesson 56, which have a cache."""
+    mine, asked = flow(1), ASKED[:100]
+    found = [("drawing 100 digits with labels", "flow", partial(load_checkpoint("flow").sample, 100, asked),
+              "image tokens, with a cache", partial(load_checkpoint("image_gpt").sample, 100, asked))]
     for name, train in list(PEERS.items())[2:]:
         peer = train(1)
         found.append(("10 batches of 32 digits", "ours, flow", partial(flow, 10), name, partial(train, 10)))

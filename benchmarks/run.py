@@ -182,11 +182,14 @@ def targets(speed: dict, bits: dict, judged: dict, good_seeds: int) -> None:
 
 
 def main() -> None:
+    import chat
+    import faces
     import gpt
     import images
 
-    speed = table(ROWS + gpt.ROWS + images.rows())
+    speed = table(ROWS + gpt.ROWS + chat.rows() + images.rows())
     bits, judged = gpt.after(), images.after()
+    faces.after()
     targets(speed, bits, judged, images.seeds_of_the_gan(judged["GAN"]["steps"]))
 
 

@@ -116,3 +116,23 @@ def test_the_check_of_a_gpu_runs_and_keeps_its_table_between_its_marks(monkeypat
     gpu.keep(lines, page)
     gpu.keep(["new"], page)
     assert page.read_text() == f"before\n{gpu.BEGIN}\nnew\n{gpu.END}\nafter\n"
+
+
+@pytest.mark.parametrize("name", ["ours", "diffusers"])
+def test_a_text_to_image_model_is_trained_and_read(name, monkeypatch):
+    if name == "diffusers":
+        pytest.importorskip("diffusers")
+    faces = imported("faces")
+    few = type(faces.faces.train)(*(part[:64] for part in faces.faces.train))
+    monkeypatch.setattr(faces, "faces", faces.faces._replace(train=few))
+    scores = faces.obeyed(getattr(faces, name)(2), faces.faces.test_seen, 4)
+    assert 0 <= scores["whole caption"] <= scores["mean"] <= 1 and scores["drawn/s"] > 0
+
+
+def test_instruction_tuning_beside_a_peer_learns_the_same_rows():
+    chat = imported("chat")
+    steps = chat.our_tuning()
+    first = steps()
+    assert steps() < first
+    if chat.rows():
+        assert chat.tuning(chat.theirs, chat.adamw, chat.their_loss)() > 0
