@@ -1321,12 +1321,18 @@ REGISTRY = {
     "watermark.green_lists": Entry(
         lambda n: exactly(watermark.green_lists(8, 0.25).sum(1).tolist(), [2] * 8), None,
         lambda: watermark.green_lists(8, 0.0), "0 tokens green", cpu_only="a secret of every device"),
+    "watermark.list_numbers": Entry(
+        lambda n: watermark.list_numbers(letters(n) % 16, 16, 2), None,
+        lambda: watermark.list_numbers(torch.tensor([1]), 16, 2), "1 tokens have no 2"),
+    "watermark.spoil": Entry(
+        lambda n: watermark.spoil(images(n), "blur", 1.0), (N, 1, 28, 28),
+        lambda: watermark.spoil(images(3), "rain", 1.0), "rain"),
     "watermark.favouring": Entry(
         lambda n: watermark.favouring(watermark.green_lists(16), 2.0)(randn(n, 16), letters(n) % 16), (N, 16),
         lambda: watermark.favouring(watermark.green_lists(16), -2.0), "delta=-2"),
     "watermark.count_green": Entry(
         lambda n: exactly(watermark.count_green(torch.tensor([1, 2, 1, 2]), torch.ones(4, 4).bool()), (2, 2)), None,
-        lambda: watermark.count_green(torch.tensor([1]), torch.ones(4, 4).bool()), "1 token", cpu_only="counts"),
+        lambda: watermark.count_green(torch.tensor([1]), torch.ones(4, 4).bool()), "a text of 1", cpu_only="counts"),
     "watermark.z_score": Entry(
         lambda n: exactly(watermark.z_score(8, 16, 0.5), 0.0), None,
         lambda: watermark.z_score(9, 8, 0.5), "n_green=9", cpu_only="returns a number"),
@@ -1493,6 +1499,9 @@ REGISTRY = {
         lambda: metrics.bootstrap(lambda x: 0.0, torch.randn(3), n=1), "n=1", cpu_only=ON_CPU),
     "metrics.wilson": Entry(
         lambda n: metrics.wilson(n, 2 * n), None, lambda: metrics.wilson(5, 4), "hits=5", cpu_only="takes numbers"),
+    "metrics.mean_interval": Entry(
+        lambda n: metrics.mean_interval([0.9] * (n + 1)), None, lambda: metrics.mean_interval([0.9]), "at least 2",
+        cpu_only="takes numbers"),
     "metrics.samples_to_tell": Entry(
         lambda n: metrics.samples_to_tell(0.5, 0.6), None, lambda: metrics.samples_to_tell(0.5, 0.5), "share=0.5",
         cpu_only="takes numbers"),

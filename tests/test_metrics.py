@@ -20,6 +20,7 @@ from course_lib.metrics import (
     frechet_distance,
     judge_features,
     kernel_distance,
+    mean_interval,
     memorisation,
     nearest_neighbours,
     precision_recall,
@@ -248,6 +249,19 @@ def test_the_ends_of_wilsons_interval_are_the_shares_that_a_test_just_rejects():
         assert abs(share - p) == pytest.approx(stats.norm.ppf(0.975) * (p * (1 - p) / 120) ** 0.5)
 
 
+@pytest.mark.parametrize("n, level", [(2, 0.95), (5, 0.95), (5, 0.8), (30, 0.99)])
+def test_the_interval_of_a_mean_is_scipys(n, level):
+    x = cloud(n, 1, n).flatten()
+    its = stats.ttest_1samp(x.double().numpy(), 0).confidence_interval(level)
+    assert mean_interval(x, level) == pytest.approx((x.double().mean().item(), its.low, its.high))
+
+
+def test_nineteen_intervals_of_twenty_hold_the_true_mean_with_five_values_each():
+    values = torch.randn(2_000, 5, generator=seeded(0)) * 3 + 7
+    held = sum(low < 7 < high for _, low, high in map(mean_interval, values)) / 2_000
+    assert held == pytest.approx(0.95, abs=0.015)                 # three standard errors
+
+
 @pytest.mark.parametrize("share, other, power", [(0.8, 0.85, 0.8), (0.5, 0.45, 0.9), (0.33, 0.38, 0.8)])
 def test_so_many_samples_tell_a_share_from_another_in_that_part_of_all_trials(share, other, power):
     n = samples_to_tell(share, other, power)
@@ -331,6 +345,8 @@ BAD = [
     (lambda: bootstrap(len, GOOD, n=1), "n=1 must be a whole number, at least 2"),
     (lambda: wilson(5, 4), "hits=5 must be a whole number between 0 and 4"),
     (lambda: wilson(1, 4, level=1), "between 0 and 1, not 1"),
+    (lambda: mean_interval([0.9]), "values must hold at least 2 points"),
+    (lambda: mean_interval([0.9, 0.8], level=2), "level=2 must be a number between 0 and 1"),
     (lambda: samples_to_tell(0.8, 0.8), "tell share=0.8 from other=0.8"),
     (lambda: samples_to_tell(0.8, 1.2), "other=1.2"),
     (lambda: effective_size(torch.tensor([1.0, -0.5])), "smallest -0.5"),
