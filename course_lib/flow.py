@@ -62,6 +62,20 @@ def midpoint(model, x: Tensor, steps: int) -> Tensor:
     return x
 
 
+def one_step_loss(model, eps: Tensor, x: Tensor) -> dict[str, Tensor]:
+    """How far one step of `midpoint` from noise eps ends from x, where a teacher's many steps from there have ended:
+    distillation. Both velocities of the step should lead there, the first one too, so that Euler's step is trained as
+    well. As in reflow (Liu, Gong & Liu, 2023) the pairs are the teacher's, but only the two times are learnt at which
+    one step asks. No gradient passes from the second velocity through the point at which it is asked.
+
+    Squared errors, mean over batch and pixels.  eps, x (B, ...)"""
+    first = _velocity(model, eps, 0.0)                            # (B, ...)
+    second = _velocity(model, eps + first.detach() / 2, 0.5)      # (B, ...)
+    same_shape(velocity=second, x=x)
+    euler_misses, misses = ((eps + v - x).square().mean() for v in (first, second))
+    return {"loss": euler_misses + misses, "euler": euler_misses, "midpoint": misses}
+
+
 def backwards(model):
     """The model of the way back: f(x, t) = -model(x, 1 - t), so that a sampler walks from data at 0 to noise at 1."""
     return lambda x, t: -model(x, 1 - t)

@@ -1062,6 +1062,9 @@ REGISTRY = {
         lambda n: flow.flow_loss(zero, images(n))["loss"], (), harmless="the model checks its input"),
     "flow.euler": Entry(
         lambda n: flow.euler(zero, images(n), 2), (N, 1, 28, 28), lambda: flow.euler(zero, images(3), 0), "steps=0"),
+    "flow.one_step_loss": Entry(
+        lambda n: flow.one_step_loss(zero, images(n), images(n))["loss"], (),
+        lambda: flow.one_step_loss(lambda x, t: x[:, :, 1:], images(3), images(3)), "velocity"),
     "flow.backwards": Entry(
         lambda n: flow.midpoint(flow.backwards(zero), images(n), 2), (N, 1, 28, 28), harmless="samplers check it"),
     "flow.midpoint": Entry(

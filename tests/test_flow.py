@@ -60,6 +60,22 @@ def test_a_sample_of_weight_two_counts_as_two():
         loss(weight=torch.ones(3, 1))
 
 
+def test_what_one_step_misses_is_what_the_samplers_miss():
+    eps, x = torch.randn(3, 2, 4, generator=seeded(1)), torch.randn(3, 2, 4, generator=seeded(2))
+    a = torch.tensor(0.7, requires_grad=True)
+
+    def model(x_t, t):
+        return (a + t.view(-1, 1, 1)) * x_t
+
+    terms = flow.one_step_loss(model, eps, x)
+    assert_close(terms["euler"], (flow.euler(model, eps, 1) - x).square().mean())
+    assert_close(terms["midpoint"], (flow.midpoint(model, eps, 1) - x).square().mean())
+    assert_close(terms["loss"], terms["euler"] + terms["midpoint"])
+    half = eps * (1 + 0.7 / 2)                                                 # is data for the second velocity
+    slope = (2 * (eps + 0.7 * eps - x) * eps).mean() + (2 * (eps + 1.2 * half - x) * half).mean()
+    assert_close(torch.autograd.grad(terms["loss"], a)[0], slope)
+
+
 def test_no_model_beats_the_exact_velocity():
     seed(0)
     x = 0.7 + 0.3 * torch.randn(4_000, 1)
