@@ -24,8 +24,8 @@ NEW = (10, 50, 200, 2_000)                                         # of the flow
 
 
 def fakes():
-    """Lesson 85's samples of three generators that take their time, as bytes: 500 of the DDPM and of the conditional DDPM,
-    and 1,500 of the flow, equally many of each digit. Detectors are tested on the first 500."""
+    """Lesson 85's samples of three generators that take their time, as bytes: 500 of the DDPM and of the conditional
+    DDPM, and 1,500 of the flow, equally many of each digit. Detectors are tested on the first 500."""
     model = Kept(KeptConfig({"ddpm": 500, "conditional_ddpm": 500, "flow": 1_500}))
     for name, n in model.config.sizes.items():
         model.keep(name, drawn(name, n, TO_TEST))
