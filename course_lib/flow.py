@@ -43,6 +43,40 @@ def flow_loss(model, x: Tensor, times=logit_normal, weight: Tensor | None = None
 
 
 @torch.no_grad()
+def flow_losses(model, x: Tensor, draws: int = 8, generator: torch.Generator | None = None) -> Tensor:
+    """The error of `flow_loss` for each example by itself, mean over its numbers and over `draws` times, the middles of
+    equal parts of [0, 1], each with noise of its own.  x (B, ...) -> (B,), what an attacker can measure"""
+    whole(1, draws=draws)
+    total = 0
+    for k in range(draws):
+        eps = torch.randn(x.shape, generator=generator, device=x.device)
+        t = x.new_full((len(x),), (k + 0.5) / draws)
+        velocity = model(interpolate(x, eps, t), t)
+        same_shape(velocity=velocity, x=x)
+        total = total + (velocity - (x - eps)).square().flatten(1).mean(1)
+    return total / draws
+
+
+def velocity_of_points(points: Tensor):
+    """The model(x, t) whose flow_loss on these training points no network can beat: E[x - eps | x_t], in closed form.
+
+    Each point's share is a softmax of how near t * point lies to x_t, in units of (1 - t), and the road leads to the
+    mean of all points with these shares. What its samplers draw is points.  points (n, ...), x (B, ...) -> (B, ...)"""
+    flat = points.flatten(1)                                      # (n, D)
+    whole(1, n_point=len(flat))
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        if x.shape[1:] != points.shape[1:]:
+            raise ValueError(f"x of shape {tuple(x.shape)} cannot move to points of shape {tuple(points.shape)}")
+        t, places = t.view(-1, 1), flat.to(x)
+        left = (1 - t).clamp(min=1e-6)
+        nearness = t * (x.flatten(1) @ places.T) - t**2 * places.square().sum(1) / 2          # (B, n), but for |x|^2
+        share = (nearness / left**2).softmax(1)
+        return ((share @ places - x.flatten(1)) / left).view_as(x)
+    return model
+
+
+@torch.no_grad()
 def euler(model, x: Tensor, steps: int) -> Tensor:
     """From noise x at t = 0 to data at t = 1 in `steps` equal steps, each along the velocity at its start: one
     evaluation a step.  x (B, ...) -> (B, ...)"""

@@ -1060,6 +1060,11 @@ REGISTRY = {
     "flow.uniform": Entry(lambda n: flow.uniform(n, images(1)), (N,), harmless="PyTorch checks the number"),
     "flow.flow_loss": Entry(
         lambda n: flow.flow_loss(zero, images(n))["loss"], (), harmless="the model checks its input"),
+    "flow.flow_losses": Entry(
+        lambda n: flow.flow_losses(zero, images(n), 2), (N,), lambda: flow.flow_losses(zero, images(3), 0), "draws=0"),
+    "flow.velocity_of_points": Entry(
+        lambda n: flow.velocity_of_points(images(4))(images(n), rand(n)), (N, 1, 28, 28),
+        lambda: flow.velocity_of_points(images(3)[:0]), "n_point=0"),
     "flow.euler": Entry(
         lambda n: flow.euler(zero, images(n), 2), (N, 1, 28, 28), lambda: flow.euler(zero, images(3), 0), "steps=0"),
     "flow.one_step_loss": Entry(

@@ -104,6 +104,37 @@ def test_the_order_of_each_method_by_halving_the_step():
     assert flow.midpoint(lambda x, t: t.view(-1, 1), torch.zeros(1, 1), 1).item() == pytest.approx(0.5)
 
 
+def test_the_losses_of_examples_have_the_loss_as_their_mean():
+    x, model = torch.randn(400, 3, generator=seeded()), exact_velocity(0.0, 1.0)
+    each = flow.flow_losses(model, x, 16, seeded(1))
+    assert each.shape == (400,)
+    seed(0)
+    whole = torch.stack([flow.flow_loss(model, x, flow.uniform)["loss"] for _ in range(16)]).mean()
+    assert_close(each.mean(), whole, rtol=0.05, atol=0)
+    half = flow.flow_losses(lambda x, t: 0 * x, torch.tensor([[3.0, 3.0], [0.0, 0.0]]), 4000, seeded(2))
+    assert_close(half, torch.tensor([10.0, 1.0]), rtol=0.05, atol=0)          # |x - eps|^2: 9 + 1, and 1
+    assert_close(flow.flow_losses(model, x[:3], 4, seeded(3)), flow.flow_losses(model, x[:3], 4, seeded(3)))
+
+
+def test_the_velocity_of_points_is_the_mean_over_them_and_its_samples_are_points():
+    points = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.2, 2.0]])
+    model = flow.velocity_of_points(points)
+    x, t = torch.randn(5, 2, generator=seeded(0)), torch.linspace(0, 0.9, 5)
+    for i in range(5):
+        normal = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
+        eps = (x[i] - t[i] * points) / (1 - t[i])                             # (3, 2): the noise if it is this point
+        weight = normal.log_prob(eps).softmax(0)
+        assert_close(model(x, t)[i], (weight[:, None] * (points - eps)).sum(0), rtol=1e-4, atol=1e-5)
+    samples = flow.midpoint(model, torch.randn(300, 2, generator=seeded(1)), 40)
+    distance = torch.cdist(samples, points)
+    assert distance.amin(1).max() < 0.02
+    assert (torch.bincount(distance.argmin(1), minlength=3) > 60).all()       # each about a third
+    with pytest.raises(ValueError, match=r"\(5, 3\) cannot move"):
+        model(torch.zeros(5, 3), t)
+    with pytest.raises(ValueError, match="n_point=0"):
+        flow.velocity_of_points(points[:0])
+
+
 def test_straightness_is_zero_on_a_straight_road_only():
     x = torch.randn(5, 2, generator=seeded())
     assert flow.straightness(lambda x, t: torch.ones_like(x), x, 10) == pytest.approx(0, abs=1e-6)
