@@ -105,6 +105,15 @@ def test_the_switch_is_set_back_also_after_an_error():
         assert lora.adapters(model)["0"].strength == 0.25
         raise KeyError
     assert lora.adapters(model)["0"].strength == 1
+    with lora.strength(model, 0.5):
+        with lora.strength(model, 0):
+            pass
+        assert lora.adapters(model)["0"].strength == 0.5                      # what it was before, not 1
+
+
+def test_the_way_down_starts_with_rows_of_length_one():
+    down = lora.LowRank(5, 4_000, 3).down                                     # whatever the size of the layer
+    assert_close(down.detach().norm(dim=1), torch.ones(3), atol=0.1, rtol=0)
 
 
 def test_a_rank_is_no_larger_than_the_layer():
