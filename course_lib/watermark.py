@@ -4,11 +4,14 @@ A text that prefers a secret green list of tokens (Kirchenbauer et al., 2023); a
 running the flow backwards, holds rings (Wen et al., 2023); and a signature under a file, whatever it was made by. The
 first two are statistics: each comes with its rate of false alarms. Nothing here knows a network."""
 
+import io
 import json
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from course_lib.expect import above, between, finite, indices, probabilities, whole
 
@@ -29,27 +32,45 @@ def green_lists(vocab_size: int, share: float = 0.5, key: int = 0) -> Tensor:
     return order < n_green
 
 
-def favouring(green: Tensor, delta: float):
+def list_numbers(tokens: Tensor, n_list: int, width: int = 1) -> Tensor:
+    """Which list holds for the token after each `width` neighbours: (..., T) -> (..., T - width + 1), 0 to n_list - 1.
+
+    With width 1 it is the token itself. With more, it is the number that they write to the base 31, modulo n_list: text
+    of few letters then uses all lists, and one token before it does not give a list away."""
+    whole(1, width=width, n_list=n_list)
+    if tokens.shape[-1] < width:
+        raise ValueError(f"{tokens.shape[-1]} tokens have no {width} neighbours: write on from a longer beginning")
+    number = torch.zeros_like(tokens[..., width - 1:])
+    for k in range(width):
+        number = (31 * number + tokens[..., k:tokens.shape[-1] - width + 1 + k]) % n_list
+    return number
+
+
+def favouring(green: Tensor, delta: float, width: int = 1):
     """What `generate(..., processor=...)` needs to write with a mark: delta is added to the logits of green tokens.
 
-    green: of `green_lists`; delta in nats, 0 leaves the text as it is.  -> f(logits (B, V), tokens so far (B, T))"""
+    green: of `green_lists`; delta in nats, 0 leaves the text as it is; width: how many tokens before decide which list
+    holds.  -> f(logits (B, V), tokens so far (B, T))"""
     finite(0, delta=delta)
+    whole(1, width=width)
 
     def processor(logits: Tensor, idx: Tensor) -> Tensor:
-        return logits + delta * green.to(logits.device)[idx[:, -1]]            # (B, V)
+        last = list_numbers(idx[:, -width:], len(green), width)[:, 0]          # (B,)
+        return logits + delta * green.to(logits.device)[last]                  # (B, V)
 
     return processor
 
 
-def count_green(tokens: Tensor, green: Tensor) -> tuple[int, int]:
+def count_green(tokens: Tensor, green: Tensor, width: int = 1) -> tuple[int, int]:
     """How many tokens are green, and of how many: (T,) -> (n_green, n).
 
-    A pair of neighbours counts once, however often it stands there: a text that repeats itself would otherwise repeat
-    the same toss of the coin, and be no evidence (section 4.1).  Raises ValueError for a text of one token."""
+    A list with a token counts once, however often the two meet: a text that repeats itself would otherwise repeat the
+    same toss of the coin, and be no evidence (section 4.1).  Raises ValueError for a text of at most width tokens."""
     tokens = indices("tokens", tokens, len(green), "T")
-    if len(tokens) < 2:
-        raise ValueError(f"{len(tokens)} token has no neighbour before it: at least two are needed")
-    pairs = torch.stack([tokens[:-1], tokens[1:]], 1).unique(dim=0)            # (n, 2)
+    if len(tokens) <= width:
+        raise ValueError(f"a text of {len(tokens)} has no token after {width}: at least {width + 1} are needed")
+    before = list_numbers(tokens[:-1], len(green), width)                      # (T - width,)
+    pairs = torch.stack([before, tokens[width:]], 1).unique(dim=0)             # (n, 2)
     return int(green.to(pairs.device)[pairs[:, 0], pairs[:, 1]].sum()), len(pairs)
 
 
@@ -148,6 +169,55 @@ def _spectrum(noise: Tensor, where: Tensor) -> Tensor:
     if noise.ndim != 4 or not noise.is_floating_point() or noise.shape[-2:] != where.shape:
         raise ValueError(f"noise of shape {tuple(noise.shape)} does not fit to frequencies {tuple(where.shape)}")
     return torch.fft.fftshift(torch.fft.fft2(noise[:, 0].float()), dim=(-2, -1))
+
+
+def spoil(pictures: Tensor, how: str, strength: float, generator: torch.Generator | None = None) -> Tensor:
+    """What may befall pictures (n, C, H, W) in [0, 1] on their way, often without ill will.  -> the same shape
+
+    noise: normal numbers of this deviation are added;  blur: by a Gaussian of this deviation in pixels;  crop: so many
+    pixels are cut off on each side and the rest is enlarged;  turn: by so many degrees to the left, black comes in;
+    levels: so many grey levels are left;  jpeg: written and read by Pillow with this quality, 1 to 95."""
+    pictures = probabilities(pictures, "pictures")
+    n, C, H, W = pictures.shape
+    if how == "noise":
+        finite(0, strength=strength)
+        noise = torch.randn(pictures.shape, generator=generator, device=pictures.device)
+        return (pictures + strength * noise).clamp(0, 1)
+    if how == "blur":
+        above(0, strength=strength)
+        reach = torch.arange(-math.ceil(3 * strength), math.ceil(3 * strength) + 1, device=pictures.device)
+        weights = (-0.5 * (reach / strength) ** 2).softmax(0)                  # (2 r + 1,)
+        r, x = len(reach) // 2, pictures.reshape(n * C, 1, H, W)
+        x = F.conv2d(F.pad(x, (r, r, 0, 0), "replicate"), weights.view(1, 1, 1, -1))
+        return F.conv2d(F.pad(x, (0, 0, r, r), "replicate"), weights.view(1, 1, -1, 1)).view(n, C, H, W).clamp(0, 1)
+    if how == "crop":
+        whole(1, (min(H, W) - 1) // 2, strength=strength)
+        inside = pictures[..., strength:H - strength, strength:W - strength]
+        return F.interpolate(inside, (H, W), mode="bilinear", align_corners=False)
+    if how == "turn":
+        between(-360, 360, strength=strength)
+        c, s = math.cos(math.radians(strength)), math.sin(math.radians(strength))
+        theta = torch.tensor([[c, -s * H / W, 0.0], [s * W / H, c, 0.0]], device=pictures.device).expand(n, 2, 3)
+        places = F.affine_grid(theta, list(pictures.shape), align_corners=False)
+        return F.grid_sample(pictures, places, align_corners=False)
+    if how == "levels":
+        whole(2, strength=strength)
+        return (pictures * (strength - 1)).round() / (strength - 1)
+    if how == "jpeg":
+        whole(1, 95, quality=strength)
+        return torch.stack([_through_jpeg(picture, strength) for picture in pictures])
+    raise ValueError(f"unknown how={how!r}: choose one of noise, blur, crop, turn, levels, jpeg")
+
+
+def _through_jpeg(picture: Tensor, quality: int) -> Tensor:
+    """One picture (1 or 3, H, W) -> the same, as it comes out of the file"""
+    from PIL import Image
+
+    levels = (picture.cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()            # (H, W, C)
+    file = io.BytesIO()
+    Image.fromarray(levels[..., 0] if len(picture) == 1 else levels).save(file, "JPEG", quality=quality)
+    read = torch.from_numpy(np.array(Image.open(file))).view(levels.shape)
+    return (read.permute(2, 0, 1).float() / 255).to(picture.device)
 
 
 # ------------------------------------------------------------------------------------------------------------ signature

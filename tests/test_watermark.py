@@ -1,9 +1,11 @@
 """Marks: what is counted by hand, what other libraries compute, and rates of false alarms that hold."""
 
+import io
 import math
 
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import binom, kstest
 
 from course_lib import flow
@@ -16,11 +18,13 @@ from course_lib.watermark import (
     favouring,
     free_key,
     green_lists,
+    list_numbers,
     new_keys,
     ring_key,
     ring_p_value,
     rings,
     sign,
+    spoil,
     verify,
     with_ring,
     z_score,
@@ -40,6 +44,22 @@ def test_pairs_are_counted_once():
     green[0, 1] = green[2, 3] = True
     assert count_green(torch.tensor([0, 1, 2, 3]), green) == (2, 3)
     assert count_green(torch.tensor([0, 1, 0, 1, 0, 1]), green) == (1, 2)    # 0 1 is green and 1 0 is not
+
+
+def test_the_list_is_a_number_to_the_base_31():
+    text = torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]])
+    assert torch.equal(list_numbers(text, 10), text)
+    assert list_numbers(text, 10, 3).tolist() == [[(3 * 961 + 1 * 31 + 4) % 10, (961 + 4 * 31 + 1) % 10],
+                                                  [(5 * 961 + 9 * 31 + 2) % 10, (9 * 961 + 2 * 31 + 6) % 10]]
+    spread = list_numbers(torch.randint(97, 123, (2_000, 3), generator=seeded(0)), 256, 3)
+    assert spread.unique().numel() > 250     # 26 letters use all lists
+
+
+def test_with_a_width_the_list_of_all_those_tokens_counts():
+    green = torch.zeros(10, 10, dtype=torch.bool)
+    green[(2 * 31 + 3) % 10, 4] = True                                       # after 2, 3
+    assert count_green(torch.tensor([2, 3, 4, 9, 3, 4]), green, width=2) == (1, 4)
+    assert count_green(torch.tensor([2, 3, 4, 2, 3, 4]), green, width=2) == (1, 3)     # 2 3 4 counts once
 
 
 def test_the_z_score_is_that_of_the_paper_and_the_tail_that_of_scipy():
@@ -63,6 +83,11 @@ def test_writing_with_a_mark_is_sampling_from_changed_logits():
         idx = torch.cat([idx, token[None]])
     plain = generate(model, [prompt], 24, generator=seeded(0), processor=favouring(green, 0.0))[0]
     assert torch.equal(plain, generate_plainly(model, prompt, 24, generator=seeded(0)))
+    marked = generate(model, [prompt], 12, temperature=0.0, processor=favouring(green, 1.5, width=2))[0]
+    idx = prompt
+    for token in marked:
+        assert token == (model(idx[None])[0, -1] + 1.5 * green[(31 * idx[-2] + idx[-1]) % 16]).argmax()
+        idx = torch.cat([idx, token[None]])
 
 
 def test_a_marked_text_is_found_and_an_unmarked_one_is_not():
@@ -133,6 +158,40 @@ def test_the_way_back_leads_to_where_the_way_began():
     assert (there - x).abs().min() > 1e-2
 
 
+# --- what befalls a picture
+
+PICTURES = torch.rand(3, 1, 28, 28, generator=seeded(5))
+
+
+def test_a_spoilt_picture_is_what_others_make_of_it():
+    from scipy.ndimage import gaussian_filter, rotate
+
+    smooth = torch.from_numpy(gaussian_filter(PICTURES[0, 0].numpy(), 1.0, mode="nearest", truncate=3.0))
+    torch.testing.assert_close(spoil(PICTURES, "blur", 1.0)[0, 0], smooth, atol=1e-4, rtol=0)
+    torch.testing.assert_close(spoil(PICTURES, "turn", 90), PICTURES.rot90(1, (2, 3)), atol=1e-4, rtol=0)
+    soft = spoil(PICTURES, "blur", 2.0)
+    turned = torch.from_numpy(rotate(soft[0, 0].numpy(), 20, reshape=False, order=1))
+    torch.testing.assert_close(spoil(soft, "turn", 20)[0, 0, 8:20, 8:20], turned[8:20, 8:20], atol=0.02, rtol=0)
+    levels = spoil(PICTURES, "levels", 4)
+    assert levels.unique().tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1]) and (levels - PICTURES).abs().max() <= 1 / 6
+    noisy = spoil(torch.full((3, 1, 28, 28), 0.5), "noise", 0.1, seeded(0))
+    assert noisy.std() == pytest.approx(0.1, abs=0.01) and noisy.mean() == pytest.approx(0.5, abs=0.01)
+    ramp = torch.linspace(0, 1, 28).expand(1, 1, 28, 28)
+    assert spoil(ramp, "crop", 7)[0, 0, 5, [0, -1]].tolist() == pytest.approx([7 / 27, 20 / 27], abs=0.01)
+
+
+@pytest.mark.parametrize("C", [1, 3])
+def test_jpeg_is_what_pillow_reads_back(C):
+    picture = spoil(torch.rand(1, C, 28, 20, generator=seeded(0)), "blur", 2.0)
+    good, bad = spoil(picture, "jpeg", 95), spoil(picture, "jpeg", 5)
+    assert good.shape == picture.shape and (good - picture).abs().mean() < (bad - picture).abs().mean() < 0.2
+    file = io.BytesIO()
+    array = (picture[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(array.squeeze()).save(file, "JPEG", quality=5)
+    assert Image.open(file).getpixel((11, 17)) == pytest.approx(
+        (bad[0, :, 17, 11] * 255).round().int().tolist() if C == 3 else (bad[0, 0, 17, 11] * 255).round().item())
+
+
 # --- signatures
 
 def test_a_signature_holds_for_these_pixels_and_these_claims_alone():
@@ -154,13 +213,24 @@ def test_a_signature_holds_for_these_pixels_and_these_claims_alone():
     (lambda: green_lists(10, 0.01), "makes 0 tokens green"),
     (lambda: green_lists(1), "vocab_size=1"),
     (lambda: favouring(green_lists(4), -1.0), "delta=-1"),
-    (lambda: count_green(torch.tensor([1]), green_lists(4)), "1 token has no neighbour"),
+    (lambda: favouring(green_lists(4), 1.0, width=0), "width=0"),
+    (lambda: list_numbers(torch.tensor([1, 2]), 4, 3), "2 tokens have no 3 neighbours"),
+    (lambda: count_green(torch.tensor([1]), green_lists(4)), "a text of 1 has no token after 1"),
+    (lambda: count_green(torch.tensor([1, 2]), green_lists(4), 2), "a text of 2 has no token after 2"),
     (lambda: count_green(torch.tensor([1, 7]), green_lists(4)), "got 1 to 7"),
     (lambda: z_score(5, 4, 0.5), "n_green=5"),
     (lambda: false_alarm(1, 4, 1.0), "rest=0"),
     (lambda: rings(28, 28, 2, 14), "high=14"),
     (lambda: rings(28, 28, 2.1, 2.15), "no frequency"),
     (lambda: with_ring(torch.randn(1, 1, 8, 8), torch.zeros(28, 28), WHERE), r"\(1, 1, 8, 8\)"),
+    (lambda: spoil(PICTURES, "rain", 1), "rain"),
+    (lambda: spoil(PICTURES + 1, "blur", 1), "reach from"),
+    (lambda: spoil(PICTURES, "noise", -0.5), "strength=-0.5"),
+    (lambda: spoil(PICTURES, "blur", 0), "strength=0"),
+    (lambda: spoil(PICTURES, "crop", 14), "strength=14"),
+    (lambda: spoil(PICTURES, "turn", 400), "strength=400"),
+    (lambda: spoil(PICTURES, "levels", 1), "strength=1"),
+    (lambda: spoil(PICTURES, "jpeg", 96), "quality=96"),
 ])
 def test_what_makes_no_mark_is_named(call, message):
     with pytest.raises(ValueError, match=message):
