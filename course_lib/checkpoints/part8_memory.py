@@ -60,8 +60,8 @@ def memory_duplicates():
     `memory_200`, 800 batches.
 
     `trials`, seeds 0 to 4: of 1,000 samples, the share that is a copy of one of the pictures that stand there once, 10
-    times and 50 times (each once: the first 800 batches of the trials of `memory_200`); and `private`: a classifier of 2,000 digits, 100 of them
-    with wrong labels, trained plainly and by DP-SGD (see `_private`)."""
+    times and 50 times (what happens with each once: the first 800 batches in the trials of `memory_200`); `private`: a
+    classifier of 2,000 digits, 100 of them with wrong labels, trained plainly and by DP-SGD (see `_private`)."""
     trials = {"duplicates": [], "private": []}
     for run in range(5):
         x, _ = digits(200, run)
