@@ -38,9 +38,9 @@ def detector_gan():
     average of the last weights.
 
     Beside it, in `trials`, five seeds of it and of a detector of the VAE, and one each of two others, all tested on all
-    ten generators (see `tested`); under "adapted", the GAN's detectors after 200 more batches in which half of the fakes
-    are the flow's, of which there are only so many: how many -> five seeds of [area under the ROC curve for the flow,
-    for the GAN]."""
+    ten generators (see `tested`); under "adapted", the GAN's detectors after 200 more batches in which half of the
+    fakes are the flow's, of which there are only so many: how many -> five seeds of [area under the ROC curve for the
+    flow, for the GAN]."""
     test, trials = _test_fakes(), {}
     for name, n_seed in (("vae_mixture", 1), ("conditional_gan", 1), ("vae", 5), ("gan", 5)):
         known = drawn(name, 2_000, TO_LEARN)
