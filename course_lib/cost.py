@@ -140,16 +140,17 @@ class Int8(nn.Module):
         return from_int8(self.q, self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
         if self.options is None:
-            return F.linear(x, self.weight, self.bias)
-        return F.conv2d(x, self.weight, self.bias, *self.options)
+            return F.linear(x, weight, bias)
+        return F.conv2d(x, weight, bias, *self.options)
 
 
 def in_int8(model: nn.Module) -> nn.Module:
     """A copy of a model whose linear layers and convolutions are `Int8`.  Raises ValueError if it has none."""
     model = copy.deepcopy(model)
     found = [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()
-             if type(child) in (nn.Linear, nn.Conv2d)]
+             if isinstance(child, nn.Linear | nn.Conv2d)]
     if not found:
         raise ValueError(f"{type(model).__name__} has no linear layer and no convolution inside")
     for parent, name, child in found:

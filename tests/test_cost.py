@@ -101,6 +101,17 @@ def test_the_judge_in_8_bits_reads_the_same_digits_from_a_third_of_the_bytes():
     assert n_bytes(small) < 0.3 * n_bytes(judge) and type(judge.head) is nn.Linear      # a copy was changed
 
 
+def test_a_gpt_in_8_bits_has_all_its_layers_so_also_in_bfloat16():
+    c = GPTConfig(vocab_size=11, block_size=16, n_layer=2, n_head=2, n_embd=8)
+    model, idx = GPT(c).eval(), torch.randint(11, (2, 12), generator=seeded(3))
+    small = in_int8(model)
+    assert sum(isinstance(m, Int8) for m in small.modules()) == 2 * 4          # qkv, proj, fc, proj; the table is tied
+    assert not any(isinstance(m, nn.Linear) for m in small.modules())
+    with torch.no_grad():
+        assert (small(idx) - model(idx)).abs().max() < 0.02
+        assert (small(idx, dtype=torch.bfloat16) - model(idx, dtype=torch.bfloat16)).abs().max() < 0.05
+
+
 @pytest.mark.parametrize("call, message", [
     (lambda: joules(1.0, 0.0), "watts=0"),
     (lambda: grams_of_co2(-1.0, 400), "joules=-1"),
