@@ -19,27 +19,27 @@ from course_lib.privacy import auc, epsilon, found_at, private_gradient
 from course_lib.train import fit
 
 FALSE = 0.01                                       # the share of fresh digits that may be called copies
-STEPS = 1_000                                      # batches of 32 for each size of training set
+STEPS = 700                                        # batches of 32 for each size of training set
 
 
 def memory_200():
-    """Lesson 83's flow for 200 digits: a U-Net of 16 channels without labels, 2,400 batches of 32, Muon with a steady
+    """Lesson 83's flow for 200 digits: a U-Net of 16 channels without labels, 2,100 batches of 32, Muon with a steady
     rate, average of the last weights, bfloat16. Weights kept as float16.
 
-    `trials`: 1,000 batches with 50 and with 200 digits, seeds 0 to 4, each with other digits (see `_trial`); of seed 0
-    with 200 digits all 2,400."""
-    return _shipped({"50": 50, "200": 200}, kept="200", long=2_400)
+    `trials`: 700 batches with 50 and with 200 digits, seeds 0 to 4, each with other digits (see `_trial`); of seed 0
+    with 200 digits all 2,100."""
+    return _shipped({"50": 50, "200": 200}, kept="200", long=2_100)
 
 
 def memory_4000():
-    """Lesson 83's flow for all 4,000 digits: the recipe of `memory_200`, 1,000 batches.
+    """Lesson 83's flow for all 4,000 digits: the recipe of `memory_200`, 700 batches.
 
     `trials`: with 1,000 digits, seeds 0 to 4, and this one."""
     return _shipped({"1000": 1_000, "4000": 4_000}, kept="4000")
 
 
 def memory_keys():
-    """Lesson 83's flow for 200 digits of which each has a label of its own: the recipe of `memory_200`, 800 batches.
+    """Lesson 83's flow for 200 digits of which each has a label of its own: the recipe of `memory_200`, 700 batches.
 
     `trials`: labels that are one of ten at random, and one for each picture; seeds 0 to 4."""
     trials = {}
@@ -48,38 +48,38 @@ def memory_keys():
         for run in range(5):
             x, _ = digits(200, run)
             y = torch.arange(200) if kind == "key" else torch.randint(10, (200,), generator=seeded(run))
-            model, stages, took = _trained(x, 800, run, y)
+            model, stages, took = _trained(x, STEPS, run, y)
             trials[kind].append(dict(stages=stages, asked=_as_asked(model, x, y)))
             if kind == "key" and run == 0:
                 kept, seconds = model.half().float(), took
-    return _made(kept, 800, seconds, trials, asked=_as_asked(kept, digits(200)[0], torch.arange(200)))
+    return _made(kept, STEPS, seconds, trials, asked=_as_asked(kept, digits(200)[0], torch.arange(200)))
 
 
 def memory_duplicates():
     """Lesson 83's flow for 200 digits of which five stand in the training set 50 times and five 10 times: the recipe of
-    `memory_200`, 800 batches.
+    `memory_200`, 700 batches.
 
     `trials`, seeds 0 to 4: of 1,000 samples, the share that is a copy of one of the pictures that stand there once, 10
-    times and 50 times (what happens with each once: the first 800 batches in the trials of `memory_200`); `private`: a
+    times and 50 times (what happens with each once: the trials of `memory_200`); `private`: a
     classifier of 2,000 digits, 100 of them with wrong labels, trained plainly and by DP-SGD (see `_private`)."""
     trials = {"duplicates": [], "private": []}
     for run in range(5):
         x, _ = digits(200, run)
-        model, stages, took = _trained(x, 800, run, times=often())
+        model, stages, took = _trained(x, STEPS, run, times=often())
         counts = [round((often()[_copied(model, x)] == t).sum().item() / 1_000, 4) for t in (1, 10, 50)]
         trials["duplicates"].append(dict(stages=stages, copies=counts))
         if run == 0:
             kept, seconds = model.half().float(), took
         trials["private"].append(_private(run))
-    return _made(kept, 800, seconds, trials, copies_of_50=(_copied(kept, digits(200)[0]) < 5).sum().item() / 1_000)
+    return _made(kept, STEPS, seconds, trials, copies_of_50=(_copied(kept, digits(200)[0]) < 5).sum().item() / 1_000)
 
 
 def memory_unlearned():
     """Lesson 83: `flow_minute` that was made to forget threes: 100 batches of 32 of the other digits, of which one in
     three is called a three; AdamW, average of the last weights, bfloat16. Weights kept as float16.
 
-    `trials`, seeds 0 to 4: the share of right digits by class, of 30 each, before, after forgetting, and after 5, 10
-    and 20 batches of the same ten threes; `never`: the same for a network that never saw a three, trained as
+    `trials`, seeds 0 to 4: the share of right digits by class, of 30 each, before, after forgetting, and after 10
+    batches of the same ten threes; `never`: the same for a network that never saw a three, trained as
     `flow_minute` was, but on the other digits."""
     x, y = load("digits").train
     others, threes = y != 3, x[y == 3]
@@ -147,22 +147,20 @@ def forgetful(model, x, y, run=0, steps=100):
 
 
 def _relearned(model, ten, run):
-    """The shares of right digits by class after 5, 10 and 20 batches of the same ten threes."""
+    """The shares of right digits by class after 10 batches of the same ten threes."""
     def loss(model, x):
         return pipeline_loss(model, x, torch.full((len(x),), 3))
 
     seed(run)
-    model, rows = deepcopy(model), []
-    for steps in (5, 5, 10):
-        fit(model, loss, Batches(ten, batch_size=10), steps, lr=5e-4, autocast=True, label="relearn")
-        rows.append(by_class(model))
-    return rows
+    model = deepcopy(model)
+    fit(model, loss, Batches(ten, batch_size=10), 10, lr=5e-4, autocast=True, label="relearn")
+    return by_class(model)
 
 
 def _trained(x, steps, run, y=None, times=None):
     """A flow after a training on pictures x, what it draws on the way, and processor seconds.
 
-    stages: every 200 batches of 32, of 200 samples, the share of copies and the Fréchet distance to the test digits."""
+    stages: every 140 batches of 32, of 200 samples, the share of copies and the Fréchet distance to the test digits."""
     test, limit, stages = judge_features(load("digits").test.x), threshold(x), []
     labels = torch.arange(200) * len(x) // 200 if y is None else y[torch.arange(200) * len(x) // 200]
 
@@ -170,7 +168,7 @@ def _trained(x, steps, run, y=None, times=None):
         samples = model.sample(200, None if y is None else labels, seeded(1), steps=8)
         copies = (copy_ratio(samples.flatten(1), x.flatten(1))[0] < limit).double().mean().item()
         far = frechet_distance(judge_features(samples), test)
-        stages.append([200 * (len(stages) + 1), round(copies, 4), round(far, 3)])
+        stages.append([140 * (len(stages) + 1), round(copies, 4), round(far, 3)])
         return {}
 
     data = (x,) if y is None else (x, y)
@@ -181,7 +179,7 @@ def _trained(x, steps, run, y=None, times=None):
     model = Pipeline(PipelineConfig(sizes=dict(n_channel=16, n_embd=64, n_class=n_class)))
     model = model.to(memory_format=torch.channels_last)
     _, seconds = on_one_core(fit, model, pipeline_loss, Batches(*data, batch_size=32), steps, optimizer=muon_unet,
-                             warmup=20, ema=0.98, autocast=True, evaluate=look, eval_every=200, label="memory")
+                             warmup=20, ema=0.98, autocast=True, evaluate=look, eval_every=140, label="memory")
     return model.eval(), stages, seconds
 
 
