@@ -139,6 +139,11 @@ class Int8(nn.Module):
     def weight(self) -> Tensor:
         return from_int8(self.q, self.scale)
 
+    @property
+    def in_features(self) -> int:
+        """How many numbers an output is a sum over, as of `nn.Linear`."""
+        return self.q[0].numel()
+
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype)
         if self.options is None:

@@ -1323,6 +1323,8 @@ REGISTRY = {
         harmless=INHERITED),
     "cost.Int8.weight": Entry(
         lambda n: cost.Int8(there(lambda: nn.Linear(5, n))).weight, (N, 5), harmless="takes nothing"),
+    "cost.Int8.in_features": Entry(
+        lambda n: exactly(cost.Int8(there(lambda: nn.Linear(n, 3))).in_features, n), None, harmless="takes nothing"),
     "cost.in_int8": Entry(
         lambda n: cost.in_int8(there(lambda: nn.Sequential(nn.Linear(5, 3))))(randn(n, 5)), (N, 3),
         lambda: cost.in_int8(nn.Sequential(nn.ReLU())), "no linear layer", cpu_only="fake models cannot be copied"),
