@@ -102,7 +102,7 @@ class _Label(torch.nn.Module):
         return scores
 
 
-# --- kept samples
+# --- kept samples, and those that are shipped
 
 def test_what_is_kept_comes_back_within_half_a_grey_level():
     kept, x = Kept(KeptConfig({"a": 3, "b": 1})), torch.rand(3, 1, 28, 28, generator=seeded(0))
@@ -117,6 +117,20 @@ def test_what_is_kept_comes_back_within_half_a_grey_level():
         kept.keep("b", x)
     with pytest.raises(ValueError, match="a=0"):
         Kept(KeptConfig({"a": 0}))
+
+
+@pytest.mark.parametrize("name", ["flow", "conditional_ddpm"])
+def test_the_first_kept_samples_are_drawn_again(name):
+    again = recipes.drawn(name, 10, recipes.TO_TEST)
+    kept = load("fakes").of(name)[:50]
+    whole = load(name).sample(50, torch.arange(50) % 10, generator=seeded(recipes.TO_TEST))
+    assert again.shape == (10, 1, 28, 28)
+    assert (whole - kept).abs().mean() < 2 / 255
+
+
+def test_the_kept_samples_show_every_digit_equally_often():
+    digits = load("judge")(load("fakes").of("ddpm")).argmax(1)     # of rounded pictures it may see one or two otherwise
+    assert (digits == torch.arange(500) % 10).sum() >= 495
 
 
 def test_detectors_are_trained_on_one_half_of_fakes_and_new_ones_get_their_share():
