@@ -26,16 +26,18 @@ def memory_200():
     """Lesson 83's flow for 200 digits: a U-Net of 16 channels without labels, 2,100 batches of 32, Muon with a steady
     rate, average of the last weights, bfloat16. Weights kept as float16.
 
-    `trials`: 700 batches with 50 and with 200 digits, seeds 0 to 4, each with other digits (see `_trial`); of seed 0
-    with 200 digits all 2,100."""
-    return _shipped({"50": 50, "200": 200}, kept="200", long=2_100)
-
-
-def memory_4000():
-    """Lesson 83's flow for all 4,000 digits: the recipe of `memory_200`, 700 batches.
-
-    `trials`: with 1,000 digits, seeds 0 to 2, and this one."""
-    return _shipped({"1000": 1_000, "4000": 4_000}, kept="4000")
+    `trials`: 700 batches with 50 and with 200 digits, seeds 0 to 4, each with other digits (see `_trial`); with 1,000,
+    seeds 0 to 2, and with all 4,000, seed 0; and all 2,100 batches with 200 (`long`)."""
+    sizes, trials = {"50": 50, "200": 200, "1000": 1_000, "4000": 4_000}, {}
+    for name, n in sizes.items():
+        runs = [_trained(digits(n, run)[0], STEPS, run) for run in range(5 if n <= 200 else 3 if n == 1_000 else 1)]
+        trials[name] = [_trial(model, runs[(run + 1) % 5][0] if n <= 200 else None, n, run, stages)
+                        for run, (model, stages, _) in enumerate(runs)]
+        if n == 200:
+            model, stages, seconds = _trained(digits(n)[0], 2_100, 0)
+            trials["long"] = [_trial(model, runs[1][0], n, 0, stages)]
+            kept = model.half().float()                                       # what is measured is what is kept
+    return _made(kept, 2_100, seconds, trials, copies=len(_copied(kept, digits(200)[0])) / 1_000)
 
 
 def memory_keys():
@@ -203,21 +205,6 @@ def _trial(model, other, n, run, stages):
         members, others = losses(other, x[:1_000]) - members, losses(other, test) - others
         row["compared"] = [auc(members, others), found_at(members, others)]
     return {name: value if name == "stages" else _rounded(value) for name, value in row.items()}
-
-
-def _shipped(sizes, kept, long=None):
-    trials = {}
-    for name, n in sizes.items():
-        runs = [_trained(digits(n, run)[0], STEPS, run) for run in range(5 if n <= 200 else 3 if n == 1_000 else 1)]
-        trials[name] = [_trial(model, runs[(run + 1) % 5][0] if n <= 200 else None, n, run, stages)
-                        for run, (model, stages, _) in enumerate(runs)]
-        if name == kept:
-            model, stages, seconds = runs[0]
-            if long:
-                model, stages, seconds = _trained(digits(n)[0], long, 0)
-                trials["long"] = [_trial(model, runs[1][0], n, 0, stages)]
-    model = model.half().float()                                              # what is measured is what is kept
-    return _made(model, long or STEPS, seconds, trials, copies=len(_copied(model, digits(sizes[kept])[0])) / 1_000)
 
 
 def _made(model, steps, seconds, trials, **metrics):
