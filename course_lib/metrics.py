@@ -177,7 +177,7 @@ def mean_interval(values, level: float = 0.95) -> tuple[float, float, float]:
 
     x = _cloud("values", _cpu(values).reshape(-1, 1), 2)
     between(0, 1, level=level)
-    half = t.ppf((1 + level) / 2, len(x) - 1) * x.std().item() / math.sqrt(len(x))
+    half = float(t.ppf((1 + level) / 2, len(x) - 1)) * x.std().item() / math.sqrt(len(x))
     return x.mean().item(), x.mean().item() - half, x.mean().item() + half
 
 
@@ -196,7 +196,7 @@ def samples_to_tell(share: float, other: float, power: float = 0.8, level: float
 def effective_size(weights: Tensor) -> float:
     """As many samples of equal weight would give a mean that is as sure: (sum of w)^2 / (sum of w^2).  (n,) -> 1 to n
 
-    Kish (1965)."""
+    Kish (1992)."""
     w = _cpu(weights).double()
     if w.ndim != 1 or not len(w) or not (w >= 0).all() or w.sum() == 0:
         smallest = w.min().item() if w.numel() else None
