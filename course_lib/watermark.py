@@ -148,18 +148,39 @@ def ring_p_value(noise: Tensor, key: Tensor, where: Tensor) -> Tensor:
 
     The squared distances of the real parts at half of the frequencies (the others are their mirror images), divided by
     the variance of white noise, have a non-central chi-squared distribution (section 3.3). The variance is measured on
-    the noise itself: of white noise nearly a share alpha lies below alpha."""
+    the noise itself: of white noise nearly a share alpha lies below alpha. Noise that was found behind a spoilt picture
+    is not white, and may come near to any key: see `key_p_value`."""
     from scipy.stats import ncx2
 
-    spectrum = _spectrum(noise, where).cpu()
-    H, W = where.shape
-    i, j = where.cpu().nonzero(as_tuple=True)
-    half = (i > H // 2) | ((i == H // 2) & (j > W // 2))                       # one of each pair, never the middle
-    i, j = i[half], j[half]
+    spectrum, (H, W) = _spectrum(noise, where).cpu(), where.shape
+    i, j = _half(where)
     variance = noise[:, 0].float().var((-2, -1)).cpu()[:, None] * H * W / 2    # (n, 1) of a real part
     apart = (spectrum.real[:, i, j] - key.cpu()[i, j]).square() / variance     # (n, m)
     offset = key.cpu()[i, j].square() / variance                               # (n, m)
     return torch.from_numpy(ncx2.cdf(apart.sum(1).double().numpy(), len(i), offset.sum(1).double().numpy()))
+
+
+def key_p_value(noise: Tensor, key: Tensor, where: Tensor) -> Tensor:
+    """How probable it is that a key of free numbers, drawn at random, fits so well to this noise: (n, C, H, W) -> (n,)
+
+    Fit is the correlation of the real parts with the key. A key of free numbers is a random direction, so that among
+    all such keys the correlation with *any* noise, white or not, has Student's distribution: no picture is accused by
+    more than its share of keys. It does not matter how loud the noise is. (For `ring_key` this holds in part.)"""
+    from scipy.stats import t
+
+    i, j = _half(where)
+    parts, numbers = _spectrum(noise, where).cpu().real[:, i, j].double(), key.cpu()[i, j].double()
+    r = parts @ numbers / (parts.norm(dim=1) * numbers.norm())                 # (n,)
+    free = len(i) - 1
+    return torch.from_numpy(t.sf((r * (free / (1 - r**2).clamp(min=1e-12)).sqrt()).numpy(), free))
+
+
+def _half(where: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of one frequency of each pair of mirror images, without the middle."""
+    H, W = where.shape
+    i, j = where.cpu().nonzero(as_tuple=True)
+    half = (i > H // 2) | ((i == H // 2) & (j > W // 2))
+    return i[half], j[half]
 
 
 def _spectrum(noise: Tensor, where: Tensor) -> Tensor:

@@ -247,6 +247,8 @@ BUGS = [
     Bug("watermark.py", ".unique(dim=0)", "", "test_watermark.py::test_pairs_are_counted_once"),
     Bug("watermark.py", "list_numbers(idx[:, -width:], ", "list_numbers(idx[:, :width], ",
         "test_watermark.py::test_writing_with_a_mark_is_sampling_from_changed_logits"),
+    Bug("watermark.py", "free = len(i) - 1", "free = (len(i) - 1) / 4",
+        "test_watermark.py::test_whatever_the_noise_few_free_keys_fit"),
     Bug("watermark.py", "(31 * number + tokens", "(number + tokens",
         "test_watermark.py::test_the_list_is_a_number_to_the_base_31"),
     Bug("watermark.py", "0.5 * (reach / strength) ** 2", "0.5 * (reach / strength).abs()",

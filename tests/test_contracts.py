@@ -1365,6 +1365,10 @@ REGISTRY = {
         lambda n: watermark.ring_p_value(images(n), torch.ones(28, 28), watermark.rings(28, 28, 2, 8)), (N,),
         lambda: watermark.ring_p_value(images(3), torch.ones(8, 8), watermark.rings(8, 8, 1, 2)), "(3, 1, 28, 28)",
         cpu_only="the distribution is scipy's"),
+    "watermark.key_p_value": Entry(
+        lambda n: watermark.key_p_value(images(n), torch.rand(28, 28), watermark.rings(28, 28, 2, 8)), (N,),
+        lambda: watermark.key_p_value(images(3), torch.ones(8, 8), watermark.rings(8, 8, 1, 2)), "(3, 1, 28, 28)",
+        cpu_only="scipy knows the distribution"),
     "watermark.new_keys": Entry(
         lambda n: exactly([len(k) for k in watermark.new_keys()], [32, 32]), None, harmless="takes nothing",
         cpu_only="returns bytes"),

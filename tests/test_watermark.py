@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import binom, kstest
+from scipy.stats import binom, kstest, pearsonr
+from scipy.stats import t as student
 
 from course_lib import flow
 from course_lib.decoding import generate, generate_plainly
@@ -18,6 +19,7 @@ from course_lib.watermark import (
     favouring,
     free_key,
     green_lists,
+    key_p_value,
     list_numbers,
     new_keys,
     ring_key,
@@ -146,6 +148,28 @@ def test_another_key_sees_nothing_unless_keys_are_a_handful_of_rings(make, share
     assert ring_p_value(marked, make(WHERE, seeded(1)), WHERE).max() < 1e-12
     others = torch.stack([ring_p_value(marked, make(WHERE, seeded(k)), WHERE) for k in range(2, 82)])
     assert share[0] <= (others < 0.01).double().mean() < share[1]
+
+
+def test_whatever_the_noise_few_free_keys_fit():
+    wave = (torch.arange(28) * math.pi / 14).cos()                           # of a frequency that is not in WHERE
+    coloured = 0.3 * torch.randn(5, 1, 28, 28, generator=seeded(2)) + 1.4 * wave
+    p = torch.stack([key_p_value(coloured, free_key(WHERE, seeded(k)), WHERE) for k in range(1_000)])
+    assert kstest(p.flatten(), "uniform").statistic < 0.03
+    assert (p < 0.01).double().mean() == pytest.approx(0.01, abs=0.005)
+    near = torch.stack([ring_p_value(coloured, free_key(WHERE, seeded(k)), WHERE) for k in range(50)])
+    assert (near < 0.01).double().mean() > 0.5                               # the distance is misled
+    key = free_key(WHERE, seeded(1))
+    marked = with_ring(torch.randn(5, 1, 28, 28, generator=seeded(2)), key, WHERE)
+    assert key_p_value(0.01 * marked + 5, key, WHERE).max() < 1e-12          # neither loudness nor a mean matters
+    mixed = marked + 2 * torch.randn(5, 1, 28, 28, generator=seeded(3))
+    i, j = WHERE.nonzero(as_tuple=True)
+    upper = (i > 14) | ((i == 14) & (j > 14))
+    real = torch.fft.fftshift(torch.fft.fft2(mixed[:, 0]), dim=(-2, -1)).real[:, i[upper], j[upper]]
+    against = key[i[upper], j[upper]]                                        # with a mean that is taken as 0
+    both = [pearsonr(torch.cat([x, -x]), torch.cat([against, -against]))[0] for x in real]
+    t_of = [r * ((len(against) - 1) / (1 - r * r)) ** 0.5 for r in both]
+    expected = student.sf(t_of, len(against) - 1)
+    assert key_p_value(mixed, key, WHERE).tolist() == pytest.approx(expected.tolist(), rel=1e-3)
 
 
 def test_the_way_back_leads_to_where_the_way_began():
