@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib.checkpoint import load
+from course_lib.checkpoint import load, metadata
 from course_lib.convnet import ConvNet, ConvNetConfig
 from course_lib.cost import (
     Int8,
@@ -22,6 +22,7 @@ from course_lib.cost import (
 )
 from course_lib.device import seeded
 from course_lib.gpt import GPT, GPTConfig, n_flops
+from course_lib.metrics import control_accuracy
 
 
 def test_operations_of_a_product_a_convolution_and_a_whole_network():
@@ -110,6 +111,20 @@ def test_a_gpt_in_8_bits_has_all_its_layers_so_also_in_bfloat16():
     with torch.no_grad():
         assert (small(idx) - model(idx)).abs().max() < 0.02
         assert (small(idx, dtype=torch.bfloat16) - model(idx, dtype=torch.bfloat16)).abs().max() < 0.05
+
+
+def test_the_distilled_flow_is_what_its_metadata_say():
+    made, student, teacher = metadata("flow_one_step"), load("flow_one_step"), load("flow")
+    y = torch.arange(200) % 10
+    control = control_accuracy(None, student.sample(200, y, seeded(0)), y)
+    assert control == pytest.approx(made["metrics"]["control"], abs=0.02)
+    looks = {"distilled, 1 step": student, "flow, guided, 15 steps": teacher}
+    one = operations(lambda: student.network(torch.zeros(1, 1, 28, 28), 0.5, y[:1]))
+    for name, model in looks.items():
+        row = made["levers"][name]
+        assert operations(lambda model=model: model.sample(1, 3)) == row["evaluations"] * one
+        shipped = made["metrics"] if model is student else metadata("flow")["metrics"]
+        assert row["frechet"] == pytest.approx(shipped["frechet"], abs=0.02)   # measured in another run
 
 
 @pytest.mark.parametrize("call, message", [

@@ -35,7 +35,8 @@ def flow_one_step():
     model = model.half().float()                                              # what is measured is what is kept
     made = generator_row(model, "flow", lesson=86, steps=STEPS, seconds=drawing + training, labels=True,
                          spent=[round(drawing, 1), round(training, 1)])
-    return model.half(), made | dict(levers=_levers(teacher, model))
+    made["levers"] = _levers(teacher, model)
+    return model.half(), made
 
 
 def _pairs(teacher, n):
