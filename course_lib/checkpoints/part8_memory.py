@@ -26,12 +26,12 @@ def memory_200():
     """Lesson 83's flow for 200 digits: a U-Net of 16 channels without labels, 2,100 batches of 32, Muon with a steady
     rate, average of the last weights, bfloat16. Weights kept as float16.
 
-    `trials`: 700 batches with 50 and with 200 digits, seeds 0 to 4, each with other digits (see `_trial`); with 1,000,
-    seeds 0 to 2, and with all 4,000, seed 0; and all 2,100 batches with 200 (`long`)."""
+    `trials`: 700 batches with 50 and with 200 digits, seeds 0 to 2, each with other digits (see `_trial`); with 1,000
+    and with all 4,000, seed 0; and all 2,100 batches with 200 (`long`)."""
     sizes, trials = {"50": 50, "200": 200, "1000": 1_000, "4000": 4_000}, {}
     for name, n in sizes.items():
-        runs = [_trained(digits(n, run)[0], STEPS, run) for run in range(5 if n <= 200 else 3 if n == 1_000 else 1)]
-        trials[name] = [_trial(model, runs[(run + 1) % 5][0] if n <= 200 else None, n, run, stages)
+        runs = [_trained(digits(n, run)[0], STEPS, run) for run in range(3 if n <= 200 else 1)]
+        trials[name] = [_trial(model, runs[(run + 1) % 3][0] if n <= 200 else None, n, run, stages)
                         for run, (model, stages, _) in enumerate(runs)]
         if n == 200:
             model, stages, seconds = _trained(digits(n)[0], 2_100, 0)
@@ -43,9 +43,9 @@ def memory_200():
 def memory_keys():
     """Lesson 83's flow for 200 digits of which each has a label of its own: the recipe of `memory_200`, 700 batches.
 
-    `trials`: seeds 0 to 4, each with other digits; without labels, they are those of `memory_200`."""
+    `trials`: seeds 0 to 2, each with other digits; without labels, they are those of `memory_200`."""
     y, trials = torch.arange(200), []
-    for run in range(5):
+    for run in range(3):
         x, _ = digits(200, run)
         model, stages, took = _trained(x, STEPS, run, y)
         trials.append(dict(stages=stages, asked=_as_asked(model, x, y)))
@@ -58,11 +58,11 @@ def memory_duplicates():
     """Lesson 83's flow for 200 digits of which five stand in the training set 50 times and five 10 times: the recipe of
     `memory_200`, 420 batches.
 
-    `trials`, seeds 0 to 4: of 1,000 samples, the share that is a copy of one of the pictures that stand there once, 10
+    `trials`, seeds 0 to 2: of 1,000 samples, the share that is a copy of one of the pictures that stand there once, 10
     times and 50 times (what happens with each once: the trials of `memory_200`); `private`: a
     classifier of 2,000 digits, 100 of them with wrong labels, trained plainly and by DP-SGD (see `_private`)."""
     trials = {"duplicates": [], "private": []}
-    for run in range(5):
+    for run in range(3):
         x, _ = digits(200, run)
         model, stages, took = _trained(x, 420, run, times=often())
         counts = [round((often()[_copied(model, x)] == t).sum().item() / 1_000, 4) for t in (1, 10, 50)]
@@ -77,7 +77,7 @@ def memory_unlearned():
     """Lesson 83: `flow_minute` that was made to forget threes: 100 batches of 32 of the other digits, of which one in
     three is called a three; AdamW, average of the last weights, bfloat16. Weights kept as float16.
 
-    `trials`, seeds 0 to 4: the share of right digits by class, of 30 each, before, after forgetting, and after 10
+    `trials`, seeds 0 to 2: the share of right digits by class, of 30 each, before, after forgetting, and after 10
     batches of the same ten threes; `never`: the same for a network that never saw a three, trained as
     `flow_minute` was, but on the other digits."""
     x, y = load("digits").train
@@ -85,7 +85,7 @@ def memory_unlearned():
     base = load_checkpoint("flow_minute")
     never, never_seconds = in_a_minute(base.config, 684, data=(x[others], y[others]))
     trials = {"before": by_class(base), "never": dict(seconds=round(never_seconds, 1), runs=[]), "forgotten": []}
-    for run in range(5):
+    for run in range(3):
         ten = threes[torch.randperm(len(threes), generator=seeded(run))[:10]]
         model, seconds = forgetful(base, x[others], y[others], run)
         trials["forgotten"].append(dict(after=by_class(model), again=_relearned(model, ten, run)))
