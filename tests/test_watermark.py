@@ -2,6 +2,7 @@
 
 import io
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from scipy.stats import binom, kstest, pearsonr
 from scipy.stats import t as student
 
 from course_lib import flow
+from course_lib.checkpoint import load, metadata
+from course_lib.checkpoints import part8_marks
 from course_lib.decoding import generate, generate_plainly
 from course_lib.device import seeded
+from course_lib.diffusion import autoguided
 from course_lib.gpt import GPT, GPTConfig
 from course_lib.watermark import (
     count_green,
@@ -214,6 +218,22 @@ def test_jpeg_is_what_pillow_reads_back(C):
     Image.fromarray(array.squeeze()).save(file, "JPEG", quality=5)
     assert Image.open(file).getpixel((11, 17)) == pytest.approx(
         (bad[0, :, 17, 11] * 255).round().int().tolist() if C == 3 else (bad[0, 0, 17, 11] * 255).round().item())
+
+
+# --- the marked pictures that are kept
+
+@torch.inference_mode()
+def test_kept_pictures_are_the_flow_s_and_the_mark_is_found_as_often_as_the_file_says():
+    kept, flow_of_noise = load("marked"), load("flow")
+    noise = with_ring(part8_marks.noise_of(2), part8_marks.key_of("free", 2), part8_marks.WHERE)[7:9]
+    velocity = autoguided(partial(flow_of_noise.network, y=torch.tensor([7, 8])), flow_of_noise.weak, 1.35)
+    drawn = (flow.midpoint(velocity, noise, 15) / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(kept.of("free")[87:89], drawn, atol=0.02, rtol=0)
+    says = metadata("marked")["trials"]["jpeg 20"]["half way"]
+    spoilt = spoil(kept.of("free")[80:120], "jpeg", 20)
+    behind = part8_marks.noise_behind(flow_of_noise.network, spoilt, 0.5)
+    found = (key_p_value(behind, part8_marks.key_of("free", 2), part8_marks.WHERE) < 0.01).sum()
+    assert abs(found - says["free"][2]) <= 2 and sum(says["plain, free"]) < 10
 
 
 # --- signatures
