@@ -34,23 +34,16 @@ def jobs():
     return model.half(), made | dict(guidance=_guidance(model), samplers=_samplers(model))
 
 
-def jobs_balanced():
-    """The recipe of `jobs` with a quarter each of zorps and mips with and without a hat; all other faces are thrown
-    away. Weights kept as float16.
-
-    `trials`: this; and all faces, of which the rarer pairs are counted more, so that all four weigh the same
-    ("weighted"); each with seeds 0 to 2."""
-    trials, model, seconds = _trials("balanced", 3)
-    return model.half(), _made(model, seconds, {"balanced": trials, "weighted": _trials("weighted", 3)[0]})
-
-
 def jobs_told():
     """The recipe of `jobs`, where half of the captions say it: "a zorp with a hat", "a bareheaded zorp". Weights kept
     as float16.
 
-    `trials`: this with seeds 0 to 2."""
-    trials, model, seconds = _trials("told", 3)
-    return model.half(), _made(model, seconds, {"told": trials})
+    `trials`: this; the recipe of `jobs` with a quarter each of zorps and mips with and without a hat, all other faces
+    thrown away ("balanced"); and with all faces, of which the rarer pairs are counted more, so that all four weigh the
+    same ("weighted"); each with seeds 0 and 1."""
+    trials, model, seconds = _trials("told", 2)
+    others = {way: _trials(way, 2)[0] for way in ("balanced", "weighted")}
+    return model.half(), _made(model, seconds, {"told": trials} | others)
 
 
 def _trials(way: str, n_seed: int = 5):
