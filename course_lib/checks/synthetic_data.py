@@ -67,14 +67,15 @@ def _others(few, n) -> Tensor:
 
 
 def _given(x, y, few, eps, asked, middle_of=lambda few, n: few, spread_of=lambda few, n: few,
-           spread=lambda own: own.std(0), single=False, real=lambda few, n: few, first="real", parts=("real", "made")):
+           centre=lambda own: own.mean(0), spread=lambda own: own.std(0), single=False, real=lambda few, n: few,
+           first="real", parts=("real", "made")):
     made = torch.zeros_like(eps)
     for k in asked.unique():
         sources = []
         for source in (middle_of, spread_of):
             i = source(few, len(x))
             sources.append(x[i] if single else x[i][y[i] == k])
-        made[asked == k] = sources[0].mean(0) + spread(sources[1]) * eps[asked == k]
+        made[asked == k] = centre(sources[0]) + spread(sources[1]) * eps[asked == k]
     i = real(few, len(x))
     images = {"real": x[i], "made": made}
     labels = {"real": y[i], "made": asked}
@@ -112,6 +113,10 @@ given = Implementation(
         ("the generator learns from the examples that are *not* labelled: just these are forbidden", dict(
             middle_of=_others, spread_of=_others)),
         ("each class has its own mean and deviation: yours has one for all", dict(single=True)),
+        ("the noise is missing: all generated examples of a class are equal", dict(
+            spread=lambda own: torch.zeros_like(own[0]))),
+        ("each entry has a mean of its own: yours is one number for the class", dict(centre=lambda own: own.mean()),
+         dict(centre=lambda own: own.mean(), spread=lambda own: own.std())),
         ("you hand out all examples as real ones: only the few are labelled", dict(real=_everything)),
         ("the {} are missing: real and generated ones are asked for",
          ("real examples", dict(parts=("made",))), ("generated examples", dict(parts=("real",)))),
