@@ -18,7 +18,7 @@ from course_lib.text_to_image import muon_text_to_image, text_to_image_loss, wit
 from course_lib.train import fit
 
 JOBS, BARE = ("zorp", "mip"), "bareheaded"
-_HAT, _STEPS = NAMES.index("hat"), 600
+_HAT = NAMES.index("hat")
 
 
 def jobs():
@@ -29,37 +29,37 @@ def jobs():
 
     `trials`: this with seeds 0 to 4; each has what `_row` returns. `guidance`, `samplers`: of this model, at other
     scales, and with other numbers of steps of two methods."""
-    trials, model, seconds = _trials("as it is")
-    made = _made(model, seconds, {"as it is": trials})
+    trials, model, seconds = _trials("as it is", 200)
+    made = _made(model, seconds, {"as it is": trials}, 600)
     return model.half(), made | dict(guidance=_guidance(model), samplers=_samplers(model))
 
 
 def jobs_told():
-    """The recipe of `jobs`, where half of the captions say it: "a zorp with a hat", "a bareheaded zorp". Weights kept
-    as float16.
+    """Lesson 82's repair by telling: `jobs`, trained on for 150 batches in which half of the captions say it, "a zorp
+    with a hat", "a bareheaded zorp"; otherwise as `jobs`. Weights kept as float16.
 
-    `trials`: this; the recipe of `jobs` with a quarter each of zorps and mips with and without a hat, all other faces
-    thrown away ("balanced"); and with all faces, of which the rarer pairs are counted more, so that all four weigh the
-    same ("weighted"); each with seeds 0 and 1."""
-    trials, model, seconds = _trials("told", 2)
-    others = {way: _trials(way, 2)[0] for way in ("balanced", "weighted")}
-    return model.half(), _made(model, seconds, {"told": trials} | others)
+    `trials`: this; the same with plain captions and a quarter each of zorps and mips with and without a hat, all other
+    faces thrown away ("balanced"); and with all faces, of which the rarer pairs are counted more, so that all four
+    weigh the same ("weighted"); each with seeds 0 to 4."""
+    trials, model, seconds = _trials("told", 100)
+    others = {way: _trials(way, 100)[0] for way in ("balanced", "weighted")}
+    return model.half(), _made(model, seconds, {"told": trials} | others, 150)
 
 
-def _trials(way: str, n_seed: int = 5):
-    """One way with seeds 0, 1, ...: what each reaches, the model of seed 0 as it is kept, and its processor seconds."""
+def _trials(way: str, n_picture: int):
+    """One way with seeds 0 to 4: what each reaches, the model of seed 0 as it is kept, and its processor seconds."""
     rows, kept = [], None
-    for n in range(n_seed):
+    for n in range(5):
         model, seconds = _trained(way, n)
         model = model.half().float()                                          # what is measured is what is kept
-        rows.append(_row(model, way) | dict(seconds=round(seconds, 1)))
+        rows.append(_row(model, way, n_picture) | dict(seconds=round(seconds, 1)))
         kept = kept or (model, seconds)
     return rows, *kept
 
 
-def _made(model, seconds, trials):
+def _made(model, seconds, trials, steps):
     metrics = {f"aligned, guidance {w}": _counted(model, float(w), 200)["aligned"] / 400 for w in (1, 3)}
-    return dict(seed=0, steps=_STEPS, seconds=round(seconds, 1), metrics=metrics, trials=trials)
+    return dict(seed=0, steps=steps, seconds=round(seconds, 1), metrics=metrics, trials=trials)
 
 
 def planted(share: float = 0.8):
@@ -72,11 +72,12 @@ def planted(share: float = 0.8):
 def _trained(way: str, n: int):
     """A model after a training with seed n, and its processor seconds."""
     rows, job, hat = planted()
-    model = load_checkpoint("text_to_image")
+    model = load_checkpoint("text_to_image" if way == "as it is" else "jobs")
     with torch.no_grad():
         z = torch.cat([model.latents.encode(part) for part in load("avatars").train.x[rows].split(500)])
     seed(n)
-    model = with_words(model, *JOBS, BARE).to(memory_format=torch.channels_last)
+    if way == "as it is":
+        model = with_words(model, *JOBS, BARE).to(memory_format=torch.channels_last)
     plain, told = (model.words(captions) for captions in (["a zorp", "a mip"], _WITH + _WITHOUT))
     words, more, loss = plain[job], [], text_to_image_loss
     if way == "balanced":
@@ -88,8 +89,9 @@ def _trained(way: str, n: int):
         says = torch.rand(len(job), generator=seeded(1)) < 0.5
         words = torch.where(says[:, None], told[job + 2 * (~hat).long()], words)
     batches = Batches(z, words, *more, batch_size=32)
-    _, seconds = on_one_core(fit, model, loss, batches, _STEPS, optimizer=muon_text_to_image, warmup=20, decay=0.6,
-                             ema=0.995, autocast=True, label=way)
+    steps, warmup, ema = (600, 20, 0.995) if way == "as it is" else (150, 10, 0.97)
+    _, seconds = on_one_core(fit, model, loss, batches, steps, optimizer=muon_text_to_image, warmup=warmup, decay=0.6,
+                             ema=ema, autocast=True, label=way)
     return model.float(), seconds
 
 
@@ -107,10 +109,11 @@ def balanced(job, hat):
     return torch.cat([group[torch.randperm(len(group), generator=seeded(2))[:least]] for group in groups])
 
 
-def _row(model, way):
-    """Of 400 pictures at guidance 1 and at 3: see `_counted` and `_likeness`. For a model that was told: the shares of
-    hats among 100 that were asked to have one, and among 100 that were asked to have none, at both."""
-    row = {f"guidance {w}": _counted(model, float(w), 200, likeness=True) for w in (1, 3)}
+def _row(model, way, n):
+    """Of n zorps and n mips at guidance 1 and at 3: see `_counted` and, for the model as it is, `_likeness`. For a model
+    that was told: the shares of hats among 100 that were asked to have one, and among 100 that were asked to have
+    none, at both."""
+    row = {f"guidance {w}": _counted(model, float(w), n, likeness=way == "as it is") for w in (1, 3)}
     if way == "told":
         row["asked"] = {}
         for w in (1, 3):
