@@ -110,8 +110,8 @@ def balanced(job, hat):
 
 
 def _row(model, way, n):
-    """Of n zorps and n mips at guidance 1 and at 3: see `_counted` and, for the model as it is, `_likeness`. For a model
-    that was told: the shares of hats among 100 that were asked to have one, and among 100 that were asked to have
+    """Of n zorps and n mips at guidance 1 and at 3: see `_counted` and, as it is, `_likeness`. For a model that was
+    told: the shares of hats among 100 that were asked to have one, and among 100 that were asked to have
     none, at both."""
     row = {f"guidance {w}": _counted(model, float(w), n, likeness=way == "as it is") for w in (1, 3)}
     if way == "told":
