@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from course_lib.baselines import Kept, KeptConfig
-from course_lib.checkpoint import load
+from course_lib.checkpoint import load, metadata
 from course_lib.checkpoints import part8_fakes as recipes
 from course_lib.data import load as load_data
 from course_lib.device import seeded
@@ -131,6 +131,16 @@ def test_the_first_kept_samples_are_drawn_again(name):
 def test_the_kept_samples_show_every_digit_equally_often():
     digits = load("judge")(load("fakes").of("ddpm")).argmax(1)     # of rounded pictures it may see one or two otherwise
     assert (digits == torch.arange(500) % 10).sum() >= 495
+
+
+@pytest.mark.parametrize("name, of", [("detector_gan", "gan"), ("detector_flow", "flow")])
+def test_a_shipped_detector_does_what_its_metadata_say(name, of):
+    real = load_data("digits").test.x
+    fake = load("fakes").of("flow")[:500] if of == "flow" else recipes.drawn("gan", 500, recipes.TO_TEST)
+    found = recipes.tested(load(name), {of: fake})
+    told = metadata(name)["metrics"]
+    assert len(real) == 1_000 and found[of][:2] == pytest.approx([told["area"], told["found"]], abs=0.01)
+    assert found["accused"] == pytest.approx(told["accused"], abs=0.005)
 
 
 def test_detectors_are_trained_on_one_half_of_fakes_and_new_ones_get_their_share():
