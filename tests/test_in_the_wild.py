@@ -57,6 +57,8 @@ NAMES = {                                                          # lesson -> n
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
     "73_instruction_tuning": "transformers:AutoModelForCausalLM.from_pretrained "
                              "transformers:AutoTokenizer.from_pretrained trl:SFTTrainer trl:SFTConfig",
+    "81_synthetic_data": "torch.utils.data:ConcatDataset torch.utils.data:DataLoader "
+                         "torch.utils.data:WeightedRandomSampler diffusers:StableDiffusionPipeline.from_pretrained",
 }
 PAIRS = [(lesson, name) for lesson, names in NAMES.items() for name in names.split()]
 
