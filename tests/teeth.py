@@ -862,6 +862,8 @@ BUGS = [
         "test_checks.py::test_each_slip_is_told_from_all_others[ema_step]"),
     Bug("checks/text_to_image.py", "residual * x + keep * of(x, W_own)", "keep * of(x, W_own)",
         "test_checks.py::test_each_slip_is_told_from_all_others[with_right]"),
+    Bug("checks/cost.py", "pairs(no_farther, distance) & better)", "pairs(no_farther, distance))",
+        "test_checks.py::test_each_slip_is_told_from_all_others[on_front]"),
     Bug("checks/clip.py", "weight * sum(reduce(", "sum(reduce(",
         "test_checks.py::test_each_slip_is_told_from_all_others[info_nce]"),
 ]

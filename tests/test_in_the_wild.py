@@ -55,10 +55,13 @@ NAMES = {                                                          # lesson -> n
     "77_audio": "diffusers:AudioLDM2Pipeline.from_pretrained torchaudio.transforms:GriffinLim",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
-    "73_instruction_tuning": "transformers:AutoModelForCausalLM.from_pretrained "
-                             "transformers:AutoTokenizer.from_pretrained trl:SFTTrainer trl:SFTConfig",
     "81_synthetic_data": "torch.utils.data:ConcatDataset torch.utils.data:DataLoader "
                          "torch.utils.data:WeightedRandomSampler diffusers:StableDiffusionPipeline.from_pretrained",
+    "84_watermarks": "transformers:AutoModelForCausalLM.from_pretrained transformers:AutoTokenizer.from_pretrained "
+                     "transformers:WatermarkDetector transformers:WatermarkingConfig",
+    "86_cost": "diffusers:AutoPipelineForText2Image.from_pretrained",
+    "73_instruction_tuning": "transformers:AutoModelForCausalLM.from_pretrained "
+                             "transformers:AutoTokenizer.from_pretrained trl:SFTTrainer trl:SFTConfig",
 }
 PAIRS = [(lesson, name) for lesson, names in NAMES.items() for name in names.split()]
 
