@@ -137,3 +137,12 @@
 # | $r(y)$ | the reward of an answer | any number | [74](74_preferences.ipynb) |
 # | $J(\pi)$ | mean reward less $\beta$ for each nat of distance from $\pi_\text{ref}$ | any number | [74](74_preferences.ipynb) |
 # | $u(y)$ | what people go by when they compare answers | any number | [74](74_preferences.ipynb) |
+#
+# ## Marks
+#
+# | symbol | meaning | shape or range | lesson |
+# |---|---|---|---|
+# | $\gamma$ | the share of tokens that are green (`share`) | 0 … 1 | [84](84_watermarks.ipynb) |
+# | $\delta$ | what is added to the logits of green tokens (`delta`) | ≥ 0 nats | [84](84_watermarks.ipynb) |
+# | $g$ | the probability that a model without a mark gives to all green tokens | 0 … 1 | [84](84_watermarks.ipynb) |
+# | $z$ | standard deviations above what chance gives | any number | [84](84_watermarks.ipynb) |
