@@ -3,7 +3,7 @@
 #
 # Labelled pictures are expensive, and a generator makes as many as you like. So why not train a classifier on
 # generated ones? And since the web fills up with the work of models, what becomes of the models that are trained on
-# that? Both questions have been answered with great confidence, in both directions. Here we measure. At the end you
+# that? Here we measure. At the end you
 # will have made the picture below: digits, and what is left of them after ten models that each learned from the one
 # before.
 #
@@ -519,7 +519,9 @@ right.legend(fontsize=9);
 # ### The repair, proved
 #
 # Throw nothing away: let each model learn from the real numbers *and* all samples so far. When model $t$ learns, it has
-# $tn$ numbers. The same three lines, with $n$ new numbers beside $tn$ old ones, give
+# $tn$ numbers. Add $n$ from this model. The squares around the mean of all are, on average, $tn\sigma_t^2$ of the old ones,
+# $(n - 1)\sigma_t^2$ of the new ones around their own mean, and $\frac{t}{t+1}\sigma_t^2$ because the two means differ.
+# Divided by $(t + 1)\,n$:
 #
 # $$\mathbb E\,[\sigma_{t+1}^2] = \Big(1 - \frac{1}{n\,(t+1)^2}\Big)\, \sigma_t^2 .$$
 #
@@ -742,7 +744,7 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 # 5. It does not bound the model's own error: that comes anew each round, however many samples are drawn.
 #
 # **What we left out.** Samples that somebody has selected: answers that a program has checked (lesson 74) are news.
-# Generators trained for one classifier. Collapse of language models, which this lesson only knows as tables.
+# Generators trained for one classifier.
 #
 # **Exercises:** [81_synthetic_data](../exercises/81_synthetic_data/81_synthetic_data.ipynb).
 # **Next**: this is the last lesson so far.
