@@ -6,10 +6,10 @@ from torch.testing import assert_close
 from course_lib.checkpoint import load as load_checkpoint
 from course_lib.checkpoint import metadata
 from course_lib.data import load
-from course_lib.data.avatars import UNSAID, WORDS, caption, said
+from course_lib.data.avatars import NAMES, UNSAID, WORDS, caption, said
 from course_lib.device import seed, seeded
 from course_lib.pipeline import Pipeline, PipelineConfig
-from course_lib.reader import ceiling, score
+from course_lib.reader import ceiling, read, score
 from course_lib.text_to_image import (
     Captioned,
     Latents,
@@ -246,6 +246,23 @@ def test_the_shipped_model_draws_what_it_is_asked_for(part, faces):
 def test_the_shipped_latents_are_those_of_the_shipped_model():
     own, apart = (load_checkpoint(name).state_dict() for name in ("text_to_image", "avatar_latents"))
     assert all(torch.equal(own[f"latents.{name}"], value) for name, value in apart.items())
+
+
+@pytest.mark.parametrize("name", ["jobs", "jobs_told"])
+def test_the_shipped_models_of_jobs_draw_the_hats_that_their_files_say(name):
+    model, metrics = load_checkpoint(name), metadata(name)["metrics"]
+    for guidance in (1, 3):
+        x = model.sample(["a zorp"] * 50 + ["a mip"] * 50, seeded(8), guidance=guidance)
+        hat = read(x)[:, NAMES.index("hat")] > 0
+        aligned = (hat == (torch.arange(100) < 50)).double().mean().item()
+        assert aligned == pytest.approx(metrics[f"aligned, guidance {guidance}"], abs=0.15), guidance   # 3 errors
+
+
+def test_the_shipped_model_that_was_told_wears_hats_where_it_is_asked_to():
+    model = load_checkpoint("jobs_told")
+    x = model.sample(["a zorp with a hat", "a bareheaded zorp"] * 25, seeded(8), guidance=3)
+    hat = read(x)[:, NAMES.index("hat")] > 0
+    assert (hat == (torch.arange(50) % 2 == 0)).double().mean() > 0.9
 
 
 # ----------------------------------------------------------------------------------------------------------- new words
