@@ -182,7 +182,7 @@ share, low, high = wilson(0, 200)
 print(f"a detector of one maker's mark: p = 0.4; it accused {share:.3f} of 200 innocent pictures ({low:.3f} to {high:.3f})")
 
 # %% [markdown]
-# For each sentence say whether the tests support it, and why or why not, in one or two sentences each. (a) "A camera made it." (b)
+# **Explain**, for each sentence, whether the tests support it, and why or why not, in one or two sentences of yours. (a) "A camera made it." (b)
 # "Since it was signed, not a pixel has changed." (c) "The picture is not from this maker's model, since its mark was not found." (d)
 # "The detector never accuses the innocent."
 
