@@ -49,14 +49,17 @@ NAMES = {                                                          # lesson -> n
     "75_prompting": "transformers:pipeline",
     "78_video": "diffusers:MotionAdapter.from_pretrained diffusers:AnimateDiffPipeline.from_pretrained "
                 "diffusers.utils:export_to_gif",
+    "85_detecting_fakes": "transformers:pipeline sklearn.metrics:roc_auc_score sklearn.calibration:calibration_curve",
     "76_personalisation": "peft:LoraConfig peft:get_peft_model peft:PeftModel.print_trainable_parameters "
                           "peft:PeftModel.disable_adapter peft:LoraModel.merge_and_unload "
                           "transformers:AutoModelForCausalLM.from_pretrained",
     "77_audio": "diffusers:AudioLDM2Pipeline.from_pretrained torchaudio.transforms:GriffinLim",
+    "82_bias": "diffusers:StableDiffusionPipeline.from_pretrained scipy.stats:binomtest",
     "64_flow_matching": "diffusers:FlowMatchEulerDiscreteScheduler.set_timesteps "
                         "diffusers:FlowMatchEulerDiscreteScheduler.step",
     "81_synthetic_data": "torch.utils.data:ConcatDataset torch.utils.data:DataLoader "
                          "torch.utils.data:WeightedRandomSampler diffusers:StableDiffusionPipeline.from_pretrained",
+    "83_memorisation": "opacus:PrivacyEngine.make_private opacus:PrivacyEngine.get_epsilon opacus:PrivacyEngine",
     "84_watermarks": "transformers:AutoModelForCausalLM.from_pretrained transformers:AutoTokenizer.from_pretrained "
                      "transformers:WatermarkDetector transformers:WatermarkingConfig",
     "86_cost": "diffusers:AutoPipelineForText2Image.from_pretrained",
