@@ -73,7 +73,8 @@ def _separate(job, hat) -> tuple[Tensor, Tensor]:
 
 def _worlds(g: torch.Generator) -> list[tuple]:
     cases = []
-    for counts in ((1, 0, 0, 0), (1, 1, 0, 1), (8, 2, 1, 3), (40, 10, 10, 40), (1, 1, 1, 1), (30, 7, 20, 11), (5, 5, 50, 40)):
+    for counts in ((1, 0, 0, 0), (1, 1, 0, 1), (8, 2, 1, 3), (40, 10, 10, 40), (1, 1, 1, 1), (30, 7, 20, 11),
+                   (5, 5, 50, 40)):
         pair = torch.arange(4).repeat_interleave(torch.tensor(counts))
         pair = pair[torch.randperm(len(pair), generator=g)]
         cases.append((pair // 2, pair % 2 == 1))
