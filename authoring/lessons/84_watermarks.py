@@ -178,6 +178,7 @@ def mean_z(texts, lists, width=1):
 lengths = [50, 100, 200, 300, 400]
 narrow_z = [mean_z(texts[:, :length], green) for length in lengths]
 narrow_n = [count_green(texts[0][:length], green)[1] for length in lengths]
+claim("different pairs in the first text of 400 bytes", narrow_n[-1], "<", 200)
 claim("mean z after 100 bytes", narrow_z[1], ">", 1)
 claim("what 300 bytes more add to it", narrow_z[-1] - narrow_z[1], "<", 1.2)
 
@@ -323,9 +324,10 @@ claim("the same without a mark", outcome[0.0][2], "<=", 2)
 _, ax = plt.subplots(figsize=(5, 3))
 for delta, (cost, score, found) in outcome.items():
     ax.scatter(cost, score, color=COLOURS[0])
-    ax.annotate(f"  δ = {delta:g}: found {found} of 20", (cost, score), va="top")
+    ax.annotate(f"  δ = {delta:g}: found {found} of 20", (cost, score - 0.2), va="top")
 ax.axhline(2.33, ls="--", color="0.5")
-ax.set(xlabel="bits per byte, by the model without a mark", ylabel="mean z", xlim=(1.3, 2.7));
+ax.set(xlabel="bits per byte, by the model without a mark", ylabel="mean z",
+       xlim=(1.3, 2.7), ylim=(-2, 9));
 
 # %% [markdown]
 # <details><summary>Answer</summary>
