@@ -109,7 +109,7 @@ for _counts in ((8, 2, 2, 8), (12, 3, 4, 1)):
 # We draw 60 zorps at each of six scales of guidance, from the same noises. In the data 0.8 of the zorps wear a hat.
 
 # %%
-scales = [0.5, 1.0, 1.25, 1.75, 2.0, 3.0]
+scales = [0.5, 1.0, 1.25, 1.75, 2.25, 3.0]
 n, hits = 60, []
 for scale in scales:
     drawn = model.sample(["a zorp"] * n, seeded(5), guidance=scale, steps=6)
@@ -138,7 +138,7 @@ claim("share of zorps with a hat at the largest scale, 3", hits[-1] / n, ">", 0.
 check.largest_scale(largest_scale, scales, hits, n)
 ### BEGIN HIDDEN TESTS
 _model, _found = checkpoint.load("jobs"), []
-for _s in [0.5, 1.0, 1.25, 1.75, 2.0, 3.0]:
+for _s in [0.5, 1.0, 1.25, 1.75, 2.25, 3.0]:
     _x = _model.sample(["a zorp"] * 60, seeded(5), guidance=_s, steps=6)
     _p = (read(_x)[:, NAMES.index("hat")] > 0).double().mean().item()
     if abs(_p - 0.8) <= 1.96 * (0.8 * 0.2 / 60) ** 0.5:

@@ -29,7 +29,11 @@ tilted = Implementation(
     right=_tilt,
     cases=_groups,
     slips=[
-        ("the shares do not sum to one: divide the weights by their sum", lambda prior, says, s: prior * says**s),
+        ("the shares do not sum to one: divide the weights by their own sum", lambda prior, says, s: prior * says**s,
+         lambda prior, says, s: prior * says**s / prior.sum(),
+         lambda prior, says, s: prior * says**s / (prior * says).sum()),
+        ("the weights are no logarithms: divide them by their sum, in place of a softmax",
+         lambda prior, says, s: (prior * says**s).softmax(0)),
         ("you raised {} to the power: only p(label | group) is",
          ("p(group) in place of p(label | group)", lambda prior, says, s: _normal(prior**s * says)),
          ("the whole product", lambda prior, says, s: _normal((prior * says) ** s))),
