@@ -155,7 +155,7 @@ assert abs(float(innocent) - _wrong / (_right + _wrong)) < 0.01, "another number
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 4 · A verdict on a student (3 points)
+# ## 4 · A verdict on a student (4 points)
 #
 # A school buys a detector of written text. Its maker says: "tested on 10,000 essays, half of them by our own language
 # model: accuracy 98 %, expected calibration error 0.01". A student's essay gets "96 % machine-written".
@@ -167,7 +167,7 @@ assert abs(float(innocent) - _wrong / (_right + _wrong)) < 0.01, "another number
 # more often than 2 %, and why the maker's test would not have shown it; (iv) what the school could ask for in place of
 # a score.
 
-# %% [markdown] tags=["manual:explain_verdict:3"]
+# %% [markdown] tags=["manual:explain_verdict:4"]
 # (i) In the maker's test half of the essays were machine-written, so "96 %" holds where every second essay is. If one
 # in twenty is, the odds 24 : 1 are divided by 19, which leaves 1.26 : 1 or 56 %: nearly as likely innocent as not. (ii)
 # All fakes of the test came from one model. In the lesson a detector of the GAN had an area of 0.98 for the GAN and of
@@ -177,10 +177,9 @@ assert abs(float(innocent) - _wrong / (_right + _wrong)) < 0.01, "another number
 # move the overall 98 %. So the error must be measured for each group. (iv) The school can ask for what shows where a
 # text comes from: drafts, the history of the file, a conversation about the essay; none of it accuses by a score.
 #
-# **Rubric.** The four elements, of which each is named or not; 3 points for all four, 2 points for three, 1 point for
-# two. 1 point is taken off if (i) has no number or one that is not between 0.5 and 0.6. (i) One half, and a smaller
-# probability at one in twenty. (ii) Another model was not tested, with a result of the lesson. (iii) A group, and that
-# an average hides it. (iv) Something about where the text comes from.
+# **Rubric.** 1 point: (i) one half, and for one in twenty a number between 0.5 and 0.6. 1 point: (ii) other models were
+# not tested, with a result of the lesson. 1 point: (iii) a group, and that an average hides it. 1 point: (iv) something
+# about where the text comes from.
 
 # %% [markdown]
 # ## 5 · Your own question (4 points)
