@@ -25,11 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "authoring" / "site"
 sys.path.insert(0, str(ROOT))
 
+from course_lib.classroom.progress import OPENING  # noqa: E402 (the line before)
+
 PARTS = {"0": "Start here", "1": "Discriminative baselines", "2": "Autoencoders", "3": "Variational autoencoders",
          "4": "Adversarial networks", "5": "Transformers", "6": "Diffusion", "7": "Foundation models in miniature",
          "8": "Using and judging", "9": "Electives"}
 PLAYED = {"31": "latent", "63": "guidance", "65": "faces"}         # the sheet that stands below the sliders of a lesson
-OPENING = re.compile(r"\*\*It takes\*\* (\d+)\s+minutes.*?\*\*How hard:\*\* (•+)", re.DOTALL)
 
 
 @dataclass
@@ -61,7 +62,7 @@ def lessons(root: Path = ROOT) -> list[Lesson]:
     """All lessons, from the first cell of each and its row in the README."""
     readme, found = (root / "README.md").read_text(encoding="utf-8"), []
     for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        opening = nbformat.read(path, as_version=4).cells[0].source
+        opening = " ".join(nbformat.read(path, as_version=4).cells[0].source.split())
         minutes, dots = OPENING.search(opening).groups()
         needs = opening.partition("**You need**")[2].partition("**It takes**")[0]
         row = re.search(rf"\| \[([^\]]+)\]\(notebooks/{path.name}\) \| ([^|]+) \|", readme)

@@ -104,7 +104,7 @@ def test_reset_brings_the_original_back_and_keeps_what_was_there(course, capsys)
 def test_the_first_page_lists_lessons_with_their_exercises_and_what_is_done(course):
     lesson = course / "notebooks" / f"{NAME}.ipynb"
     lesson.parent.mkdir()
-    opening = "# 90 · A tiny lesson\n**It takes** 5\nminutes to read. **How hard:** ••. Or not."
+    opening = "# 90 · A tiny lesson\n**It\ntakes** 5\nminutes to read. **How\nhard:** ••. Or not."
     lesson.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(opening)])))
     row = progress.first_page(course).data.splitlines()[-1]
     assert row == f"| 90 | [A tiny lesson]({NAME}.ipynb) | 5 | •• | [0 of 3 tasks](../exercises/{NAME}/{NAME}.ipynb) |"

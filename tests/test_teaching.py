@@ -20,7 +20,8 @@ def headings(lesson: str) -> list[str]:
 
 def needed(lesson: str) -> list[str]:
     """The numbers of the lessons that its opening names after "You need"."""
-    return re.findall(r"\b\d\d\b(?!_)", lesson.split("**You need**")[1].split("**It takes**")[0])
+    needs = re.search(r"\*\*You\s+(?:# )?need\*\*(.*?)\*\*It\s+(?:# )?takes\*\*", lesson, re.DOTALL)[1]
+    return re.findall(r"\b\d\d\b(?!_)", needs)
 
 
 def minutes(section: str) -> list[int]:

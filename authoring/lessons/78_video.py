@@ -582,7 +582,8 @@ film(long[:, ::3], ["every third frame"])
 # `draw(n_digit=2)` makes them.
 #
 # **Exercises:** [78_video](../exercises/78_video/78_video.ipynb). One more: ask the model to continue a film of two digits, of
-# which it has never seen one. **Next**: this is the last lesson so far.
+# which it has never seen one.
+# **Next**, [lesson 81](81_synthetic_data.ipynb): what generated data is good for, and models that are trained on models.
 #
 # ## Read on
 #

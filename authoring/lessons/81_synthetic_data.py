@@ -747,7 +747,7 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 # Generators trained for one classifier.
 #
 # **Exercises:** [81_synthetic_data](../exercises/81_synthetic_data/81_synthetic_data.ipynb).
-# **Next**: this is the last lesson so far.
+# **Next**, [lesson 82](82_bias.ipynb): the world in the data, and the world in the samples.
 #
 # ## Read on
 #

@@ -708,7 +708,8 @@ claim("captions of lesson 65 not obeyed at guidance 3", wrong[3.0], "<", 0.002)
 # such pictures.
 #
 # **Exercises:** [82_bias](../exercises/82_bias/82_bias.ipynb). One more: plant a habit of two things at once, a hat and
-# glasses, and find out whether guidance treats them alike. **Next**: this is the last lesson so far.
+# glasses, and find out whether guidance treats them alike.
+# **Next**, [lesson 83](83_memorisation.ipynb): when a sample is a copy.
 #
 # ## Read on
 #

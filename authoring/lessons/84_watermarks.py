@@ -878,8 +878,8 @@ ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for nam
 #
 # **What this does not show.** Our tokens are bytes, our model writes badly, our pictures are small digits. Real
 # vocabularies leave more choice, real pictures more room, and real detectors are trained. The thieves knew the network,
-# or human text by the same author. Nobody was asked whether a marked text reads worse. And 1 % is a convention: whoever
-# tests a million innocent texts accuses ten thousand.
+# or human text by the same author. Nobody was asked whether a marked text reads worse. And with 1 %, whoever tests a
+# million innocent texts accuses ten thousand.
 #
 # ## In the wild
 #
@@ -910,11 +910,11 @@ ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for nam
 # 4. A key in the noise is found by walking the flow backwards, best from half-way.
 # 5. A signature is exact and fragile. Its absence, like that of a mark, proves nothing.
 #
-# **What we left out.** Marks that leave the distribution as it was, marks that carry a message, and marks in a model's
-# weights.
+# **What we left out.** Marks that leave the distribution as it was, that carry a message, or that lie in a model's weights.
 #
 # **Exercises:** [84_watermarks](../exercises/84_watermarks/84_watermarks.ipynb). One more: is $\gamma = 1/4$ found
-# earlier at the same price in bits? **Next**: this is the last lesson so far.
+# earlier at the same price in bits?
+# **Next**, [lesson 85](85_detecting_fakes.ipynb): telling real from generated, and what such a verdict is worth.
 #
 # ## Read on
 #

@@ -764,7 +764,7 @@ claim("how many times faster, as a share of how many times fewer operations", fa
 # ## In the wild
 #
 # Luccioni, Jernite & Strubell (2023) measured published models at ten tasks: a thousand texts took 0.042 kWh in the
-# median, a thousand pictures 1.35. Two figures for *one* model, Stable Diffusion XL, and a thousand pictures: 11.4
+# median, a thousand pictures 1.35. Two figures for *one* model, Stable Diffusion XL, and a thousand pictures: 11.49
 # kWh there, and 1.64 kWh on the AI Energy Score of 2024; its authors name the size of the pictures and the machine as
 # reasons. The same table has 0.39 kWh for SDXL-Turbo, the same network distilled to one to four steps (Sauer et al.,
 # 2023). Google reports 0.24 watt-hours for the median text prompt of its assistant (Elsworth et al., 2025), training

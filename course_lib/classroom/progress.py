@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-OPENING = re.compile(r"\*\*It takes\*\* (\d+)\s+minutes.*?\*\*How hard:\*\* (•+)", re.DOTALL)
+OPENING = re.compile(r"\*\*It\s+takes\*\*\s+(\d+)\s+minutes.*?\*\*How\s+hard:\*\*\s+(•+)", re.DOTALL)
 
 
 class Unreadable(Exception):
