@@ -728,8 +728,9 @@ claim("gained by the spectral detector: area after minus before", spectral_after
 strip({"before": honest_fakes[:10], "trained\nto pass": sly_fakes[:10]});
 
 # %% [markdown]
-# A hundred batches, and most of its fakes pass. They have not become more real: the spectral detector, of which the
-# generator knew nothing, finds them more easily than before. What has been learned is one detector's blind spot.
+# A hundred batches, and most of its fakes pass. They are not more real: their edges are ragged, and the spectral
+# detector, of which the generator knew nothing, finds them more easily. What has been learned is one detector's blind
+# spot.
 #
 # ### How many new fakes does a detector need?
 #
