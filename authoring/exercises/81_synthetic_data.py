@@ -120,10 +120,11 @@ def given(x, y, few, eps, asked):
 # %% tags=["test:check_given:3"]
 check.given(given)
 ### BEGIN HIDDEN TESTS
-_x, _y, _few = torch.tensor([[0.0], [9.0], [2.0], [100.0], [5.0]]), torch.tensor([0, 1, 0, 0, 1]), torch.tensor([2, 0])
+_x, _y = torch.tensor([[0.0], [9.0], [2.0], [100.0], [5.0]]), torch.tensor([0, 1, 0, 0, 1])
+_few = torch.tensor([2, 0, 1, 4])                                 # all but the fourth
 _images, _labels = given(_x.clone(), _y.clone(), _few, torch.tensor([[0.0], [1.0]]), torch.tensor([0, 0]))
-torch.testing.assert_close(_images.float(), torch.tensor([[2.0], [0.0], [1.0], [1 + 2 ** 0.5]]), rtol=1e-4, atol=1e-4)
-assert _labels.tolist() == [0, 0, 0, 0]
+torch.testing.assert_close(_images.float(), torch.tensor([[2.0], [0.0], [9.0], [5.0], [1.0], [1 + 2 ** 0.5]]), rtol=1e-4, atol=1e-4)
+assert _labels.tolist() == [0, 0, 1, 1, 0, 0]
 _mean, _low, _high = compare(given)
 assert _high < 0.02, "with this function generated digits still add more than they can"
 ### END HIDDEN TESTS
