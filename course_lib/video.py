@@ -23,60 +23,66 @@ from course_lib.expect import above, between, classes, finite, floats, probabili
 from course_lib.metrics import the_judge
 from course_lib.muon import OUTSIDE, muon_unet
 from course_lib.pipeline import NETWORKS
-from course_lib.transformer import MultiHeadAttention
+from course_lib.transformer import Block
 
 # ----------------------------------------------------------------------------------------------------------- the model
 
 class AcrossFrames(nn.Module):
     """A block of a network that draws frames one by one, and after it two looks along time: every place is mixed with
-    the same place one frame before and after (a convolution of width three), then asks all frames of its film
-    (attention). It starts as the block alone.
+    the same place one frame before and after (a convolution of width three), then all places of all frames of a film
+    talk to each other (`n_layer` blocks of a transformer). It starts as the block alone.
 
     Frames are a batch here: (n * T, C, H, W), (n * T, L, C) or one vector a frame, (n * T, C) -> the same shape.
-    attend: False leaves the second look out.  Ho et al. (2022) put attention in time after attention in space, Singer
-    et al. (2022) a convolution."""
+    n_place: H * W, L, or 1; n_layer: 0 leaves the second look out.  Ho et al. (2022) let each place look along time,
+    Singer et al. (2022) put a convolution before it."""
 
-    def __init__(self, block: nn.Module, n_channel: int, n_frame: int, n_head: int = 4, attend: bool = True):
+    def __init__(self, block: nn.Module, n_channel: int, n_frame: int, n_place: int, n_head: int = 4, n_layer: int = 1):
         super().__init__()
         self.block, self.n_frame = block, n_frame
         self.near_norm, self.near = nn.LayerNorm(n_channel), nn.Conv1d(n_channel, n_channel, 3, padding=1)
-        self.norm = nn.LayerNorm(n_channel) if attend else None
-        self.look = MultiHeadAttention(n_channel, n_head) if attend else None
-        self.when = nn.Parameter(torch.randn(n_frame, n_channel)) if attend else None        # which frame it is
-        for layer in (self.near, self.look.proj) if attend else (self.near,):
+        self.look = nn.ModuleList(Block(n_channel, n_head) for _ in range(n_layer))
+        if n_layer:
+            self.when = nn.Parameter(torch.randn(n_frame, 1, n_channel) / 2)                  # which frame it is
+            self.where = nn.Parameter(torch.randn(n_place, n_channel) / 2)                    # and which place
+        for layer in (self.near, *(last for each in self.look for last in (each.attn.proj, each.mlp.proj))):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, *condition) -> Tensor:
         x = self.block(x, *condition)
         places = x.transpose(1, 2) if x.ndim == 3 else x.flatten(2) if x.ndim == 4 else x[:, :, None]    # (n*T, C, L)
-        film = places.unflatten(0, (-1, self.n_frame)).permute(0, 3, 1, 2)                   # (n, L, T, C)
-        h = film.flatten(0, 1)                                                               # (n*L, T, C)
-        h = h + self.near(F.silu(self.near_norm(h)).transpose(1, 2)).transpose(1, 2)
-        if self.look is not None:
-            h = h + self.look(self.norm(h) + self.when)
-        places = h.view(film.shape).permute(0, 2, 3, 1).flatten(0, 1)                        # (n*T, C, L)
+        film = places.unflatten(0, (-1, self.n_frame)).transpose(2, 3)                       # (n, T, L, C)
+        old = F.silu(self.near_norm(film)).permute(0, 2, 3, 1).flatten(0, 1)                 # (n*L, C, T)
+        film = film + self.near(old).unflatten(0, (len(film), -1)).permute(0, 3, 1, 2)
+        if self.look:
+            told = (film + self.when + self.where).flatten(1, 2)                             # (n, T*L, C)
+            heard = told
+            for block in self.look:
+                heard = block(heard)
+            film = film + (heard - told).view(film.shape)
+        places = film.transpose(2, 3).flatten(0, 1)                                          # (n*T, C, L)
         return places.transpose(1, 2) if x.ndim == 3 else places.reshape(x.shape)
 
 
-def across_frames(network: nn.Module, n_frame: int, n_head: int = 4, attend: bool = True) -> nn.Module:
+def across_frames(network: nn.Module, n_frame: int, n_head: int = 4) -> nn.Module:
     """Let a network that draws single frames look along time: after each block of a DiT; after each block of a U-Net,
-    with attention where maps are smallest, and at the vector of its overview. The network is changed in place, and
-    draws at first what it drew."""
-    def wrapped(block: nn.Module, n_channel: int, attend: bool) -> AcrossFrames:
+    among all places where maps are smallest, and, three times, at the vector of its overview. The network is changed in
+    place, and draws at first what it drew."""
+    def wrapped(block: nn.Module, n_channel: int, n_place: int, n_layer: int = 1) -> AcrossFrames:
         with torch.device(device_of(network)):
-            return AcrossFrames(block, n_channel, n_frame, n_head, attend)
+            return AcrossFrames(block, n_channel, n_frame, n_place, n_head, n_layer)
 
+    (_, H, W), c = network.config.shape, network.config
     if hasattr(network, "blocks"):
         for i, block in enumerate(network.blocks):
-            network.blocks[i] = wrapped(block, network.config.n_embd, attend)
+            network.blocks[i] = wrapped(block, c.n_embd, H * W // c.patch**2)
         return network
-    c = network.config.n_channel
+    n_place = H * W // (2 * c.patch) ** 2                         # of the smallest maps
     for name in ("down1", "up1"):
-        setattr(network, name, wrapped(getattr(network, name), c, False))
+        setattr(network, name, wrapped(getattr(network, name), c.n_channel, 4 * n_place, 0))
     for name in ("down2", "middle", "up2"):
-        setattr(network, name, wrapped(getattr(network, name), 2 * c, attend))
-    network.overview.press = wrapped(network.overview.press, network.config.n_embd, attend)
+        setattr(network, name, wrapped(getattr(network, name), 2 * c.n_channel, n_place))
+    network.overview.press = wrapped(network.overview.press, c.n_embd, 1, 3)
     return network
 
 
@@ -86,8 +92,8 @@ class VideoConfig:
     sizes: dict = field(default_factory=dict)  # of the network's own configuration, where not the default of `Video`
     n_frame: int = 12
     across: bool = True                        # False: the same network draws each frame alone
-    attend: bool = True                        # False: only neighbouring frames are mixed
     guidance: float = 1.0                      # towards the label; see diffusion.guided
+    hold: float = 1.0                          # towards known frames; see holding
     steps: int = 8                             # of the midpoint method
 
 
@@ -108,7 +114,7 @@ class Video(nn.Module):
         self.config = config
         self.network = kind(its)
         if config.across:
-            across_frames(self.network, config.n_frame, its.n_head, config.attend)
+            across_frames(self.network, config.n_frame, its.n_head)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -129,31 +135,30 @@ class Video(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, y: int | Tensor | None = None, generator: torch.Generator | None = None, *,
-               known: Tensor | None = None, guidance: float | None = None, steps: int | None = None,
-               batch_size: int = 50) -> Tensor:
+               known: Tensor | None = None, guidance: float | None = None, hold: float | None = None,
+               steps: int | None = None, batch_size: int = 50) -> Tensor:
         """n films -> (n, T, C, H, W) in [0, 1].  y: labels, one for all or (n,); None: any digit.
 
-        known (1 or n, k, C, H, W) in [0, 1]: the first k frames, which the film keeps.  guidance, steps: those of the
-        configuration, if None.  Raises ValueError for unknown labels and as many known frames as a film has."""
+        known (1 or n, k, C, H, W) in [0, 1]: the first k frames, which the film keeps.  guidance, hold, steps: those of
+        the configuration, if None.  Raises ValueError for unknown labels and as many known frames as a film has."""
         whole(1, n=n, batch_size=batch_size)
-        guidance, steps = (getattr(self.config, name) if value is None else value
-                           for name, value in (("guidance", guidance), ("steps", steps)))
+        guidance, hold, steps = (getattr(self.config, name) if value is None else value for name, value in
+                                 (("guidance", guidance), ("hold", hold), ("steps", steps)))
         finite(guidance=guidance)
         null, device = self.network.config.n_class, device_of(self)
         y = y if y is None else classes(y, n, null, device)
+        known = None if known is None else 2 * self._checked(known, n).to(device) - 1
         x = torch.randn(n, *self.shape, generator=generator, device=device)
-        if known is not None:
-            known = 2 * self._checked(known, n).to(device) - 1
-        films = []
         for i in torch.arange(n, device=device).split(batch_size):
             model = self if y is None else partial(self, y=y[i])
             if y is not None and guidance != 1:
                 model = guided(self, y[i], null, guidance)
             if known is not None:
-                model = holding(model, known[i])
-                x[i, :known.shape[1]] = known[i]
-            films.append(flow.midpoint(model, x[i], steps))
-        return (torch.cat(films) / 2 + 0.5).clamp(0, 1)
+                model = holding(model, known[i], hold)
+            x[i] = flow.midpoint(model, x[i], steps)
+        if known is not None:
+            x[:, :known.shape[1]] = known
+        return (x / 2 + 0.5).clamp(0, 1)
 
     def _checked(self, known: Tensor, n: int) -> Tensor:
         if known.ndim != 5 or known.shape[2:] != self.shape[1:] or len(known) not in (1, n) \
@@ -164,37 +169,46 @@ class Video(nn.Module):
         return probabilities(known, "known frames").expand(n, -1, -1, -1, -1)
 
 
-def holding(model, known: Tensor):
+def holding(model, known: Tensor, scale: float = 1.0):
     """A model of films some of whose first frames are known, as a wrapper: returns f(x, t), so that every sampler
-    accepts it. Known frames enter as they are, at time 1, and have no velocity.
+    accepts it. Known frames are seen as they are, at time 1, in place of the first frames of x.
 
-    known (n, k, C, H, W), in the scale of x.  As in Höppe et al. (2022), where the known frames have no noise."""
+    known (n, k, C, H, W), in the scale of x.  scale: guidance by the known frames, away from what the model draws when
+    the first frames of x are at time t like all others. They then become a beginning of their own: put the known ones
+    in their place at the end. With scale 1 they stay as they are.  Höppe et al. (2022): known frames have no noise;
+    Song et al. (2025): guidance by them."""
+    finite(scale=scale)
+
     def velocity(x: Tensor, t: Tensor) -> Tensor:                 # x (n, T, ...), t (n,)
         k, new = known.shape[1], x[:, known.shape[1]:]
         times = torch.cat([torch.ones_like(t)[:, None].expand(-1, k), t[:, None].expand(-1, new.shape[1])], 1)
-        return torch.cat([torch.zeros_like(known), model(torch.cat([known, new], 1), times)[:, k:]], 1)
+        told = model(torch.cat([known, new], 1), times)[:, k:]
+        free = model(x, t) if scale != 1 else torch.zeros_like(x)
+        return torch.cat([free[:, :k], free[:, k:] + scale * (told - free[:, k:])], 1)
 
     return velocity
 
 
-def video_loss(model, x: Tensor, y: Tensor, drop: float = 0.3, share: float = 0.5, most: int = 6,
-               shift: float = 3.0) -> dict[str, Tensor]:
+def video_loss(model, x: Tensor, y: Tensor, drop: float = 0.3, share: float = 0.7, most: int = 6,
+               shift: tuple[float, float] = (3.0, 30.0)) -> dict[str, Tensor]:
     """Flow matching of films x (n, T, C, H, W) in [0, 1] with labels y (n,): squared error of the velocity, mean over
     pixels and over the frames that are not known.
 
     Of a share of the films the first frames are known, from 1 to `most` of them, and stand at time 1 without noise. A
-    share `drop` of the labels is left out. Times are logit-normal, with the odds t : 1 - t divided by `shift`: twelve
+    share `drop` of the labels is left out. Times are logit-normal, with the odds t : 1 - t divided by shift[0]: twelve
     frames that agree show through more noise than one does, so more is decided early (Esser et al., 2024, shift times
-    of large pictures so)."""
+    of large pictures so). In half of the films with known frames they are divided by shift[1]: new frames show so
+    little then that only the known ones tell where they will be."""
     between(0, 1, drop=drop, share=share)
-    above(0, shift=shift)
+    above(0, **{f"shift[{i}]": s for i, s in enumerate(shift)})
     n, T = x.shape[:2]
     whole(1, T - 1, most=most)
     x, y = 2 * x - 1, drop_labels(y, model.network.config.n_class, drop)
     many = torch.randint(1, most + 1, (n, 1), device=x.device) * (torch.rand(n, 1, device=x.device) < share)
     known = torch.arange(T, device=x.device) < many                                          # (n, T)
+    dark = (many > 0) & (torch.rand(n, 1, device=x.device) < 0.5)
     eps, t = torch.randn_like(x), flow.logit_normal(n, x)[:, None]                           # (n, 1)
-    t = (t / (t + shift * (1 - t))).expand(n, T).where(~known, 1.0)
+    t = (t / (t + torch.where(dark, shift[1], shift[0]) * (1 - t))).expand(n, T).where(~known, 1.0)
     at = flow.interpolate(x.flatten(0, 1), eps.flatten(0, 1), t.flatten()).view_as(x)
     error = (model(at, t, y) - (x - eps)).square().mean((2, 3, 4))                           # (n, T)
     return {"loss": (error * ~known).sum() / (~known).sum()}
@@ -202,7 +216,7 @@ def video_loss(model, x: Tensor, y: Tensor, drop: float = 0.3, share: float = 0.
 
 def muon_video(model: nn.Module) -> torch.optim.Optimizer:
     """Muon inside the U-Net and its attention across frames, AdamW for times, labels and both ends. For `fit`."""
-    return muon_unet(model, outside=(*OUTSIDE, "when", "position", "modulation"))
+    return muon_unet(model, outside=(*OUTSIDE, "when", "where", "position", "modulation"))
 
 
 def roll_out(model: Video, known: Tensor, n_frame: int, generator: torch.Generator | None = None, *,

@@ -1974,10 +1974,10 @@ REGISTRY = {
         lambda n: next(iter(moving.MovingDigits(n)))[0], (N, 12, 1, 16, 32), lambda: moving.MovingDigits(0),
         "batch_size=0", cpu_only=ON_CPU),
     "video.AcrossFrames": Entry(
-        lambda n: there(lambda: video.AcrossFrames(nn.Identity(), 4, 3, 2)), None,
-        lambda: video.AcrossFrames(nn.Identity(), 4, 3, 3), "n_head=3"),
+        lambda n: there(lambda: video.AcrossFrames(nn.Identity(), 4, 3, 4, 2)), None,
+        lambda: video.AcrossFrames(nn.Identity(), 4, 3, 4, 3), "n_head=3"),
     "video.AcrossFrames.forward": Entry(
-        lambda n: there(lambda: video.AcrossFrames(nn.Identity(), 4, 3, 2))(randn(3 * n, 4, 2, 2))[:n], (N, 4, 2, 2),
+        lambda n: there(lambda: video.AcrossFrames(nn.Identity(), 4, 3, 4, 2))(randn(3 * n, 4, 2, 2))[:n], (N, 4, 2, 2),
         harmless=SHAPES),
     "video.across_frames": Entry(
         lambda n: video.across_frames(a_dit(n_class=10), 2, 2)(images(2 * n), 0.5, 1)[:n], (N, 1, 28, 28),

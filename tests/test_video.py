@@ -57,26 +57,29 @@ def films():
 
 # ----------------------------------------------------------------------------------------------------------- the model
 
-@pytest.mark.parametrize("attend", [True, False])
-def test_every_place_is_mixed_with_itself_in_the_frames_beside_and_then_asks_all_frames(attend):
-    layer = awake(AcrossFrames(torch.nn.Identity(), 8, n_frame=3, n_head=2, attend=attend))
+@pytest.mark.parametrize("n_layer", [0, 1, 2])
+def test_places_are_mixed_with_themselves_in_the_frames_beside_and_then_talk_to_all(n_layer):
+    layer = awake(AcrossFrames(torch.nn.Identity(), 8, n_frame=3, n_place=4, n_head=2, n_layer=n_layer))
     x = torch.randn(6, 8, 2, 2)                                   # two films of three frames
     before, own, after = layer.near.weight.unbind(2)
     with torch.no_grad():
         found, film = layer(x).view(2, 3, 8, 4), x.view(2, 3, 8, 4)
         for n in range(2):
+            expected = torch.zeros(3, 8, 4)
             for place in range(4):
                 frames = film[n, :, :, place]                     # (3, 8)
                 h = F.silu(F.layer_norm(frames, (8,), layer.near_norm.weight, layer.near_norm.bias))
-                mixed = []
                 for t in range(3):
                     beside = (h[t - 1] if t else 0 * h[0]) @ before.T + (h[t + 1] if t < 2 else 0 * h[0]) @ after.T
-                    mixed.append(frames[t] + h[t] @ own.T + beside + layer.near.bias)
-                expected = torch.stack(mixed)
-                if attend:
-                    asked = F.layer_norm(expected, (8,), layer.norm.weight, layer.norm.bias) + layer.when
-                    expected = expected + layer.look(asked[None])[0]
-                assert_close(found[n, :, :, place], expected, atol=1e-4, rtol=1e-4)
+                    expected[t, :, place] = frames[t] + h[t] @ own.T + beside + layer.near.bias
+            if n_layer:
+                told = torch.stack([expected[t, :, place] + layer.when[t, 0] + layer.where[place]
+                                    for t in range(3) for place in range(4)])                  # (12, 8)
+                heard = told[None]
+                for block in layer.look:
+                    heard = block(heard)
+                expected = expected + (heard[0] - told).view(3, 4, 8).transpose(1, 2)
+            assert_close(found[n], expected, atol=1e-4, rtol=1e-4)
         tokens = x.flatten(2).transpose(1, 2)                     # a DiT's shape, the same numbers
         assert_close(layer(tokens).transpose(1, 2).reshape(x.shape), layer(x))
 
@@ -118,7 +121,7 @@ def test_a_time_may_belong_to_all_to_a_film_or_to_a_frame():
         model(x[:, :3], 0.3)
 
 
-def test_a_film_keeps_what_is_known_and_gives_it_to_the_network_at_time_one():
+def test_known_frames_are_given_to_the_network_at_time_one():
     seen = []
 
     def model(x, t):
@@ -129,11 +132,23 @@ def test_a_film_keeps_what_is_known_and_gives_it_to_the_network_at_time_one():
     v = holding(model, known)(x, torch.tensor([0.25, 0.5]))
     assert torch.equal(seen[0][0][:, :2], known) and torch.equal(seen[0][0][:, 2:], x[:, 2:])
     assert seen[0][1].tolist() == [[1, 1, 0.25, 0.25, 0.25], [1, 1, 0.5, 0.5, 0.5]]
-    assert (v[:, :2] == 0).all() and (v[:, 2:] == 1).all()
+    assert (v[:, :2] == 0).all() and (v[:, 2:] == 1).all() and len(seen) == 1
     x[:, :2] = known
     drawn = flow.midpoint(holding(model, known), x, 3)
     assert_close(drawn[:, :2], known)
     assert_close(drawn[:, 2:], x[:, 2:] + 1)
+
+
+def test_guidance_by_known_frames_leads_away_from_a_film_with_a_beginning_of_its_own():
+    def model(x, t):
+        return x * t.view(-1, *[1] * (x.ndim - 1)) if t.ndim == 1 else x.flip(1) + t[:, :, None, None, None]
+
+    known, x, t = torch.randn(2, 2, 1, 4, 4), torch.randn(2, 5, 1, 4, 4), torch.tensor([0.25, 0.5])
+    free, told = model(x, t), holding(model, known)(x, t)
+    for scale in (0.0, 1.0, 2.5):
+        v = holding(model, known, scale)(x, t)
+        assert_close(v[:, 2:], (1 - scale) * free[:, 2:] + scale * told[:, 2:])
+        assert_close(v[:, :2], free[:, :2] if scale != 1 else 0 * free[:, :2])
 
 
 def test_samples_are_films_that_begin_with_the_known_frames():
@@ -143,6 +158,9 @@ def test_samples_are_films_that_begin_with_the_known_frames():
     assert_close(film[:, :2], known, atol=1e-6, rtol=0)
     assert not torch.equal(film, model.sample(3, known=known, generator=seeded(1)))
     assert_close(model.sample(3, known=known, generator=seeded(0), batch_size=2), film, atol=1e-5, rtol=0)
+    held = model.sample(3, known=known, generator=seeded(0), hold=2)
+    assert_close(held[:, :2], known, atol=1e-6, rtol=0)
+    assert not torch.allclose(held, film)
     assert_close(model.sample(3, 7, seeded(0)), model.sample(3, torch.tensor([7, 7, 7]), seeded(0)))
     assert not torch.allclose(model.sample(1, 7, seeded(0)), model.sample(1, 3, seeded(0)))
 
@@ -199,6 +217,9 @@ def test_the_loss_is_that_of_the_frames_that_are_not_known():
     assert_close(x[known], model.film[known])
     late = t[~known.any(1)]
     assert torch.equal(late, late[:, :1].expand_as(late))         # one time for all frames of a film
+    begun = torch.where(known, 0.0, t).amax(1)[known.any(1)]      # the time of the new frames, where some are known
+    for times, dark in ((late[:, 0], 0.05), (begun, 0.40)):       # odds by 3: 5 %; by 30: 74 %
+        assert abs((times < 0.06).double().mean() - dark) < 0.08
     assert abs((labels == 10).double().mean() - 0.3) < 0.08 and torch.equal(labels[labels != 10], y[labels != 10])
 
     class Zero(Perfect):

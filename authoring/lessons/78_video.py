@@ -32,7 +32,7 @@ from course_lib.device import budget, seed, seeded
 from course_lib.plots import COLOURS, diagram, film
 
 # %%
-from course_lib.video import bounces_obeyed, centres, constancy, copy_last, named, nearest_course
+from course_lib.video import bounces_obeyed, centres, constancy, copy_last, cut, named, nearest_course
 from course_lib.video import roll_out, straight_on, velocity_error
 
 films = draw(200, seeded(0), part="test")
@@ -127,12 +127,12 @@ for speeds in ([-2, -1, 1, 2], [-2, -1, 0, 1, 2]):
 
 # %%
 # Figure: a diagram. A film of noise (n, 12, 1, 16, 32) is cut into n * 12 frames, which go through the
-# U-Net. After each of its blocks, a layer looks along time at the same place in all twelve frames of a
+# U-Net. After each of its blocks, a layer looks along time, at all places of all twelve frames of a
 # film. Times, one a frame, and the label go into the U-Net. Out comes a velocity for the whole film.
 noise_box = "film, partly noise\n(n, 12, 1, 16, 32)"
 frames_box = "n · 12 frames\n(1, 16, 32)"
 block_box = "block of the U-Net\neach frame alone"
-time_box = "look along time\neach place alone"
+time_box = "look along time\nall frames of a film"
 velocity_box = "velocity\n(n, 12, 1, 16, 32)"
 times_box = "times (n, 12)\nand label (n,)"
 boxes = {noise_box: (0, 1), frames_box: (1.5, 1), block_box: (3, 1), time_box: (4.6, 1),
@@ -148,24 +148,25 @@ diagram(boxes, arrows, {block_box: COLOURS[0], time_box: COLOURS[2]}, size=(9.5,
 #
 # ## Looking along time
 #
-# For the blocks, frames are a batch: they know nothing of each other. Between them we sort the numbers in another way. A place
-# of the map has a history, T = 12 vectors of C numbers. First it is mixed with the frame before and the one after, by a
-# convolution of width three; then each frame asks all the others, as words do in lesson 51. In which order the frames stand is
-# told by twelve learned vectors, `when`.
+# For the blocks, frames are a batch: they know nothing of each other. Between them we put the frames of a film side by side
+# again: T = 12 frames of L places with C numbers each. First each place is mixed with itself one frame before and one frame
+# after, by a convolution of width three. Then all T · L places are the tokens of one transformer block (lesson 51), so that each can
+# ask every place of every frame: where was this stroke before? Two sets of learned vectors tell a token its frame, `when`, and its
+# place, `where`.
 
 # %%
 layer = model.network.middle                                      # a block, and what looks along time
 x = torch.randn(2 * 12, 96, 2, 4, generator=seeded(0))            # two films at the smallest map
 
 def my_look_along_time(x):
-    n = len(x) // 12
-    h = x.unflatten(0, (n, 12)).permute(0, 3, 4, 1, 2)            # (n, 2, 4, 12, 96): places' histories
-    h = h.reshape(n * 8, 12, 96)
-    looked_at = torch.nn.functional.silu(layer.near_norm(h))      # (n * 8, 12, 96)
-    mixed = layer.near(looked_at.transpose(1, 2))                 # (n * 8, 96, 12)
-    h = h + mixed.transpose(1, 2)
-    h = h + layer.look(layer.norm(h) + layer.when)                # attention among the 12
-    return h.view(n, 2, 4, 12, 96).permute(0, 3, 4, 1, 2).reshape(x.shape)
+    film = x.view(2, 12, 96, 8)                                   # n, T, C, L
+    h = torch.nn.functional.silu(layer.near_norm(film.transpose(2, 3)))       # (n, T, L, C)
+    mixed = layer.near(h.permute(0, 2, 3, 1).reshape(2 * 8, 96, 12))          # along time: (n * L, C, T)
+    film = film + mixed.view(2, 8, 96, 12).permute(0, 3, 2, 1)
+    tokens = film.transpose(2, 3) + layer.when + layer.where      # (n, T, L, C)
+    tokens = tokens.reshape(2, 12 * 8, 96)
+    found = layer.look[0](tokens) - tokens                        # what the transformer block adds
+    return (film + found.view(2, 12, 8, 96).transpose(2, 3)).reshape(x.shape)
 
 with torch.no_grad():
     time, none = torch.full((24,), 0.5), torch.full((24,), 10)
@@ -173,7 +174,7 @@ with torch.no_grad():
     assert_close(my_look_along_time(layer.block(x, embedded)), layer(x, embedded), atol=1e-3, rtol=1e-3)
 
 # %% [markdown]
-# Convolution and attention end in weights that are zero at the start. So a network that has just learned to look along time
+# Convolution and transformer block end in weights that are zero at the start. So a network that has just learned to look along time
 # draws what it drew before, and training decides how much of the new it wants. The library wraps the blocks of any of our
 # networks:
 
@@ -194,15 +195,17 @@ print(type(beginner.network.middle).__name__, "around", type(beginner.network.mi
 # Nothing is new in the flow itself: a film is a point with 12 · 16 · 32 coordinates, and the road from noise to film is straight
 # (lesson 64). All frames of a film get the same time $t$, with one exception. Frames that are *known* stand at $t = 1$, where
 # there is no noise. The network is told the time of each frame, so it sees which frames it can trust (Höppe et al., 2022). In
-# half of the training films the first one to six frames are known, and the error is that of the other frames. One more thing:
-# twelve frames that agree show through more noise than one frame does, so a film is decided earlier on its road. Training
-# therefore visits noisy times more often: the odds $t : (1 - t)$ of lesson 64's times are divided by three.
+# seven of ten training films the first one to six frames are known, and the error is that of the other frames.
+#
+# At which times shall we train? A digit fills hundreds of pixels, and they agree: it shines through a lot of noise. At $t = 0.25$ a
+# new frame itself shows the network where its digit is, and nobody needs to know the law. The law is learned only where the
+# new frames show nothing, close to $t = 0$. So the odds $t : (1 - t)$ of lesson 64's times are divided by 3, and in half of the films
+# with known frames by 30.
 
 # %%
 def my_video_loss(model, x, y, k, t, eps):
     """k: so many frames are known (n,), t (n,), eps noise like x"""
     x = 2 * x - 1
-    t = t / (t + 3 * (1 - t))                                     # more noise
     known = torch.arange(12) < k[:, None]                         # (n, 12)
     t = torch.where(known, 1.0, t[:, None])                       # (n, 12): a time for each frame
     road = t[:, :, None, None, None]
@@ -210,6 +213,11 @@ def my_video_loss(model, x, y, k, t, eps):
     error = (velocity - (x - eps)).square().mean(dim=(2, 3, 4))   # (n, 12)
     return error[~known].mean()
 
+def darker(t, odds):
+    """Times whose odds are divided: t : (1 - t) becomes t : odds * (1 - t)."""
+    return t / (t + odds * (1 - t))
+
+# %%
 from course_lib.video import video_loss
 
 with torch.no_grad():
@@ -219,35 +227,41 @@ with torch.no_grad():
     torch.rand(8)                                                 # decides which labels are left out
     k = torch.randint(1, 7, (8, 1))[:, 0]
     torch.rand(8, 1)                                              # decides which films have known frames
+    odds = torch.where(torch.rand(8, 1)[:, 0] < 0.5, 30, 3)
     eps = torch.randn(8, 12, 1, 16, 32)
-    mine = my_video_loss(model, films.x[:8], films.y[:8, 0], k, torch.randn(8).sigmoid(), eps)
+    t = darker(torch.randn(8).sigmoid(), odds)
+    mine = my_video_loss(model, films.x[:8], films.y[:8, 0], k, t, eps)
 assert_close(mine, theirs)
 
 # %% [markdown]
 # To continue a film, we hold the known frames while the others come out of the noise. That is a wrapper around the model, as
-# guidance was: the sampler of lesson 64 does not notice.
+# guidance was: the sampler of lesson 64 does not notice. And guidance (lesson 63) works here, too. The same network can be asked
+# without known frames: then the first frames are noisy like the others, and go their own way. What the known frames change is the
+# difference of both answers, and we can take it more than once (Song et al., 2025, call it *history guidance*).
 
 # %%
 from course_lib.flow import midpoint
 from course_lib.video import holding
 
-def my_holding(model, known):
+def my_holding(model, known, scale):
     k = known.shape[1]
     def velocity(x, t):
-        x = torch.cat([known, x[:, k:]], dim=1)
+        begun = torch.cat([known, x[:, k:]], dim=1)
         times = t[:, None].repeat(1, x.shape[1])                  # (n, T)
         times[:, :k] = 1                                          # no noise
-        v = model(x, times)
-        return torch.cat([torch.zeros_like(known), v[:, k:]], dim=1)          # known frames stay
+        told, free = model(begun, times), model(x, t)
+        new = free[:, k:] + scale * (told - free)[:, k:]
+        return torch.cat([free[:, :k], new], dim=1)               # a beginning of its own
     return velocity
 
 known = 2 * films.x[:2, :3] - 1
-start = torch.cat([known, torch.randn(2, 9, 1, 16, 32, generator=seeded(1))], dim=1)
-mine = midpoint(my_holding(model, known), start, 2)
-assert_close(mine, midpoint(holding(model, known), start, 2))
-assert_close(mine[:, :3], known)
+start = torch.randn(2, 12, 1, 16, 32, generator=seeded(1))
+mine = midpoint(my_holding(model, known, 2), start, 2)
+assert_close(mine, midpoint(holding(model, known, 2), start, 2))
 
 # %% [markdown]
+# At the end the known frames take the place of the first ones.
+#
 # ## Train: who can draw learns to move
 #
 # `alone` learned to draw single frames, at any place, in 800 batches. `beginner` is the same network with its looks along
@@ -279,8 +293,8 @@ claim("mean step after, as a share of that before", step_after / step_before, "<
 film(torch.stack([earlier[3], later[3]]), ["before", "80 steps later"])
 
 # %% [markdown]
-# That frames are near their neighbours is learned first; the digit is not the same yet. The shipped model went on for 6,200 batches
-# of eight films. What it could do on the way, in films that it continued from three frames:
+# That frames are near their neighbours is learned first; the digit is not the same yet. The shipped model went on for 10,000 batches
+# of eight films, a quarter of an hour. What it could do on the way, in films that it continued from three frames:
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured in training
@@ -302,15 +316,15 @@ y = torch.arange(40) % 10
 drawn = model.sample(40, y, seeded(0))
 names = named(drawn)
 places = centres(drawn)
-claim("films with one digit in all twelve frames", constancy(names), ">", 0.75)
+claim("films with one digit in all twelve frames", constancy(names), ">", 0.7)
 claim("frames with the digit that was asked for", (names == y[:, None]).double().mean(), ">", 0.9)
 off_course = velocity_error(places, nearest_course(places))
-claim("error of velocity against the nearest lawful course", off_course, "<", 0.6)
+claim("error of velocity against the nearest lawful course", off_course, "<", 0.8)
 labelled = [scores["from a label"] for scores in made["trials"]]  # the same, for five seeds
 constant = min(one["constancy"] for one in labelled)
 claim("one digit in all frames, the worst of five seeds", constant, ">", 0.75)
 off_course = max(one["velocity"] for one in labelled)
-claim("error of velocity, the worst of five seeds", off_course, "<", 0.55)
+claim("error of velocity, the worst of five seeds", off_course, "<", 0.7)
 
 # %%
 # Figure: five films, asked for the digits 0, 2, 5, 7 and 8, in strips and moving.
@@ -330,17 +344,17 @@ film(drawn[wishes], [f"a {digit}" for digit in wishes])
 # %%
 some, true = films.x[:40], films.place[:40, :, 0]
 ways = {"real": some,
-        "model": model.sample(40, known=some[:, :3], generator=seeded(0)),
+        "model": model.sample(40, known=some[:, :3], generator=seeded(0)),        # history guidance 2
         "copied": copy_last(some[:, :3], 12),
         "straight on": straight_on(some[:, :3], 12)}
 error, obeyed = {}, {}
 for name, x in ways.items():
     error[name] = velocity_error(centres(x), true, start=3)
     obeyed[name] = bounces_obeyed(centres(x), true, start=3)
-claim("error of velocity, model, in pixels a frame", error["model"], "<", 1.25)
+claim("error of velocity, model, in pixels a frame", error["model"], "<", 0.45)
 claim("the same, straight on", error["straight on"], ">", 0.7)
 claim("the same, copied", error["copied"], ">", 1.3)
-claim("bounces obeyed by the model", obeyed["model"], ">", 0.4)
+claim("bounces obeyed by the model", obeyed["model"], ">", 0.6)
 claim("bounces obeyed by straight on", obeyed["straight on"], "==", 0)
 assert error["real"] < 0.001 and obeyed["real"] == 1
 
@@ -378,26 +392,31 @@ for n, scores in enumerate(made["trials"]):
 
 # %%
 going_on = [scores["continued"] for scores in made["trials"]]
-claim("bounces obeyed, the worst of five seeds", min(one["bounces"] for one in going_on), ">", 0.45)
-claim("error of velocity, the best of five seeds", min(one["velocity"] for one in going_on), ">", 0.6)
+claim("one digit in all frames, the worst of five seeds",
+      min(one["constancy"] for one in going_on), ">", 0.85)
+claim("error of velocity, the worst of five seeds", max(one["velocity"] for one in going_on), "<", 0.35)
+claim("bounces obeyed, the worst of five seeds", min(one["bounces"] for one in going_on), ">", 0.6)
 
 # %% [markdown]
-# The model turns round at two walls of three, which no baseline ever does. But it loses the digit in some films, and its error of
-# velocity is no smaller than that of going straight on: often it gets the speed wrong from the start, though three frames hold all
-# that is needed. The digit can be helped. A film may have known frames *and* a label, which the judge reads off the frames:
+# The model keeps the digit in nine films of ten or more, it is a quarter of a pixel off in each step, and it turns round at
+# three walls of four, which no baseline ever does. The table of its training shows what took longest: the digit was constant early,
+# and the law came in the last third.
+#
+# What is history guidance worth? The same films with other scales; 1 is no guidance:
 
 # %%
-read = named(some[:, :3]).mode(dim=1).values                      # (40,), the most frequent name of three
-helped = model.sample(40, read, seeded(0), known=some[:, :3], guidance=2)
-
-def right_digits(x):
-    """The share of new frames in which the judge reads the right digit."""
-    return (named(x)[:, 3:] == films.y[:40]).double().mean()
-
-claim("new frames with the right digit, without a label", right_digits(ways["model"]), ">", 0.6)
-claim("the same, with the label that the judge read", right_digits(helped), ">", 0.8)
+by_scale = {1.0: made["hold"]["1.0"], 1.5: made["hold"]["1.5"], 2.0: going_on[0], 3.0: made["hold"]["3.0"]}
+for scale, one in by_scale.items():
+    print(f"scale {scale}: one digit in all frames {one['constancy']:.2f}, "
+          f"right digit {one['right']:.2f}, error of velocity {one['velocity']:.2f}")
+gained = by_scale[3.0]["constancy"] - by_scale[1.0]["constancy"]
+claim("films with one digit, scale 3 minus scale 1", gained, ">", 0.05)
+claim("error of velocity, scale 3 as a multiple of scale 1",
+      by_scale[3.0]["velocity"] / by_scale[1.0]["velocity"], ">", 1.3)
 
 # %% [markdown]
+# As ever with guidance, it is a trade: what is asked for, here the digit, is kept better, and the motion suffers.
+#
 # ### One frame, many futures
 #
 # From a single frame the future is open, and a flow samples from what is possible:
@@ -416,8 +435,8 @@ film(futures, [f"future {k}" for k in range(1, 5)])
 #
 # ### Who looks where in time
 #
-# The attention along time gives each frame a share for each frame. We collect the shares while films are continued from three
-# frames, as the mean over places, heads and steps.
+# The attention gives each place a share for every place of every frame. We add up the shares of each frame while films are
+# continued from three frames, and take the mean over places, heads and steps.
 
 # %%
 from course_lib.transformer import attention_weights
@@ -425,10 +444,11 @@ from course_lib.transformer import attention_weights
 def shares_of(block, films):
     seen = []
     def look(module, inputs):
-        q, k, _ = module.heads(*inputs)
-        seen.append(attention_weights(q, k).mean((0, 1)))         # (12, 12)
-    hook = block.look.register_forward_pre_hook(look)
-    model.sample(len(films), known=films[:, :3], generator=seeded(0), steps=4)
+        q, k, _ = module.heads(inputs[0])                         # (n, heads, 12 * 8, 24)
+        weights = attention_weights(q, k).mean((0, 1))            # (96, 96): between all places
+        seen.append(weights.view(12, 8, 12, 8).sum(3).mean(1))    # (12, 12): between frames
+    hook = block.look[0].attn.register_forward_pre_hook(look)
+    model.sample(len(films), known=films[:, :3], generator=seeded(0), steps=4, hold=1)
     hook.remove()
     return torch.stack(seen).mean(0)
 
@@ -451,8 +471,8 @@ for panel, (block_name, share) in zip(panels, shares.items()):
     panel.set(title=block_name, xlabel="looked at (frame)", ylabel="looking (frame)")
 
 # %% [markdown]
-# The blocks share the work. The first looks mostly at the known frames, left of the line; the last along bands beside the diagonal, at
-# frames that come shortly before and after.
+# All three blocks look mostly at the known frames, left of the line, and most of all at the last of them. At the other frames there
+# is less to see: in the first steps these are noise.
 #
 # ## Predict, then turn one knob: how many frames are known
 #
@@ -463,16 +483,17 @@ for panel, (block_name, share) in zip(panels, shares.items()):
 for k, scores in made["known"].items():
     print(f"{k} known: error of velocity {scores['velocity']:.2f}, "
           f"bounces obeyed {scores['bounces']:.2f}, right digit {scores['right']:.2f}")
-claim("error with one frame, as a multiple of that with six",
-      made["known"]["1"]["velocity"] / made["known"]["6"]["velocity"], ">", 2)
+claim("error with one frame, as a multiple of that with two",
+      made["known"]["1"]["velocity"] / made["known"]["2"]["velocity"], ">", 2)
+claim("error with two frames, as a multiple of that with six",
+      made["known"]["2"]["velocity"] / made["known"]["6"]["velocity"], "<", 2)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With one frame the speed is unknown; the model samples one, and two random speeds differ by 1.5 pixels on average. Two frames
-# hold all that can be known of the course, and still the error falls on and on: with six frames it is a third, and five bounces of six
-# are obeyed. What is determined is not yet what is learned. A speed is two pictures compared, and this network, after eight minutes
-# of training, compares them badly; more frames are more chances.
+# With one frame the speed is unknown; the model samples one, and two random speeds differ by 1.5 pixels on average. With the
+# second frame everything is known that can be known, and the error falls to a quarter. More frames add little to the
+# course: what remains are slips in drawing.
 # </details>
 #
 # ## Break it: one by one
@@ -481,11 +502,17 @@ claim("error with one frame, as a multiple of that with six",
 
 # %%
 flicker = alone.sample(20, torch.arange(20) % 10, seeded(0))
-alone_names, alone_places = named(flicker), centres(flicker)
-step = alone_places.diff(dim=1).abs().mean()
-claim("films with one digit in all frames, one by one", constancy(alone_names), "<", 0.5)
+step = centres(flicker).diff(dim=1).abs().mean()
+claim("films with one digit in all frames, one by one", constancy(named(flicker)), ">", 0.7)
 claim("mean step from frame to frame, one by one, in pixels", step, ">", 3.5)
 claim("mean step in real films", centres(films.x).diff(dim=1).abs().mean(), "<", 1.6)
+
+def change(x):
+    """How much the digit itself, cut out at its centre, changes from frame to frame."""
+    return cut(x).diff(dim=1).abs().mean().item()
+
+claim("change of the digit, one by one, as a multiple of that in our films",
+      change(flicker) / change(drawn), ">", 1.5)
 
 # %%
 # Figure: three films whose frames were drawn one by one, for the labels 2, 3 and 4, in strips and
@@ -493,7 +520,8 @@ claim("mean step in real films", centres(films.x).diff(dim=1).abs().mean(), "<",
 film(flicker[2:5], ["a 2, one by one", "a 3", "a 4"])
 
 # %% [markdown]
-# Every frame is fair, and the film is none. **Write down a guess:** what happens if all frames get the *same* noise?
+# Every frame shows the digit that was asked for, so constancy is high, and yet this is no film: another hand writes it each time,
+# at another place. **Write down a guess:** what happens if all frames get the *same* noise?
 
 # %%
 # Figure: one film of frames drawn one by one from the same noise.
@@ -538,8 +566,9 @@ for keep in late:
           f"right digit {kept[keep]:.2f}")
 
 lost = late["1"] / late["6"]
-claim("error where one frame is kept, as a multiple of that where six are", lost, ">", 1.2)
-claim("right digits where six are kept, less those where one is", kept["6"] - kept["1"], ">", 0.15)
+claim("error where one frame is kept, as a multiple of that where six are", lost, ">", 3)
+claim("error where two are kept, as a multiple", late["2"] / late["6"], ">", 1.3)
+claim("right digits, the least of the four", min(kept.values()), ">", 0.9)
 
 # %%
 # Figure: a film of 36 frames whose pieces keep six frames, every third frame in a strip, and moving.
@@ -547,8 +576,9 @@ long = roll_out(model, films.x[9:10, :6], 36, seeded(1), keep=6)
 film(long[:, ::3], ["every third frame"])
 
 # %% [markdown]
-# With one kept frame the speed is sampled anew in every piece, and the digit is soon another. Each further frame that is kept puts
-# this off, and none prevents it: a small error of one piece is the truth of the next. *Diffusion forcing* (Chen et al., 2024) trains
+# The digit survives. But with one kept frame the speed is sampled anew in every piece, and soon the course has nothing to do with
+# the true one. Two frames hold the course, and still it drifts: a small error of one piece is the truth of the next. More
+# frames average such errors out, and none prevents them. *Diffusion forcing* (Chen et al., 2024) trains
 # on frames that are a little noisy each, so that the model learns not to trust them blindly.
 #
 # ## In the wild
@@ -572,8 +602,9 @@ film(long[:, ::3], ["every third frame"])
 # ## Recap
 #
 # 1. A film is one point, and one flow draws all its frames. For the network's blocks, frames are a batch.
-# 2. Between blocks each place looks along time: at its neighbours by a convolution, at all frames by attention.
-# 3. A known frame is a frame at time 1. So one model makes films from labels and continues films, by a wrapper.
+# 2. Between blocks each place looks along time: at its neighbours by a convolution, at all places of all frames by attention.
+# 3. A known frame is a frame at time 1. So one model makes films from labels and continues films, by a wrapper; guidance
+#    leads away from what it would draw without them.
 # 4. Three frames determine our films, which an enumeration proves. So velocities and bounces have a truth to be compared with, and
 #    one sees how far a model is from using what it is given.
 # 5. Frames one by one flicker; films in pieces drift, the less the more frames a piece keeps.
@@ -595,6 +626,8 @@ film(long[:, ::3], ["every third frame"])
 #   frame, against drift in long films.
 # - V. Voleti, A. Jolicoeur-Martineau & C. Pal, *MCVD* (2022), [arXiv:2205.09853](https://arxiv.org/abs/2205.09853): one model that
 #   predicts, fills in and invents.
+# - K. Song et al., *History-guided video diffusion* (2025), [arXiv:2502.06764](https://arxiv.org/abs/2502.06764): guidance by known
+#   frames.
 # - N. Srivastava, E. Mansimov & R. Salakhutdinov, *Unsupervised learning of video representations using LSTMs* (2015),
 #   [arXiv:1502.04681](https://arxiv.org/abs/1502.04681): where moving digits come from.
 # - In the library: `video.py` (`AcrossFrames`, `Video`, `holding`, `roll_out`), `data/moving.py`, `plots.py` (`film`).
