@@ -200,7 +200,7 @@ for name in ("plain", "noise 0.8", "noise 1.5", "noise 3"):
 # ## 5 · Your own question (4 points)
 #
 # Ask a question about copying that the lesson does not answer, **write down your guess**, and find out with `memory_200`,
-# `memory_4000`, `memory_keys`, `memory_duplicates` or a small training of your own (twenty pictures are learned by heart
+# `memory_keys`, `memory_duplicates` or a small training of your own (twenty pictures are learned by heart
 # in a few seconds). Examples: Do fewer steps of sampling give fewer copies? Does a copy that is shifted by one pixel
 # still count? Are ones copied more often than eights? What does `memory_keys` draw *between* two keys, or without any?
 # Does adding noise to the training pictures help? Your code shall run in less than a minute.

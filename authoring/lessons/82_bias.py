@@ -223,6 +223,8 @@ def aligned(model, n, guidance=1.0):
 # not compared: trained here
 from course_lib.train import fit
 
+seed(0)
+learner = with_words(text_to_image, "zorp", "mip")                # so that the cell can be run again
 print("before: {:.2f} aligned, from {:.2f} to {:.2f}".format(*wilson(aligned(learner, 100), 200)))
 fit(learner, text_to_image_loss, Batches(latents, words, batch_size=32), budget(cpu=60, gpu=600),
     lr=0.002, betas=(0.9, 0.99), warmup=10, decay=0.6, ema=0.98, autocast=True)

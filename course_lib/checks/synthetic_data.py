@@ -19,7 +19,8 @@ def _next_data(data, eps, keep, centre=lambda d: d.mean(1, keepdim=True),
 
 def _rows(g: torch.Generator) -> list[tuple]:
     cases = [(torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 1.0, -2.0]]), False)]
-    for B, N, n, keep in ((3, 5, 4, True), (2, 7, 3, False), (1, 3, 6, True), (4, 6, 2, False), (3, 4, 1, True)):
+    for B, N, n, keep in ((3, 5, 4, True), (2, 7, 3, False), (1, 3, 6, True), (4, 6, 2, False), (3, 4, 1, True),
+                          (2, 4, 4, True), (3, 5, 5, False)):
         cases.append((3 * rand(g, B, N) + 2 * rand(g, B, 1), rand(g, B, n), keep))
     return cases
 

@@ -21,8 +21,9 @@ def _count(tokens, green, unique=True, first=slice(None, -1), second=slice(1, No
 
 def _texts(g: torch.Generator) -> list[tuple]:
     """Few tokens, so that pairs come again; lists that are not symmetric, and another share of green each time."""
-    return [(torch.randint(V, (T,), generator=g), torch.rand(V, V, generator=g) < share)
-            for V, T, share in ((1, 4, 1.1), (3, 12, 0.5), (4, 30, 0.3), (5, 40, 0.6), (6, 25, 0.25), (4, 9, 0.7))]
+    texts = [(torch.randint(V, (T,), generator=g), torch.rand(V, V, generator=g) < share)
+             for V, T, share in ((1, 4, 1.1), (3, 12, 0.5), (4, 30, 0.3), (5, 40, 0.6), (6, 25, 0.25), (4, 9, 0.7))]
+    return [*texts, (torch.randperm(5, generator=g), torch.rand(5, 5, generator=g) < 0.5)]    # all different
 
 
 def _green_once(tokens, green):
@@ -45,6 +46,8 @@ green_pairs = Implementation(
          ("yours is one too small", dict(extra=lambda n: n - 1))),
         ("you count different tokens, and not pairs of neighbours", lambda tokens, green: (
             green[tokens[:-1], tokens[1:]].sum(), torch.tensor(len(tokens.unique())))),
+        ("the last token has no neighbour after it: yours pairs it with the first", lambda tokens, green: _count(
+            torch.cat([tokens, tokens[:1]]), green)),
         ("a token is paired with the one that stands two places on",
          dict(first=slice(None, -2), second=slice(2, None))),
     ],
@@ -124,7 +127,14 @@ def _looks(g: torch.Generator) -> list[tuple]:
         cases.append((p, 0.01))
     return cases + [(torch.full((5,), 0.008, dtype=torch.float64), 0.05),
                     (torch.tensor([0.001, 0.03, 0.001], dtype=torch.float64), 0.05),
-                    (torch.tensor([0.011, 0.02, 0.03], dtype=torch.float64), 0.03)]
+                    (torch.tensor([0.011, 0.02, 0.03], dtype=torch.float64), 0.03),
+                    (torch.full((3,), 0.03, dtype=torch.float64), 0.04),
+                    (torch.tensor([0.9, 0.27], dtype=torch.float64), 0.5)]
+
+
+def _by_rank(p_values, level):
+    m = len(p_values)
+    return torch.tensor(bool((p_values.sort().values <= level * torch.arange(1, m + 1) / m).any()))
 
 
 any_window = Implementation(
@@ -138,6 +148,10 @@ any_window = Implementation(
         ("the level has to become smaller with the number of windows: yours {}",
          ("grows", dict(corrected=lambda level, m: level * m)),
          ("is divided by its root", dict(corrected=lambda level, m: level / m**0.5))),
+        ("windows may overlap, and then yours is wrong too often: {}",
+         ("1 - (1 - level)^(1 / m) is for independent ones",
+          dict(corrected=lambda level, m: 1 - (1 - level) ** (1 / m))),
+         ("level times rank / m is for independent ones", _by_rank)),
         ("one window is enough: {}", ("you ask that all of them are below", dict(least=lambda p: p.max())),
          ("you ask for their mean", dict(least=lambda p: p.mean()))),
         ("a small p-value speaks for the mark: yours calls it found where all are large",
