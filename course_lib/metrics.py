@@ -243,6 +243,7 @@ def control_accuracy(judge: nn.Module | None, images: Tensor, labels: Tensor, ba
     return (scores.argmax(1) == labels).double().mean().item()
 
 
+@torch.no_grad()
 def balanced(model, n: int, generator: torch.Generator | None = None, judge: nn.Module | None = None) -> Tensor:
     """n samples of a generator that cannot be asked for a digit, with equally many of each: the judge sees the digit
     i % 10 in image i.  -> (n, 1, 28, 28)

@@ -84,14 +84,16 @@ class SoundFlow(nn.Module):
         return self.network(seen, t, context=context)[:, :1]
 
     def context(self, what: Tensor) -> Tensor:
-        """What is asked for as vectors: (n, K) int64, or of -1 for nothing -> (n, K, n_embd)"""
+        """What is asked for as vectors, but for the note, which the comb shows: a network that is told it twice learns
+        each note by heart.  (n, K) int64, or of -1 for nothing -> (n, K or K - 1, n_embd)"""
         K, what = len(self.config.values), what.to(self.scale.device)
         if what.ndim != 2 or what.shape[1] != K or what.is_floating_point() or not len(what):
             raise ValueError(f"what is asked for are K={K} whole numbers for each sound, got {tuple(what.shape)}")
         columns, first = [], 0
         for k, n in enumerate(self.config.values):
             column = indices(f"things of column {k}", what[:, k] + 1, n + 1, "n") - 1         # -1 is allowed
-            columns.append(torch.where(column < 0, sum(self.config.values), column + first))
+            if k != self.config.note:                             # which note it is, the comb says
+                columns.append(torch.where(column < 0, sum(self.config.values), column + first))
             first += n
         return self.things(torch.stack(columns, 1))
 

@@ -46,10 +46,12 @@ def build(**config) -> SoundFlow:
 # -------------------------------------------------------------------------------------------------------- the flow
 
 def test_every_thing_has_a_vector_of_its_own_and_nothing_has_one_too():
-    model = build()
-    context, table = model.context(torch.tensor([[0, 1], [2, 0], [-1, -1]])), model.things.weight
-    assert_close(context, torch.stack([table[[0, 4]], table[[2, 3]], table[[5, 5]]]))
+    model, asked = build(note=None), torch.tensor([[0, 1], [2, 0], [-1, -1]])
+    table = model.things.weight
+    assert_close(model.context(asked), torch.stack([table[[0, 4]], table[[2, 3]], table[[5, 5]]]))
     assert len(table) == 6
+    model = build()                                                           # the comb tells the second, a note
+    assert_close(model.context(asked), model.things.weight[[0, 2, 5]][:, None])
     for wrong, words in (([[3, 0]], "column 0"), ([[0, 2]], "column 1"), ([[0]], "(1, 1)"), ([[-2, 0]], "column 0")):
         with pytest.raises(ValueError) as error:
             model.context(torch.tensor(wrong))

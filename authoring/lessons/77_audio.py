@@ -385,12 +385,12 @@ claim("within 20 cents, 128 bands, less that with 32", shares[128] - shares[32],
 # ## What we will build
 
 # %%
-# Figure: a diagram. What is asked for (B, 3) becomes a context (B, 3, 64). The U-Net takes noise (B, 1,
+# Figure: a diagram. What is asked for (B, 3) becomes a context (B, 2, 64). The U-Net takes noise (B, 1,
 # 256, 32), time and context and carries the noise to a picture of the same shape; Griffin-Lim makes of it
 # a sound (B, 4096). Height and comb (B, 2, 256, 1) go into the U-Net, too. In training, pictures come from
 # sounds by the short-time Fourier transform.
 ask_box = "instrument, note,\nloudness (B, 3)"
-context_box = "context\n(B, 3, 64)"
+context_box = "context\n(B, 2, 64)"
 noise_box = "noise\n(B, 1, 256, 32)"
 unet_box = "U-Net\nof lesson 64"
 picture_box = "picture\n(B, 1, 256, 32)"
@@ -435,7 +435,9 @@ ax.set(xlabel="frequency (Hz)", ylabel="brightness", xlim=(0, 2000), ylim=(0, 1.
 ax.legend(loc="upper right", ncols=2);
 
 # %% [markdown]
-# Where the note has energy, the comb has a peak. What to do there, brightly or softly, is what remains to be learned.
+# Where the note has energy, the comb has a peak. What to do there, brightly or softly, is what remains to be learned. The context
+# holds instrument and loudness alone: a network that is told the note by a vector, too, learns each note by heart, and instruments
+# are heard less well on notes that they never played (0.77 of them in place of 0.82, as we tried it).
 # The loss is flow matching as ever.
 
 # %%
@@ -506,7 +508,8 @@ in_tune = (off < 20).double().mean()
 instrument = share_heard(ours, notes.test.what[:, 0])
 digit = share_heard(digits, digit_class[::4])
 claim("within 20 cents, notes never heard, as a share of real notes", in_tune, ">", 0.87)
-claim("instrument, as a share of what is heard right of real ones", instrument / real_instrument, ">", 0.7)
+claim("instrument, as a share of what is heard right of real ones", instrument / real_instrument,
+      ">", 0.72)
 claim("digit, as a share of what is heard right of real digits", digit / real_digit, ">", 0.72)
 
 # %% [markdown]
@@ -534,14 +537,14 @@ claim("Fréchet audio distance, random phases over Griffin–Lim",
       table["real, random phases"][2] / table["real, through Griffin–Lim"][2], ">", 1.5)
 about = metadata("notes_flow")
 seen = about["metrics"]
-claim("within 20 cents, 100 notes of the training set", seen["train: within 20 cents"], ">", 0.95)
+claim("within 20 cents, 100 notes of the training set", seen["train: within 20 cents"], ">", 0.88)
 claim("instrument, 100 notes of the training set", seen["train: heard"], ">", 0.88)
 print(f"trained with {about['steps']} batches of 16, {about['parameters']:,} parameters")
 
 # %% [markdown]
-# Nearly all notes are in tune, heard before or not: the comb sees to that. Without height and comb, in the same network
+# More than nine notes in ten are in tune, heard before or not: the comb sees to that. Without height and comb, in the same network
 # trained twice as long, only 0.60 of the notes never heard were within 20 cents. The instrument is harder. Of its training
-# notes nine in ten are heard as what they should be, of the others nearly eight in ten: what a flute is like must be
+# notes more than nine in ten are heard as what they should be, of the others eight in ten: what a flute is like must be
 # carried over from other notes of it. And the distance says that all of them sound a little unlike real ones.
 #
 # Of the digits, more than eight in ten are heard as they should be. There the comb does not help: no two columns of a word

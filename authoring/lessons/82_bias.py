@@ -442,15 +442,14 @@ def audit(name, counts, data, level):
         expected = expected / sum(data)
         fits = low <= expected <= high
         differing += not fits
-        print(f"{value:6} {name:11} data {expected:.3f}  samples {share:.3f}, from {low:.3f} to {high:.3f}"
+        print(f"{value:6} {name:11} data {expected:.2f}  samples {share:.3f}, from {low:.3f} to {high:.3f}"
               + ("" if fits else "  differs"))
     return differing
 
 seen = read(faces.train.x[rows])                                  # (7214, 8), as the reader sees the data
 in_data = {name: seen[:, NAMES.index(name)].bincount().tolist() for name in ("skin", "hair colour")}
 
-# %% tags=["nbval-ignore-output"]
-# not compared: measured shares, of which the next cell checks what matters
+# %%
 differing = {}
 for s, row in made["guidance"]["rows"]:
     if s in (1, 3, 8):

@@ -25,12 +25,12 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_lib.checkpoint import load as load_checkpoint
-from course_lib.checkpoint import metadata
+from course_lib.checkpoint import load as load_checkpoint, metadata
 from course_lib.claims import claim
 from course_lib.data.text import decode, encode, load_text
 
 # %%
+from course_lib.data import load
 from course_lib.decoding import generate
 from course_lib.device import seeded
 from course_lib.metrics import bootstrap, wilson
@@ -42,6 +42,7 @@ torch.set_grad_enabled(False)                                     # nothing is t
 gpt = load_checkpoint("gpt")
 austen = load_text("austen").test
 kept = load_checkpoint("marked")                                  # pictures, and what befell them
+trials = metadata("marked")["trials"]
 green = green_lists(256, share=0.5, key=1)                        # (256, 256) bool, from a secret number
 beginnings = [austen[10_000 * k:10_000 * k + 64].long() for k in range(20)]
 
@@ -73,16 +74,14 @@ strip({"without": kept.of("plain")[:10], "with a mark": kept.of("free")[:10]});
 # get a larger logit; whoever knows the lists counts green tokens. Picture: a key goes into the noise (1,
 # 28, 28), the flow makes a picture of it, the flow backwards finds the noise again, and it is compared
 # with the key. Signature: picture and claims are signed with a secret key and verified with a public one.
-boxes = {"tokens before\n(B, T)": (0, 2), "list\n(256,) green or red": (1.6, 2),
-         "GPT\nlogits + δ": (3.2, 2), "text\n(B, n)": (4.6, 2), "count green\nz, false alarm": (6.2, 2),
-         "noise + key\n(B, 1, 28, 28)": (0, 1), "flow": (1.6, 1), "picture\n(B, 1, 28, 28)": (3.2, 1),
-         "flow\nbackwards": (4.6, 1), "compare with key\np-value": (6.2, 1),
-         "picture, claims": (0, 0), "sign\nsecret key": (1.6, 0), "signature\n64 bytes": (3.2, 0),
-         "verify\npublic key": (4.6, 0), "true or false": (6.2, 0)}
+boxes = {"tokens before\n(B, T)": (0, 2), "list\n(256,) green or red": (2, 2), "GPT\nlogits + δ": (4, 2),
+         "text\n(B, n)": (6, 2), "count green\nz, false alarm": (8, 2),
+         "noise + key\n(B, 1, 28, 28)": (0, 1), "flow": (2, 1), "picture\n(B, 1, 28, 28)": (4, 1),
+         "flow\nbackwards": (6, 1), "compare with key\np-value": (8, 1), "picture, claims": (0, 0),
+         "sign\nsecret key": (2, 0), "signature": (4, 0), "verify\npublic key": (6, 0), "valid?": (8, 0)}
 names = list(boxes)
 arrows = [(names[5 * line + k], names[5 * line + k + 1]) for line in range(3) for k in range(4)]
-networks = dict.fromkeys(["GPT\nlogits + δ", "flow", "flow\nbackwards"], COLOURS[0])
-diagram(boxes, arrows, networks, size=(10, 3.3));
+diagram(boxes, arrows, dict.fromkeys([names[2], names[6], names[8]], COLOURS[0]), size=(10, 3.3));
 
 # %% [markdown]
 # Between the third and the fourth column lies the world: what happens to a text or picture before it is tested.
@@ -209,12 +208,10 @@ claim("the same with width 1", narrow_z[-1], "<", 4)
 # width 3. Left, different pairs of list and token in one text; right, the mean z of 20 texts, with a
 # dashed line that grows like the root of the length.
 _, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-for name, colour, numbers, scores in (("width 1", COLOURS[1], narrow_n, narrow_z),
-                                      ("width 3", COLOURS[0], wide_n, wide_z)):
-    left.plot(lengths, numbers, "o-", color=colour, label=name)
-    right.plot(lengths, scores, "o-", color=colour, label=name)
-root = [wide_z[1] * (length / 100) ** 0.5 for length in lengths]
-right.plot(lengths, root, "--", color="0.5", label="root of length")
+for name, n, z, colour in (("width 1", narrow_n, narrow_z, "C1"), ("width 3", wide_n, wide_z, "C0")):
+    left.plot(lengths, n, "o-", color=colour, label=name)
+    right.plot(lengths, z, "o-", color=colour, label=name)
+right.plot(lengths, [wide_z[1] * (n / 100) ** 0.5 for n in lengths], "--", color="0.5", label="root")
 left.set(xlabel="bytes", ylabel="coins", ylim=(0, None))
 right.set(xlabel="bytes", ylabel="mean z of 20 texts", ylim=(0, None))
 right.legend();
@@ -531,6 +528,9 @@ where = rings(28, 28, 1, 12)                                      # (28, 28) boo
 key = free_key(where, seeded(100))                                # (28, 28), as symmetric as real noise
 noise = torch.randn(40, 1, 28, 28, generator=seeded(0))
 
+def frequencies(noise):
+    return torch.fft.fftshift(torch.fft.fft2(noise[:, 0]), dim=(1, 2)).real   # (n, 28, 28)
+
 def my_mark(noise):
     spectrum = torch.fft.fftshift(torch.fft.fft2(noise[:, 0]), dim=(1, 2))    # (n, 28, 28), complex
     real = torch.where(where, key, spectrum.real)
@@ -544,16 +544,13 @@ assert_close(with_key, with_ring(noise, key, where), atol=1e-4, rtol=1e-4)
 # Figure: four squares: noise; the real parts of its frequencies, 0 in the middle; the same with the key
 # between two circles; and the noise that belongs to it. All four look like noise.
 _, axes = plt.subplots(1, 4, figsize=(9, 2.5))
-before = torch.fft.fftshift(torch.fft.fft2(noise[0, 0])).real
-after = torch.fft.fftshift(torch.fft.fft2(with_key[0, 0])).real
-titles = ("noise", "its frequencies", "with the key", "noise again")
-for ax, image, title in zip(axes, (noise[0, 0], before, after, with_key[0, 0]), titles):
+images = {"noise": noise[0, 0], "its frequencies": frequencies(noise)[0],
+          "with the key": frequencies(with_key)[0], "noise again": with_key[0, 0]}
+for ax, (title, image) in zip(axes, images.items()):
     ax.imshow(image, cmap="gray")
-    ax.set_title(title, fontsize=10)
-    ax.set_axis_off()
-for ax in axes[1:3]:
-    for radius in (1, 12):
-        ax.add_patch(plt.Circle((14, 14), radius, fill=False, color=COLOURS[1]))
+    ax.set(xticks=[], yticks=[], title=title)
+for ax, radius in ((axes[1], 1), (axes[1], 12), (axes[2], 1), (axes[2], 12)):
+    ax.add_patch(plt.Circle((14, 14), radius, fill=False, color=COLOURS[1]))
 
 # %% [markdown]
 # ### The way back
@@ -571,9 +568,6 @@ def my_noise_behind(pictures, steps=6):
 plain, free = kept.of("plain")[:40], kept.of("free")[:40]         # both from the noise above
 behind_plain = my_noise_behind(plain)
 behind_free = midpoint(backwards(network), 2 * free - 1, 6)       # the library's, the same
-
-def frequencies(noise):
-    return torch.fft.fftshift(torch.fft.fft2(noise[:, 0]), dim=(1, 2)).real
 
 def correlation(a, b):
     return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()
@@ -707,7 +701,6 @@ strip({"as it is": free[:8]} | {name: pictures[:8] for name, pictures in spoilt.
 # turned. In the last column are pictures without a mark.
 
 # %%
-trials = metadata("marked")["trials"]
 print("found at 1 %, of 200    free, whole way     free, half way    rings, half way     without")
 for name, by in trials.items():
     columns = [by["whole way"]["free"], by["half way"]["free"], by["half way"]["rings"]]
@@ -757,7 +750,6 @@ claim("forged pictures in which the owner finds her mark, of 20", forged_found, 
 # Are marked pictures worse, or less varied? The judge of lesson 12 compares all 200 of each kind with 200 test digits.
 
 # %%
-from course_lib.data import load
 from course_lib.metrics import control_accuracy, frechet_distance, judge_features
 
 real = judge_features(load("digits").test.x[:200])
@@ -860,9 +852,8 @@ should_not["signature: one pixel changed"] = (0.0, 0.0, 0.0)
 _, ax = plt.subplots(figsize=(8, 5.5))
 lines = list(should.items()) + list(should_not.items())
 for place, (name, (share, low, high)) in enumerate(lines):
-    colour = COLOURS[0] if name in should else COLOURS[1]
     reach = [[max(0, share - low)], [max(0, high - share)]]
-    ax.errorbar(share, -place, xerr=reach, fmt="o", color=colour, capsize=3)
+    ax.errorbar(share, -place, xerr=reach, fmt="o", color=COLOURS[name in should_not], capsize=3)
 ax.axhline(0.5 - len(should), color="0.6")
 ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for name, _ in lines],
        xlabel="how often the claim is made", xlim=(-0.03, 1.03));

@@ -23,8 +23,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_lib.checkpoint import load as load_checkpoint
-from course_lib.checkpoint import metadata
+from course_lib.checkpoint import load as load_checkpoint, metadata
 from course_lib.claims import claim
 from course_lib.data import Batches, load
 from course_lib.device import seed, seeded

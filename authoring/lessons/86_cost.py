@@ -283,7 +283,7 @@ claim("cache of 256 tokens, as a share of the GPT", 256 * bytes_a_token / n_byte
 # writes?
 
 # %% tags=["nbval-ignore-output"]
-# not compared: seconds
+# not compared: seconds, which are those of a machine
 square, gan = torch.rand(1024, 1024), load_checkpoint("conditional_gan")
 
 def look(n):
@@ -536,7 +536,7 @@ assert_close(scale, library_scale)
 # bits, of which 8 are the exponent, so that a number keeps its size and three digits or less.
 
 # %% tags=["nbval-ignore-output"]
-# not compared: seconds
+# not compared: seconds, which are those of a machine
 small, half = cost.in_int8(painter.network), load_checkpoint("flow").network.bfloat16()
 some = torch.randn(32, 1, 28, 28, generator=seeded(0))
 labels = torch.arange(32) % 10
@@ -625,7 +625,7 @@ claim("distance of the GAN minus that of the flow, in half-widths", apart(dear[1
 # stand in each checkpoint; those of a sample are measured here, a hundred at a time.
 
 # %% tags=["nbval-ignore-output"]
-# not compared: seconds
+# not compared: seconds, which are those of a machine
 def seconds_a_sample(model, **settings):
     with torch.no_grad():
         return seconds(lambda: model.sample(100, 3, seeded(0), **settings), repeats=1) / 100
@@ -649,7 +649,7 @@ claim("the same for the GAN, as a multiple of the flow's",
 # %% tags=["nbval-ignore-figure"]
 # Figure: seconds in all over the number of digits drawn, both axes logarithmic: three lines, flat at
 # first, then rising. That of the flow rises first, the GAN's last.
-# not compared: seconds
+# not compared: seconds, which are those of a machine
 n = torch.logspace(2, 8, 50)
 _, ax = plt.subplots(figsize=(6.4, 3))
 for name, (once, each) in clocks.items():
