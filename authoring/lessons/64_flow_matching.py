@@ -238,7 +238,8 @@ def velocity_loss(model, x):
     return {"loss": (model(x_t, t) - (x - eps)).square().mean()}
 
 # %% [markdown]
-# The library's `flow_loss` takes images too, and a choice of times. With uniform times it must be ours.
+# The library's `flow_loss` takes images too, and a choice of times; and examples can be made to count more or less (`weight`, for
+# lesson [82](82_bias.ipynb)). With uniform times it must be ours.
 
 # %%
 import inspect
