@@ -1121,7 +1121,7 @@ REGISTRY = {
         lambda n: a_sound_flow().fit_scale(rand(n, 1, 64, 16)).shift, (1, 64, 1),
         lambda: a_sound_flow().fit_scale(images(3)), "(3, 1, 28, 28)"),
     "sound_flow.SoundFlow.context": Entry(
-        lambda n: a_sound_flow().context(asked(n)), (N, 2, 4), lambda: a_sound_flow().context(asked(3, 3)), "(3, 3)"),
+        lambda n: a_sound_flow().context(asked(n)), (N, 1, 4), lambda: a_sound_flow().context(asked(3, 3)), "(3, 3)"),
     "sound_flow.SoundFlow.guides": Entry(
         lambda n: a_sound_flow().guides(asked(n)), (N, 2, 64, 1), harmless="`context` checks what is asked for"),
     "sound_flow.SoundFlow.velocity": Entry(
