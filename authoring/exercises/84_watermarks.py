@@ -23,6 +23,8 @@ from course_lib.data.text import load_text
 from course_lib.decoding import generate
 from course_lib.device import seeded
 from course_lib.metrics import wilson
+
+# %%
 from course_lib.watermark import (
     count_green,
     false_alarm,
