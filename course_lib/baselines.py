@@ -77,6 +77,8 @@ class Kept(nn.Module):
         super().__init__()
         whole(1, **config.sizes)
         self.config = config
+        if odd := [name for name in config.sizes if not name.isidentifier() or hasattr(self, name)]:
+            raise ValueError(f"samples of {odd[0]!r} cannot be kept: choose another name, of letters and digits")
         for name, n in config.sizes.items():
             self.register_buffer(name, torch.zeros(n, 1, 28, 28, dtype=torch.uint8))
 

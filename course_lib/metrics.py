@@ -175,8 +175,11 @@ def mean_interval(values, level: float = 0.95) -> tuple[float, float, float]:
     Student (1908)."""
     from scipy.stats import t  # slow to import, and only needed here
 
-    x = _cloud("values", _cpu(values).reshape(-1, 1), 2)
-    between(0, 1, level=level)
+    values = _cpu(values)
+    if values.ndim != 1:
+        raise ValueError(f"values have the shape (n,), one for each seed, got {tuple(values.shape)}")
+    x = _cloud("values", values[:, None], 2)
+    _z(level)                                                     # raises for 0 and 1
     half = float(t.ppf((1 + level) / 2, len(x) - 1)) * x.std().item() / math.sqrt(len(x))
     return x.mean().item(), x.mean().item() - half, x.mean().item() + half
 
@@ -198,7 +201,7 @@ def effective_size(weights: Tensor) -> float:
 
     Kish (1992)."""
     w = _cpu(weights).double()
-    if w.ndim != 1 or not len(w) or not (w >= 0).all() or w.sum() == 0:
+    if w.ndim != 1 or not len(w) or not (w >= 0).all() or not 0 < w.sum() < math.inf:
         smallest = w.min().item() if w.numel() else None
         raise ValueError(f"weights (n,) must be at least 0 and not all 0: got {tuple(w.shape)}, smallest {smallest}")
     return (w.sum().square() / w.square().sum()).item()

@@ -185,6 +185,8 @@ def text_to_image_loss(model: TextToImage, z: Tensor, words: Tensor, drop: float
     """Flow matching in latents z (B, *latents.shape) of deviation 1, told the words (B, L) of a caption; a share `drop`
     of the captions is left out whole, and the network learns both, with and without. weight: see flow.flow_loss."""
     between(0, 1, drop=drop)
+    if weight is not None and weight.is_cpu and not (weight >= 0).all():
+        raise ValueError(f"weights must be at least 0, and the smallest is {weight.min().item():.4g}")
     words = drop_labels(words, torch.zeros_like(words[0]), drop)
     return flow.flow_loss(partial(model.network, context=model.text(words)), z, weight=weight)
 

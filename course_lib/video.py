@@ -38,7 +38,9 @@ class AcrossFrames(nn.Module):
 
     def __init__(self, block: nn.Module, n_channel: int, n_frame: int, n_place: int, n_head: int = 4, n_layer: int = 1):
         super().__init__()
-        self.block, self.n_frame = block, n_frame
+        whole(1, n_frame=n_frame, n_place=n_place)
+        whole(0, n_layer=n_layer)
+        self.block, self.n_frame, self.n_place = block, n_frame, n_place
         self.near_norm, self.near = nn.LayerNorm(n_channel), nn.Conv1d(n_channel, n_channel, 3, padding=1)
         self.look = nn.ModuleList(Block(n_channel, n_head) for _ in range(n_layer))
         if n_layer:
@@ -51,6 +53,9 @@ class AcrossFrames(nn.Module):
     def forward(self, x: Tensor, *condition) -> Tensor:
         x = self.block(x, *condition)
         places = x.transpose(1, 2) if x.ndim == 3 else x.flatten(2) if x.ndim == 4 else x[:, :, None]    # (n*T, C, L)
+        if len(x) % self.n_frame or places.shape[2] != self.n_place:
+            raise ValueError(f"{len(x)} frames of {places.shape[2]} places are no films of n_frame={self.n_frame} "
+                             f"frames of n_place={self.n_place}")
         film = places.unflatten(0, (-1, self.n_frame)).transpose(2, 3)                       # (n, T, L, C)
         old = F.silu(self.near_norm(film)).permute(0, 2, 3, 1).flatten(0, 1)                 # (n*L, C, T)
         film = film + self.near(old).unflatten(0, (len(film), -1)).permute(0, 3, 1, 2)
@@ -181,6 +186,8 @@ def holding(model, known: Tensor, scale: float = 1.0):
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:                 # x (n, T, ...), t (n,)
         k, new = known.shape[1], x[:, known.shape[1]:]
+        if len(known) != len(x) or known.shape[2:] != x.shape[2:] or not new.numel():
+            raise ValueError(f"known frames {tuple(known.shape)} are no beginning of films {tuple(x.shape)}")
         times = torch.cat([torch.ones_like(t)[:, None].expand(-1, k), t[:, None].expand(-1, new.shape[1])], 1)
         told = model(torch.cat([known, new], 1), times)[:, k:]
         free = model(x, t) if scale != 1 else torch.zeros_like(x)
@@ -201,6 +208,7 @@ def video_loss(model, x: Tensor, y: Tensor, drop: float = 0.3, share: float = 0.
     little then that only the known ones tell where they will be."""
     between(0, 1, drop=drop, share=share)
     above(0, **{f"shift[{i}]": s for i, s in enumerate(shift)})
+    whole(2, 2, n_shift=len(shift))
     n, T = x.shape[:2]
     whole(1, T - 1, most=most)
     x, y = 2 * x - 1, drop_labels(y, model.network.config.n_class, drop)

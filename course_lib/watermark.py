@@ -38,6 +38,8 @@ def list_numbers(tokens: Tensor, n_list: int, width: int = 1) -> Tensor:
     With width 1 it is the token itself. With more, it is the number that they write to the base 31, modulo n_list: text
     of few letters then uses all lists, and one token before it does not give a list away."""
     whole(1, width=width, n_list=n_list)
+    if tokens.is_floating_point():
+        raise ValueError(f"tokens are whole numbers, got {tokens.dtype}")
     if tokens.shape[-1] < width:
         raise ValueError(f"{tokens.shape[-1]} tokens have no {width} neighbours: write on from a longer beginning")
     number = torch.zeros_like(tokens[..., width - 1:])
@@ -168,8 +170,12 @@ def key_p_value(noise: Tensor, key: Tensor, where: Tensor) -> Tensor:
     more than its share of keys. It does not matter how loud the noise is. (For `ring_key` this holds in part.)"""
     from scipy.stats import t
 
+    if key.shape != where.shape:
+        raise ValueError(f"a key of {tuple(key.shape)} does not fit to frequencies {tuple(where.shape)}")
     i, j = _half(where)
     parts, numbers = _spectrum(noise, where).cpu().real[:, i, j].double(), key.cpu()[i, j].double()
+    if not (parts.norm(dim=1).all() and numbers.norm()):
+        raise ValueError("noise or key is 0 at all of these frequencies: 0 points nowhere, and has no correlation")
     r = parts @ numbers / (parts.norm(dim=1) * numbers.norm())                 # (n,)
     free = len(i) - 1
     return torch.from_numpy(t.sf((r * (free / (1 - r**2).clamp(min=1e-12)).sqrt()).numpy(), free))
@@ -187,7 +193,7 @@ def _spectrum(noise: Tensor, where: Tensor) -> Tensor:
     """The first channel's frequencies, 0 in the middle.  (n, C, H, W) -> (n, H, W) complex"""
     if where.dtype != torch.bool or where.ndim != 2:
         raise ValueError(f"where is {where.dtype} {tuple(where.shape)}: expected bool (H, W), of `rings`")
-    if noise.ndim != 4 or not noise.is_floating_point() or noise.shape[-2:] != where.shape:
+    if noise.ndim != 4 or not noise.numel() or not noise.is_floating_point() or noise.shape[-2:] != where.shape:
         raise ValueError(f"noise of shape {tuple(noise.shape)} does not fit to frequencies {tuple(where.shape)}")
     return torch.fft.fftshift(torch.fft.fft2(noise[:, 0].float()), dim=(-2, -1))
 
@@ -199,6 +205,8 @@ def spoil(pictures: Tensor, how: str, strength: float, generator: torch.Generato
     pixels are cut off on each side and the rest is enlarged;  turn: by so many degrees to the left, black comes in;
     levels: so many grey levels are left;  jpeg: written and read by Pillow with this quality, 1 to 95."""
     pictures = probabilities(pictures, "pictures")
+    if pictures.ndim != 4 or how == "jpeg" and pictures.shape[1] not in (1, 3):
+        raise ValueError(f"pictures have the shape (n, C, H, W), for jpeg with 1 or 3 colours: {tuple(pictures.shape)}")
     n, C, H, W = pictures.shape
     if how == "noise":
         finite(0, strength=strength)

@@ -30,10 +30,14 @@ from course_lib import (
     train,
     transformer,
     vae,
+    video,
+    watermark,
 )
+from course_lib.baselines import Kept, KeptConfig
 from course_lib.convnet import ConvNet, ConvNetConfig
 from course_lib.data import Batches, toys
 from course_lib.data import text as texts
+from course_lib.data.avatars import with_jobs
 from course_lib.dcgan import Discriminator, GANConfig, Generator
 from course_lib.device import seed, seeded
 from course_lib.dit import DiT, DiTConfig
@@ -822,6 +826,33 @@ def test_the_gradient_of_the_bound_is_that_of_its_closed_form():
     torch.testing.assert_close(slopes[0], down - mu.detach())
     torch.testing.assert_close(slopes[1], down * eps * (logvar.detach() / 2).exp() / 2
                                - (logvar.detach().exp() - 1) / 2)
+
+
+WHERE = watermark.rings(8, 8, 1, 3)
+KEY = watermark.free_key(WHERE, seeded(0))
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: watermark.key_p_value(torch.zeros(1, 1, 8, 8), KEY, WHERE), "is 0 at all of these"),
+    (lambda: watermark.key_p_value(torch.rand(1, 1, 8, 8), KEY[:4], WHERE), "(4, 8)"),
+    (lambda: watermark.key_p_value(torch.rand(0, 1, 8, 8), KEY, WHERE), "(0, 1, 8, 8)"),
+    (lambda: watermark.list_numbers(torch.rand(3), 256), "float32"),
+    (lambda: watermark.spoil(torch.rand(1, 8, 8), "blur", 1.0), "(1, 8, 8)"),
+    (lambda: watermark.spoil(torch.rand(1, 2, 8, 8), "jpeg", 50), "(1, 2, 8, 8)"),
+    (lambda: with_jobs(torch.tensor([0, 1]), 0.8, seeded(0)), "int64"),
+    (lambda: metrics.mean_interval([1.0, 2.0], level=1.0), "1.0"),
+    (lambda: metrics.mean_interval(torch.rand(3, 2)), "(3, 2)"),
+    (lambda: metrics.effective_size(torch.tensor([1.0, INF])), "(2,)"),
+    (lambda: Kept(KeptConfig({"config": 1})), "'config'"),
+    (lambda: video.holding(None, torch.rand(2, 3, 1, 4, 4))(torch.rand(2, 2, 1, 4, 4), torch.rand(2)), "(2, 3, 1, 4"),
+    (lambda: video.AcrossFrames(nn.Identity(), 4, 3, 4, 2)(torch.rand(3, 4, 3, 3)), "n_place=4"),
+    (lambda: video.AcrossFrames(nn.Identity(), 4, 3, 4, 2)(torch.rand(4, 4, 2, 2)), "n_frame=3"),
+    (lambda: video.AcrossFrames(nn.Identity(), 4, 3, 4, n_layer=-1), "n_layer=-1"),
+])
+def test_what_the_last_lessons_cannot_do_is_named(call, words):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_no_message_hides_in_many_lines():

@@ -346,7 +346,7 @@ BAD = [
     (lambda: wilson(5, 4), "hits=5 must be a whole number between 0 and 4"),
     (lambda: wilson(1, 4, level=1), "between 0 and 1, not 1"),
     (lambda: mean_interval([0.9]), "values must hold at least 2 points"),
-    (lambda: mean_interval([0.9, 0.8], level=2), "level=2 must be a number between 0 and 1"),
+    (lambda: mean_interval([0.9, 0.8], level=2), "a probability must lie between 0 and 1, not"),
     (lambda: samples_to_tell(0.8, 0.8), "tell share=0.8 from other=0.8"),
     (lambda: samples_to_tell(0.8, 1.2), "other=1.2"),
     (lambda: effective_size(torch.tensor([1.0, -0.5])), "smallest -0.5"),

@@ -88,6 +88,8 @@ def with_jobs(has: Tensor, share: float, generator: torch.Generator) -> tuple[Te
     has (N,) bool: who has it.  -> the rows that get a job, (2m,) int64, and their jobs (2m,), 0 or 1, m of each; m is
     as large as it can be.  Raises ValueError if nobody has it, or everybody."""
     between(0, 1, share=share)
+    if has.dtype != torch.bool or has.ndim != 1:
+        raise ValueError(f"who has it is true or false for each face, (N,) bool, got {tuple(has.shape)} of {has.dtype}")
     those, others = (which.nonzero()[:, 0] for which in (has, ~has))
     m = min(len(those), len(others))
     if not m:
