@@ -45,7 +45,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_velocity():
 
 
 def test_a_sample_of_weight_two_counts_as_two():
-    x, weight = torch.randn(3, 2, 4, generator=seeded(1)), torch.tensor([2.0, 0.0, 1.0])
+    x, weight = torch.randn(3, 2, 4, generator=seeded(1)), torch.tensor([2.0, 0.0, 4.0])
 
     def loss(**given):
         seed(0)
@@ -54,7 +54,7 @@ def test_a_sample_of_weight_two_counts_as_two():
     seed(0)
     eps, t = torch.randn(x.shape), flow.logit_normal(3, x)
     each = (0.5 * flow.interpolate(x, eps, t) - (x - eps)).square()
-    assert_close(loss(weight=weight), (2 * each[0].mean() + each[2].mean()) / 3)
+    assert_close(loss(weight=weight), (2 * each[0].mean() + 4 * each[2].mean()) / 3)
     assert_close(loss(weight=torch.ones(3)), loss())
     with pytest.raises(ValueError, match="weight"):
         loss(weight=torch.ones(3, 1))
@@ -102,6 +102,12 @@ def test_the_order_of_each_method_by_halving_the_step():
     assert error(flow.midpoint, 200) / error(flow.midpoint, 400) == pytest.approx(4, rel=0.02)
     assert flow.euler(lambda x, t: x, torch.ones(1, 1), 2).item() == pytest.approx(2.25)
     assert flow.midpoint(lambda x, t: t.view(-1, 1), torch.zeros(1, 1), 1).item() == pytest.approx(0.5)
+
+
+def test_the_losses_of_examples_are_asked_for_in_the_middles_of_equal_parts():
+    asked = []
+    flow.flow_losses(lambda x, t: asked.append(t.tolist()) or x, torch.zeros(2, 3), 4)
+    assert asked == [[0.125] * 2, [0.375] * 2, [0.625] * 2, [0.875] * 2]
 
 
 def test_the_losses_of_examples_have_the_loss_as_their_mean():

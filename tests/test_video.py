@@ -84,6 +84,12 @@ def test_places_are_mixed_with_themselves_in_the_frames_beside_and_then_talk_to_
         assert_close(layer(tokens).transpose(1, 2).reshape(x.shape), layer(x))
 
 
+def test_frames_and_places_are_told_apart_from_the_start():
+    layer = AcrossFrames(torch.nn.Identity(), 8, n_frame=3, n_place=4, n_head=2)
+    for table in (layer.when[:, 0], layer.where):
+        assert torch.cdist(table, table).fill_diagonal_(9).min() > 0.1
+
+
 @pytest.mark.parametrize("network, config", [
     (UNet, UNetConfig(n_class=10, n_channel=4, n_embd=8, shape=(1, 16, 16))),
     (DiT, DiTConfig(n_class=10, n_layer=2, n_head=2, n_embd=8, shape=(1, 16, 16))),
