@@ -499,7 +499,7 @@ claim("log-likelihood of ten Gaussians above that of one, test digits (nats)", m
 # \operatorname{tr}\big(\Sigma_1 + \Sigma_2 - 2\,(\Sigma_1 \Sigma_2)^{1/2}\big)$ (tr: sum of the diagonal), zero if
 # both are equal. The **precision** is the share of samples that fall among real digits, the **recall** the share of
 # real digits that have a sample nearby, the **control** accuracy how often the judge sees the digit asked for. The ±
-# comes from drawing the 1,000 anew, with repetition (the *bootstrap*). Lesson 44 (to come) takes these numbers apart.
+# comes from drawing the 1,000 anew, with repetition (the **bootstrap**). Lesson 44 (to come) takes these numbers apart.
 # The leaderboard (point at a heading for its meaning):
 
 # %%

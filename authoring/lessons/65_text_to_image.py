@@ -61,7 +61,7 @@ strip(rows);
 # `avatars` are 10,000 faces of 16 × 16 pixels with eight attributes. A caption mentions some of what can be *seen*, in
 # any order and in one of seven phrasings; hair under a hat is not mentioned. Five pairs of values never occur in
 # training, for example (blue hair, red shirt); the faces of `test_unseen` all have one. The judge of this lesson is a
-# *reader*, a network that names the attributes of a face. What it gets right on real faces is the ceiling for
+# **reader**, a network that names the attributes of a face. What it gets right on real faces is the ceiling for
 # everything that follows.
 
 # %%

@@ -71,7 +71,7 @@ strip({"a sad person with\nlong blue hair": model.sample([wish] * 6, seeded(0)),
 # $$z \sim p(z \mid y), \qquad x \sim p(x \mid z).$$
 #
 # The first part is the **prior**, which samples a vector. The second is the **decoder**, which samples a picture. The
-# paper calls the whole *unCLIP*, since the decoder goes CLIP's way backwards.
+# paper calls the whole **unCLIP**, since the decoder goes CLIP's way backwards.
 #
 # ### By hand: why the prior must be random
 #
@@ -633,7 +633,7 @@ claim("deviation of the noise", behind.std(), ">", 0.8)
 # ### A red hat turns blue
 #
 # What does "blue" mean as a direction? Take the vector of "a blue hat" minus that of "a red hat". Both lie on the
-# captions' side of the gap, so in their difference the gap is gone. Then turn the picture's vector a little towards this
+# captions' side of the gap, so in this **text difference** the gap is gone. Then turn the picture's vector a little towards this
 # direction, along the arc, and draw from the noise behind the picture.
 
 # %%

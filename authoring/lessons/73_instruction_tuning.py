@@ -2,7 +2,7 @@
 # # 73 · Instruction tuning: from a model that continues to one that answers
 #
 # A language model continues texts. Ask it a question, and it may go on with anything that could stand there next. What
-# makes an assistant of it? Less than one might think: the same loss, on examples of dialogues. This lesson takes a
+# makes an assistant of it? Less than one might think: the same loss, on examples of dialogues: **instruction tuning**. This lesson takes a
 # small model that has only read stories about a house and shows it dialogues for a minute or two. Because a program
 # wrote the stories, a program knows every answer, and each claim about the assistant can be checked. The picture shows
 # a conversation with it.

@@ -183,8 +183,8 @@ for b in (0.0, 0.5, 5.0):
 # ### Two other ways to the same place
 #
 # People cannot give rewards as numbers, but they can compare. Bradley and Terry's model of a comparison: answer $y$ is
-# preferred to $y'$ with probability $\sigma(r(y) - r(y'))$. One way, called RLHF: learn $r$ from comparisons, then
-# climb $J$. Another, DPO: solve $\pi^* \propto \pi_\text{ref}\, e^{r/\beta}$ for the reward,
+# preferred to $y'$ with probability $\sigma(r(y) - r(y'))$. One way, called **RLHF**: learn $r$ from comparisons, then
+# climb $J$. Another, **DPO**: solve $\pi^* \propto \pi_\text{ref}\, e^{r/\beta}$ for the reward,
 #
 # $$r(y) = \beta \log \frac{\pi^*(y)}{\pi_\text{ref}(y)} + \text{a constant},$$
 #
@@ -322,7 +322,7 @@ for k in range(3):
 claim("labels that agree with the gold reward, where it differs", agree, "<", 0.95)
 
 # %% [markdown]
-# A reward model is the policy itself with another head: a number in place of the next word. We take the logit of a
+# A **reward model** is the policy itself with another head: a number in place of the next word. We take the logit of a
 # token that nobody ever writes, after the last token of the answer, and train with the surprise at each label,
 # $-\log \sigma(r(y) - r(y'))$.
 
@@ -396,13 +396,13 @@ right.legend();
 # <details><summary>Answer</summary>
 #
 # The judge's reward rises with every doubling of $n$. The gold reward rises up to $n = 8$, then it falls: among 64
-# answers there is one that the judge likes too much. This is over-optimisation, and we shall see much more of it.
+# answers there is one that the judge likes too much. This is **over-optimisation**, and we shall see much more of it.
 # </details>
 #
 # ## Policy gradients in groups: GRPO
 #
 # To move the policy itself, let it write a group of answers to each question, take a reward from each, and compare it with the
-# others of its group. That is GRPO (Shao et al., 2024). The
+# others of its group. That is **GRPO** (Shao et al., 2024). The
 # **advantage** of an answer is its reward less the mean of the group, over the group's standard deviation.
 
 # %%

@@ -712,7 +712,7 @@ ax.legend(fontsize=9);
 # ## An instruction in the data
 #
 # A program passes on a text that somebody else has written: "what is the last letter : *text*". What if that text holds
-# an instruction itself?
+# an instruction itself? This attack is called **prompt injection**.
 
 # %%
 def attack(marks, hide, n=300):
@@ -794,8 +794,9 @@ ax.legend();
 # %% [markdown]
 # ## In the wild
 #
-# With a real model the same things have names: examples in the prompt are *few-shot*, steps are *chain of thought*,
-# drawing many answers is `num_return_sequences`. On a GPU:
+# With a real model the same things have names: what the first half of this lesson does is **in-context learning**,
+# examples in the prompt are *few-shot*, steps are **chain of thought**, drawing many answers is `num_return_sequences`.
+# On a GPU:
 #
 # ```python
 # from transformers import pipeline                          # pip install transformers

@@ -251,7 +251,7 @@ assert_close(plain.sample(["a zorp person"] * 2, seeded(0)), beside, atol=1e-3, 
 # %% [markdown]
 # ## One new word: textual inversion
 #
-# The least that one can train is the word. A text encoder begins with a table, one vector a word. We append a row for
+# The least that one can train is the word: **textual inversion**. A text encoder begins with a table, one vector a word. We append a row for
 # "zorp" and train these 64 numbers alone, so that the model draws the five pictures when it reads the word.
 
 # %%

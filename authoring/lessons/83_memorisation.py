@@ -394,7 +394,7 @@ claim("the same with duplicates removed, the highest of three", without.max(), "
 #
 # ## Extraction: without the training set
 #
-# An attacker has only the model. What gives a copy away then? It comes again. Somebody who samples a lot and finds the
+# **Extraction** is getting training pictures out of a model, with nothing but the model. What gives a copy away then? It comes again. Somebody who samples a lot and finds the
 # same picture twenty times has found something that was learned by heart (Carlini et al., 2023, did this with Stable
 # Diffusion). **By hand**: numbers 0, 0.1, 0.9, 5, 5.1 and 0, with a radius of 0.15.
 
@@ -555,7 +555,7 @@ claim("copies after 700 batches", stages[4][1], "<", 0.06)
 print(f"4,000 pictures, 700 batches: distance {far_4000:.1f}, copies {copies['4000'][0]:.3f}")
 
 # %% [markdown]
-# **Private training.** All repairs so far lower a measured rate. One gives a promise, **differential privacy**. DP-SGD
+# **Private training.** All repairs so far lower a measured rate. One gives a promise, **differential privacy**. **DP-SGD**
 # (Abadi et al., 2016) shortens the gradient of *each example* to a length of at most 1, adds them, and adds normal noise.
 # Then no example can move the weights much, whatever it is. Its accountant computes two numbers, *epsilon* and *delta*,
 # and for *every* attack, also those not yet invented,
@@ -647,7 +647,7 @@ claim("what any attack may find at 1 % accused, by the promise", bound, "<", 0.3
 # ## Unlearning
 #
 # Somebody asks for their pictures to be removed from a finished model. Training again without them is sure, and costs a
-# whole training. Unlearning is short: we make the flow of lesson 64's minute forget the threes. For 100 batches it is
+# whole training. **Unlearning** is short: we make the flow of lesson 64's minute forget the threes. For 100 batches it is
 # shown the other digits, a third of them under the name "three". What else suffers? And is the three gone?
 
 # %%

@@ -3,9 +3,9 @@
 #
 # A text or a picture comes to you, and you would like to know where it is from. Good models leave no traces that a
 # reader could see, so the maker must leave one on purpose. Three ways are in use. A text prefers certain words that
-# only its maker can list. A picture grows out of noise that holds a secret pattern. And a file carries a signature that
-# nobody else can write. We shall attack all three, and count which claims survive. At the end you will know how to read
-# the picture below: where is the mark, and how sure can one be?
+# only its maker can list. A picture grows out of noise that holds a secret pattern. Both are called **watermarks**. And a
+# file carries a **signature** that nobody else can write. We shall attack all three, and count which claims survive. At
+# the end you will know how to read the picture below: where is the mark, and how sure can one be?
 #
 # **After this lesson you can**
 # - mark a text and a picture, find the marks again, and say how often you will be wrong;
