@@ -2,13 +2,13 @@
 # # 73 · Instruction tuning: from a model that continues to one that answers
 #
 # A language model continues texts. Ask it a question, and it may go on with anything that could stand there next. What
-# makes an assistant of it? Less than one might think: the same loss, on examples of dialogues: **instruction tuning**. This lesson takes a
-# small model that has only read stories about a house and shows it dialogues for a minute or two. Because a program
-# wrote the stories, a program knows every answer, and each claim about the assistant can be checked. The picture shows
-# a conversation with it.
+# makes an assistant of it? Less than one might think: the same loss, on examples of dialogues. This is **instruction
+# tuning**. This lesson takes a small model that has only read stories about a house and shows it dialogues for a minute
+# or two. Because a program wrote the stories, a program knows every answer, and each claim about the assistant can be
+# checked. The picture shows a conversation with it.
 #
 # **After this lesson you can**
-# - turn dialogues into tokens, decide which of them a model shall learn, and train it on them;
+# - turn dialogues into tokens, decide which of them a model should learn, and train it on them;
 # - measure what it learned: families of questions, phrasings never seen, facts never asked for, what was forgotten;
 # - produce two famous failures, a model that speaks for both sides and one that always has an answer, and repair them.
 #
@@ -66,9 +66,9 @@ ax.set_axis_off()
 #
 # ## A house in which everything is known
 #
-# `house` is a world of people, rooms and things. A *story* is a list of sentences; behind it stands the *world*, all
-# that was told. A question comes with its exact answer. And any sentence can be judged: is it possible after what was
-# told before?
+# `house` is a world of people, rooms and things. A *story* is a list of sentences; the *world* is all that they have
+# told. A question belongs to a *family* (where somebody is, who has a thing, how many somebody counted, ...) and comes
+# with its exact answer. And any sentence can be judged: is it possible after what was told before?
 
 # %%
 sentences, world = house.story(Random(4), n_event=3)
@@ -88,13 +88,15 @@ for sentence in (f"{person} is in the {room}.", f"{person} went to the {other}."
 
 # %% [markdown]
 # Beside the stories there are 96 towns, each in one of six parts of a land, and tasks that need no story: small sums,
-# letters backwards, plurals, rhymes. What is tested is kept apart from what is learned: two phrasings of each family,
-# four people, half of the towns, every fifth noun, and one family as a whole, the *last letter* of a word.
+# letters backwards, plurals, rhymes. Some of this is kept out of all dialogues, for the tests: two phrasings of each
+# family, four people, half of the towns, every fifth noun, and one family as a whole, the *last letter* of a word.
 #
 # ## A model that continues
 #
 # The base model read 30,000 documents: stories whose facts are told again in other words, lists, and sentences about
-# the towns. No document holds a question. Given nothing, it writes:
+# the towns. No document holds a question. Below, `words` turns texts into tokens and back (how, we shall see), and
+# `write` lets a model go on, as `generate` does in lesson 54. Given nothing but `BEGIN`, the token with which every
+# document begins, the base model writes:
 
 # %%
 written = write(base, [[BEGIN]] * 40, 100, temperature=1.0, generator=seeded(3))
@@ -143,12 +145,12 @@ ax.set(xlabel="training batches", ylabel="next word right", ylim=(0, 1.03))
 ax.legend(loc="lower right");
 
 # %% [markdown]
-# The towns are learned one after the other. With the facts of a story it is different: for hundreds of batches nothing
-# more comes, because the model knows *which* rooms occur in the story, and not yet whose they are. Then it finds out,
-# within a few hundred. To look up takes two steps of attention, find the name, then what was said of it, and neither
-# helps before the other is there.
+# The towns are learned one after the other. The facts of a story are different: their curve stays near two thirds for
+# hundreds of batches, and then it rises within a few hundred. A likely reason: to look a fact up takes two steps of
+# attention, one that finds the name and one that reads what was said of it, and neither helps before the other is there.
+# Until then, the model can only guess among the rooms of the story. (Lesson 75 finds two such steps in a smaller model.)
 #
-# ### It does not answer
+# ### Ask it a question
 #
 # **Write down a guess:** we ask this model, in plain text, where Ben is. What will it write?
 
@@ -176,9 +178,9 @@ claim("the most frequent answer, always", house.majority([question for _, questi
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It goes on with the story, or with something else that occurs in stories. A question is nothing that its texts answer.
-# The knowledge is there, as the cells above show; what is missing is the habit. (Large models have read questions with
-# answers, so examples in the prompt help them more.)
+# It goes on with the story, or with something else that occurs in stories. Its documents hold no questions, so it has
+# never read an answer, and three examples do not change that. The knowledge is there, as the cells above show; what is
+# missing is the habit. (Large models have read questions with answers, and there examples in the prompt do help.)
 # </details>
 #
 # ## What we will build
@@ -196,8 +198,8 @@ arrows = [(dialogue, marked), (marked, rows_box), ("documents", rows_box), (rows
 diagram(boxes, arrows, {"GPT": COLOURS[0], loss_box: COLOURS[3]});
 
 # %% [markdown]
-# The network, in blue, is the GPT of lesson 54, and so is its training. New is what it is fed with, and which of its
-# guesses count.
+# The network, in blue, is the GPT of lesson 54, and it is trained in the same way. What is new is what it reads, and
+# which of its guesses count.
 #
 # ## Seven tokens, by hand
 #
@@ -322,8 +324,8 @@ ax.set(xlabel="place in the row", ylabel="row");
 #
 # ## Train
 #
-# The same `fit`, the same Muon as in lesson 54, from the weights of the base. Among the dialogues are documents of the
-# base's sort, one for four dialogues; why, we shall see. 100 batches:
+# The same `fit` and the same Muon as in lesson 54, from the weights of the base. For every four dialogues, one document
+# like those that the base has read is mixed in; we shall see why. 100 batches:
 
 # %% tags=["nbval-ignore-figure"]
 # Figure: the training loss over 100 steps, which falls from 7 to below 1, fast at first.
@@ -354,9 +356,9 @@ claim("right answers after 100 batches: town", right(small, "town"), ">", 0.05)
 claim("right answers after 100 batches: capitals", right(small, "capitals"), "<", 0.2)
 
 # %% [markdown]
-# Ten seconds, and it looks up who is where. It did not learn that in ten seconds: it could, and now it has been asked.
-# Capital letters were in no document, and after 100 batches they are not there. The shipped assistant saw 20,000
-# dialogues, in 1,200 larger batches, by the same code.
+# Ten seconds, and it says who is where. It did not learn to look that up in ten seconds: the base could, and now it has
+# learned to do so when it is asked. Tasks with capital letters were in no document, and 100 batches did not teach them.
+# The shipped assistant saw 20,000 dialogues, in 1,200 larger batches, by the same code.
 #
 # ## What did it learn?
 #
@@ -415,9 +417,10 @@ ax.invert_yaxis()
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9);
 
 # %% [markdown]
-# From random weights, 200 batches teach the form of an answer and little else. From the base, the same 200 batches bring
-# the look-ups and the towns: most of what an assistant can do, it could before. What no document has shown, such as
-# letters backwards, must be learned from the dialogues themselves and needs more of them: compare the diamonds.
+# From random weights, 200 batches teach the form of an answer and little else: small talk needs no more, and whoever
+# asks for the last letter gets some letter of the word, one time in four the right one. From the base, the same 200
+# batches bring the look-ups and the towns, which it knew and had only to learn to say. What no document has shown, such
+# as letters backwards, must be learned from the dialogues themselves and needs more of them: compare the diamonds.
 #
 # One family fails, and without the dashed mark beside it we might have thought that it half succeeds. What goes wrong
 # when it is asked *whether* Ben is in the hall?
@@ -438,8 +441,8 @@ claim("questions whose answer is yes", sum(q.value == "yes" for q in questions) 
 #
 # ### What was never shown
 #
-# Three kinds of things no dialogue has: people, towns, a family. The base has read about the people and the towns;
-# nobody has ever asked for the last letter of a word.
+# Four of the people, half of the towns and one family are in no dialogue. The base has read about these people and
+# towns; for the last letter of a word nobody has ever asked.
 
 # %%
 scores = about["metrics"]
@@ -457,10 +460,10 @@ print("the first letter:   ", sum(reply == word[0] for reply, word in pairs), "o
 print("the whole, backwards:", sum(reply == word[::-1] for reply, word in pairs), "of 60")
 
 # %% [markdown]
-# A fact that was read and never asked for is answered too: half of the towns were enough to learn the habit. With
-# new names it is harder. And a new family is taken for the nearest that it knows: asked for the last letter, it gives
-# the first, each time. Large models are tuned on hundreds of families, and there a new one often works (Wei et al.,
-# 2021); with thirteen it does not.
+# A fact that was read and never asked for is answered too: half of the towns were enough to learn the habit. New
+# phrasings cost next to nothing, new names cost more. And a new family is taken for the nearest that it knows: asked for
+# the last letter, it gives the first, each time. Wei et al. (2021) tune a large model on more than 60 tasks, and there a
+# new sort often works; with thirteen families it does not.
 #
 # ## What it forgot
 #
@@ -497,14 +500,14 @@ for panel in (left, right_panel):
 
 # %% [markdown]
 # That is **catastrophic forgetting**: what is not rehearsed is lost, plain text first. To mix in some of the old data
-# is the simplest repair, and large models are trained so, too. It repairs more than the text: a fact that was only read,
-# never asked for, is answered once the model still has it and has learned the habit of answering.
+# is the simplest repair, and large models are trained that way, too. It repairs more than the text: a fact that was only
+# read, never asked for, can be answered if the model still has it *and* has learned the habit of answering.
 #
 # ## Predict, then turn one knob: questions that nobody can answer
 #
 # A user may ask for a person who does not occur in the story. **Write down a guess:** a model is trained with dialogues
-# in which every question has an answer. What does it say? And if a share of 5, 25 or 50 % of the questions about a story
-# has none, and the right answer is "Nobody said ...", how many are still answered, and what does it cost?
+# in which every question has an answer. What does it say? And if 5, 25 or 50 % of the questions about a story have none,
+# and the right reply is "Nobody said ...", how many of these are still answered, and what does it cost?
 
 # %%
 shares = {"unknown 0.0": 0.0, "unknown 0.05": 0.05, "as it is": 0.25, "unknown 0.5": 0.5}
@@ -549,9 +552,9 @@ for text, _ in house.exam(6, "where", 3, unknown=True):
     print(f"    with them:             {replies(chat, words, [text])[0]}")
 
 # %% [markdown]
-# It is called **hallucination**, a word for something simple: the model says what an answer looks like. It was never
-# shown anything else. But what has been repaired is a habit in one kind of question, no knowledge of its own limits. Ask
-# for a town that does not exist:
+# It is called **hallucination**, a word for something simple: the model says what an answer looks like, since it was
+# never shown anything else. Our repair holds for one kind of question. The model has not learned what it does not know.
+# Ask for a town that does not exist:
 
 # %%
 invented = ["Paris", "Atlantis", "Zorvul", "Quebo", "Xanix", "Hoddel", "Wummo", "Yarla"]
@@ -561,9 +564,9 @@ somewhere = sum("lies in the" in reply for reply in said)
 claim("invented towns that it puts somewhere, of 8", somewhere, ">=", 5)
 
 # %% [markdown]
-# It does not even repeat the name: it answers about a town that it knows, or mixes two. Somebody has to choose where
-# the model shall rather be silent, and each choice has its two errors: what it makes up, and what it refuses although
-# it knew.
+# It does not even repeat the name: it answers about a town that it knows, or mixes two. Somebody has to choose when
+# the model should say nothing, and each choice has its two errors: what it makes up, and what it refuses although it
+# knew.
 #
 # ### A leak
 #
@@ -588,13 +591,14 @@ claim("answered though nobody said, alone", answered(fresh), "<", 0.1)
 claim("answered after the other dialogue", answered(leaky), ">", 0.5)
 
 # %% [markdown]
-# `<begin>` is a mark like others, and few rows made it matter who was in the dialogue before. What one user said would
-# be told to the next. Here no two users share a row; in training, a mask between the dialogues of a row prevents it.
+# To the model, `<begin>` is a mark like others, and few rows of the training made it matter who was in the dialogue
+# before. If two users shared a row, one would be told what the other said. `Chat`, below, never mixes two conversations;
+# in training, a mask in the attention can keep the dialogues of a row apart.
 #
 # ## Break it: a model that plays both speakers
 #
 # Two lines of the template look like details: that only answers are learned, and that each ends with `<end>`. Leave
-# both away, learn everything, and let it answer:
+# both out, train on everything, and let the model answer:
 
 # %%
 careless_model = load_checkpoint("chat_careless")
@@ -638,8 +642,8 @@ for line in (story + "Who has the lamp?", "Ben gave the lamp to Eva. Where is th
 print(f"\nthe model has read: {''.join(words.shown(talk.seen))}")
 
 # %% [markdown]
-# (Ben cannot give the lamp to somebody in another room. Nobody taught the model to object.) What it reads has an end,
-# its block of 256 tokens. Then the oldest turns are forgotten, and with them the story:
+# (Ben cannot give the lamp to somebody in another room. Nobody taught the model to object.) It can read no more than
+# its block of 256 tokens. When that is full, the oldest turns are forgotten, and with them the story:
 
 # %%
 talk = Chat(chat, words)
@@ -665,14 +669,14 @@ first = "Tom is in the cellar. Liz is in the garage. Tom ran to the library. Whe
 sliders(tell, words_of_yours=first)
 
 # %% [markdown]
-# Type what you like. It knows twenty names, eight rooms and eight things; try a sentence that no story has, or a room
-# that is none.
+# Type what you like. It has talked about twenty people, eight rooms and eight things; try a sentence that no story has,
+# or a room that does not exist.
 #
 # ## In the wild
 #
-# All assistants begin like this. The marks have names like `<|im_start|>`, the template is a small program beside the
-# tokenizer, mask and packing are switches, and a hundred thousand dialogues are written by people and by other models.
-# On a GPU:
+# Assistants begin like this. Their marks have names like `<|im_start|>`, the template is a small program that comes with
+# the tokenizer, mask and packing are switches, and people and other models write the dialogues, often a hundred thousand
+# or more. On a GPU:
 #
 # ```python
 # from transformers import AutoModelForCausalLM, AutoTokenizer        # pip install transformers
@@ -691,14 +695,13 @@ sliders(tell, words_of_yours=first)
 # %% [markdown]
 # ## Recap
 #
-# 1. A base model continues. Dialogues teach it the habit of answering; most of what it answers it knew before.
+# 1. A base model continues. Dialogues teach it the habit of answering, and then it can say what it knew before.
 # 2. A template makes one row of a dialogue, with marks that nobody can type; the loss counts the answers and their end.
 # 3. With a world behind the stories, right is exact, and stands beside the most frequent answer.
 # 4. What is not rehearsed is forgotten; some of the old data in the mixture repairs it.
 # 5. A model that has always been given an answer always gives one. Examples of "nobody said" repair it where they apply.
 #
-# **What we left out.** Which of several right answers people prefer: the next step of an assistant's training. Large
-# models, whose base has read questions and answers already, need far fewer dialogues.
+# **What we left out.** Which of several right answers people prefer: the next step of an assistant's training.
 #
 # **Exercises:** [73_instruction_tuning](../exercises/73_instruction_tuning/73_instruction_tuning.ipynb). One more: teach it
 # to refuse towns that it does not know, and measure how many it does know are refused. **Next**, [lesson
