@@ -119,7 +119,9 @@ assert alias(3_000, rate=4_000) == 1_000
 # ### One byte a sample
 #
 # Ears hear soft sounds next to loud ones, so equal steps waste most of 256 values on the loud. Telephones use
-# **μ-law**: the steps grow with the loudness, as the logarithm does.
+# **μ-law**: the byte follows the logarithm of the loudness, so the steps are small for soft sounds and large for loud
+# ones. (The μ is the 255 in the code below.) How good is that? We take the energy of the sound over the energy of the
+# error, in **decibels**: ten more decibels are ten times the ratio.
 
 # %%
 from course_lib.audio import from_mu_law, mu_law
@@ -143,13 +145,16 @@ claim("sound over error of a soft tone, μ-law, decibels", decibels(soft, by_mu_
 claim("the same with equal steps", decibels(soft, equal_steps), "<", 15)
 
 # %% [markdown]
-# All our sounds are stored this way, one byte a sample. WaveNet (2016) generated such bytes one after the other: one
-# run of the network for each of 8,000 or 16,000 samples a second.
+# For a soft tone μ-law is better by 22 decibels, more than a factor of 100. All our sounds are stored this way, one byte
+# a sample. WaveNet (2016) generated such bytes one after the other: one run of the network for each of 16,000 samples a
+# second.
 #
 # ## A picture of sound
 #
-# Cut the sound into overlapping pieces of 512 samples, let each fade in and out under a **window**, and ask with a
-# Fourier transform which frequencies it holds. This is the **short-time Fourier transform**.
+# Cut the sound into overlapping pieces of 512 samples, a new one every 128 samples, and let each fade in and out under a
+# **window**. Then ask with a Fourier transform which frequencies it holds: for 257 frequencies, evenly spaced from 0 to
+# 4,000 Hz, the piece is multiplied with a cosine and with a sine of that frequency, and each product is added up. The
+# two sums are kept as one complex number. This is the **short-time Fourier transform**.
 
 # %%
 def my_stft(x, n_fft=512, hop=128):                               # (n, T)
@@ -175,8 +180,8 @@ assert_close(z, pytorch)                                          # and PyTorch'
 
 # %% [markdown]
 # Each complex number has a **magnitude** (how loud this frequency is in this piece) and a **phase** (where in its swing
-# it is). With both, the way back is exact: turn each piece back, lay the pieces over each other, and divide by the
-# windows that each sample has seen.
+# it is). With both, the way back is exact: turn each column back into a piece, let it fade once more, lay the pieces over
+# each other, and divide by the squared windows that each sample has met.
 
 # %%
 def my_istft(z, hop=128):                                         # (n, 257, J)
@@ -222,15 +227,17 @@ panels[0].set_ylabel("frequency (Hz)")
 # <details><summary>Answer</summary>
 #
 # Only the longest window shows two lines; only the shortest shows a sharp click. The window of 512 shows one line that
-# grows and fades: it hears the two tones beat. Time and frequency cannot both be sharp: the width of a row times the
+# grows and fades 15 times a second, as the two waves add up and cancel in turn. Time and frequency cannot both be sharp: the width of a row times the
 # length of the window is always 1. Notes need long windows and words short ones. Our notes get 512 samples, our words
 # 256.
 # </details>
 #
 # ### Decibels, and what the picture leaves out
 #
-# Loudness is heard in ratios, so the picture shows decibels: 1 for a sine at full loudness, 0 for what is 60 decibels
-# softer. And it shows magnitudes only. The phases look like noise; no image model would get anything from them.
+# Loudness is heard in ratios, so the **spectrogram**, the picture of a sound, shows decibels: 1 for a sine at full
+# loudness, 0 for what is 60 decibels softer. (Energy is the square of the magnitude, so a tenth of the magnitude is 20
+# decibels less.) The highest of the 257 rows is left out: 256 can be halved again and again. And the picture shows
+# magnitudes only. The phases look like noise; no image model would get anything from them.
 
 # %%
 from course_lib.audio import griffin_lim, magnitude_of, picture_of
@@ -253,8 +260,10 @@ panels[1].set(title="phases", xlabel="time (s)");
 # ### Phases from nowhere: Griffin–Lim
 #
 # Pieces overlap, so their phases must fit together; that is all we know of them, and it is nearly enough. Begin with
-# random phases. Then repeat: make a sound, look which phases *it* has, keep these, and put the wanted magnitudes back
-# (Griffin & Lim, 1984). With **momentum** each step goes a little further than that (Perraudin et al., 2013).
+# random phases. Then repeat: make a sound, look which phases *it* has, keep these, and put the wanted magnitudes back.
+# This is **Griffin–Lim** (Griffin & Lim, 1984). With **momentum** each step goes a little further than that (Perraudin et
+# al., 2013). As error we take the length of the difference between the sound's magnitudes and the wanted
+# ones, as a share of the length of these.
 
 # %%
 def my_griffin_lim(magnitude, rounds, momentum, generator):
@@ -299,10 +308,13 @@ ax.minorticks_off()
 ax.legend();
 
 # %% [markdown]
+# With the most momentum, 80 rounds bring the error to a third of what they reach without.
+#
 # ## Is it in tune?
 #
-# A sound with a pitch repeats itself. Its **autocorrelation**, how alike it is to itself a little later, has its first
-# high peak after one period.
+# A sound with a pitch repeats itself. Its **autocorrelation** says how alike it is to itself a little later: for each lag,
+# multiply every sample with the one so many places later, and add up. It has its first high peak after one period. The
+# Fourier transform gives these sums for all lags at once: transform, square the magnitudes, transform back.
 
 # %%
 def my_autocorrelation(x):                                        # (T,) -> (T,)
@@ -331,8 +343,8 @@ claim("distance of the flute's pitch from 440 Hz", (pitch(flute)[0] - 440).abs()
 claim("largest error of a real note, in cents", off_tune(notes.test.x, notes.test.what).max(), "<", 10.5)
 
 # %% [markdown]
-# The real notes are all in tune. Before we train anything, the question that decides about it: what is lost on the way
-# to the picture and back? That is the **ceiling** for every model that draws such pictures.
+# The real notes are all in tune. Before we train anything, we must know what is lost on the way to the picture and back.
+# What remains is the **ceiling** for every model that draws such pictures.
 
 # %%
 again = griffin_lim(magnitude_of(picture_of(notes.test.x)), 60, generator=seeded(0)).clamp(-1, 1)
@@ -344,7 +356,8 @@ claim("share of real notes within 20 cents after picture and Griffin–Lim", sha
 # ## Predict, then turn one knob: how many rows?
 #
 # Many audio models use 64 or 80 **mel** bands instead of 256 rows: narrow where pitch is heard finely, wide above, as
-# ears are. From the bands one goes back to the rows by a pseudo-inverse. **Write down a guess:** with 32, 64 and 128
+# ears are. From the bands one goes back to the rows by a pseudo-inverse, the matrix that comes nearest to undoing the
+# filters. **Write down a guess:** with 32, 64 and 128
 # bands, how many of the real notes are still within 20 cents?
 
 # %%
@@ -435,10 +448,10 @@ ax.set(xlabel="frequency (Hz)", ylabel="brightness", xlim=(0, 2000), ylim=(0, 1.
 ax.legend(loc="upper right", ncols=2);
 
 # %% [markdown]
-# Where the note has energy, the comb has a peak. What to do there, brightly or softly, is what remains to be learned. The context
-# holds instrument and loudness alone: a network that is told the note by a vector, too, learns each note by heart, and instruments
-# are heard less well on notes that they never played (0.77 of them in place of 0.82, as we tried it).
-# The loss is flow matching as ever.
+# Where the note has energy, the comb has a peak. How bright each line is remains to be learned. The context holds
+# instrument and loudness alone. A network that is told the note by a vector, too, can learn each note by heart: when we
+# tried it, 0.77 of the notes that were never in training sounded like their instrument, instead of 0.82. The loss is flow
+# matching as ever.
 
 # %%
 from course_lib.flow import flow_loss
@@ -478,12 +491,12 @@ claim("loss of the last ten batches over that of the first ten",
 history.plot("loss");
 
 # %% [markdown]
-# The shipped models were trained by the same code for longer.
+# The loss falls quickly at first. The shipped models were trained by the same code for longer.
 #
 # ## Who judges?
 #
 # The **listener** is a small CNN on mel bands that says which of 22 instruments plays, or which of ten digits is said.
-# Its test notes are those that the instrument does not play in training. What it hears right of real sounds is the
+# It is tested on notes that the instrument did not play in its training. What it hears right of real sounds is the
 # measure of all that follows.
 
 # %%
@@ -545,12 +558,13 @@ print(f"trained with {about['steps']} batches of 16, {about['parameters']:,} par
 # More than nine notes in ten are in tune, heard before or not: the comb sees to that. Without height and comb, in the same network
 # trained twice as long, only 0.60 of the notes never heard were within 20 cents. The instrument is harder. Of its training
 # notes more than nine in ten are heard as what they should be, of the others eight in ten: what a flute is like must be
-# carried over from other notes of it. And the distance says that all of them sound a little unlike real ones.
+# carried over from its other notes. And the distance says that our notes are not yet like real ones: they lie twice as far
+# away as real notes with random phases.
 #
-# Of the digits, more than eight in ten are heard as they should be. There the comb does not help: no two columns of a word
-# are the same.
+# Of the digits, more than eight in ten are heard as they should be. There is no comb to help: a word has no note.
 #
-# Listen for yourself: a real note that the model never heard, and its own.
+# Listen for yourself: a real note that the model never heard, and its own. Their lines lie at the same heights; between
+# them ours is a little rougher.
 
 # %%
 # Figure: two spectrograms, of a real oboe and of the model's: the lines lie at the same heights, and ours
@@ -561,7 +575,7 @@ player([notes.test.x[oboe], ours[oboe]], RATE, [f"{label}, real", f"{label}, our
 
 # %% [markdown]
 # How long does it take? A sound lasts half a second, and the model needs 8 steps of the midpoint method, so 16
-# evaluations, each with and without the context. WaveNet would need 4,096.
+# evaluations, each with and without the context. WaveNet would need one for each of 4,096 samples.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: seconds depend on the machine
@@ -645,7 +659,7 @@ listen([careless[0], careful[0]], 4_000, ["every second sample", "filtered first
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# They fold back to where the arithmetic puts them: half of the energy is now beside the harmonics, and it sounds out of
+# They fold back to where the arithmetic puts them, at the dashed lines: half of the energy is now beside the harmonics, and it sounds out of
 # tune. The repair is a **low-pass filter** before: it takes away what the new rate cannot hold. The same mistake makes
 # moiré patterns in pictures, and a strided convolution without a blur makes it inside networks.
 # </details>
@@ -679,7 +693,7 @@ listen([careless[0], careful[0]], 4_000, ["every second sample", "filtered first
 #
 # **Exercises:** [77_audio](../exercises/77_audio/77_audio.ipynb). One more: ask for a sound between two instruments, by
 # the mean of their vectors.
-# **Next**, [lesson 78](78_video.ipynb): pictures that remember: films.
+# **Next**, [lesson 78](78_video.ipynb): films, which are pictures that remember.
 #
 # ## Read on
 #
@@ -688,7 +702,7 @@ listen([careless[0], careful[0]], 4_000, ["every second sample", "filtered first
 # - A. van den Oord et al., *WaveNet* (2016), [arXiv:1609.03499](https://arxiv.org/abs/1609.03499): sample by sample.
 # - J. Engel et al., *Neural audio synthesis of musical notes with WaveNet autoencoders* (2017),
 #   [arXiv:1704.01279](https://arxiv.org/abs/1704.01279): NSynth, of which our notes are a miniature.
-# - K. Kilgour et al., *Fréchet audio distance* (2018), [arXiv:1812.08466](https://arxiv.org/abs/1812.08466).
+# - K. Kilgour et al., *Fréchet audio distance* (2019), [arXiv:1812.08466](https://arxiv.org/abs/1812.08466).
 # - J. Kong, J. Kim & J. Bae, *HiFi-GAN* (2020), [arXiv:2010.05646](https://arxiv.org/abs/2010.05646): a vocoder.
 # - A. Défossez et al., *High fidelity neural audio compression* (2022),
 #   [arXiv:2210.13438](https://arxiv.org/abs/2210.13438): EnCodec, sounds as tokens.

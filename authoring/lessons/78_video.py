@@ -62,11 +62,10 @@ print("columns of the first film's centre:", films.place[0, :, 0].tolist())
 print("its speed at the start, in pixels a frame to the right:", films.speed[0, 0].item())
 
 # %% [markdown]
-# The left side of the digit walks between two walls, 0 and $F = 16$. Without walls it would be at
-# $p_0 + v\,t$ after $t$ frames. A wall is a mirror: to walk on behind it is the same as to walk back in front of it. After a
-# way of $2F$, there and back, everything repeats. With $m = (p_0 + v\,t) \bmod 2F$,
-#
-# $$p_t = \min(m,\; 2F - m).$$
+# The left side of the digit walks between two walls, at 0 and at `far` = 16. Without walls it would have come to the place
+# `way` = start + speed · frame. A wall is a mirror: to walk on behind it is the same as to walk back in front of it. After
+# 2 · `far` pixels, there and back, everything repeats. So take the remainder `m` of `way` divided by 2 · `far`: up to the
+# wall it is the place, and beyond it the place is 2 · `far` − `m`.
 
 # %%
 def my_bounce(way, far=16):
@@ -91,13 +90,14 @@ ax.axhline(24, color="0.6", linestyle="--")
 ax.set(xlabel="frame", ylabel="column of the centre (pixels)", ylim=(6, 26));
 
 # %% [markdown]
-# Each zigzag is one digit, to and fro. Wall and law are nowhere written into the model: it will have to find them.
+# Each line is one digit, which turns round at the walls (dashed). Walls and law are nowhere written into the model: it will
+# have to find them.
 #
 # ## How much of the future is known? By hand
 #
 # The speed cannot be seen in one frame. **Write down a guess:** how many frames does one need to know the whole film? There are
-# 17 places and 4 speeds, so 68 ways to begin; we can look at all of them. Two courses that begin alike, and go on differently,
-# cannot be told apart. And what if a digit may also stand still?
+# 17 places and 4 speeds, so 68 ways to begin; we can look at all of them. While two courses that go on differently have begun
+# alike, nobody can tell them apart. And what if a digit may also stand still?
 
 # %%
 def undecided(speeds, k):
@@ -119,8 +119,9 @@ for speeds in ([-2, -1, 1, 2], [-2, -1, 0, 1, 2]):
 # <details><summary>Answer</summary>
 #
 # Two. One frame leaves every beginning open; two show the speed, and where the walls are is the same in all films. If digits may stand
-# still, it takes three: with its left side at 15 in two frames, a digit rests, or it went one pixel to the wall and one back. So
-# three frames, which we shall give to the model, determine a film, and what the model makes of it can be compared with the truth.
+# still, it takes three: with its left side at 15 in two frames, a digit rests, or it went, from one frame to the next, one pixel to
+# the wall and one back. So three frames, which we shall give to the model, determine a film, and what the model makes of it can be
+# compared with the truth.
 # </details>
 #
 # ## What we will build
@@ -152,7 +153,7 @@ diagram(boxes, arrows, {block_box: COLOURS[0], time_box: COLOURS[2]}, size=(9.5,
 # again: T = 12 frames of L places with C numbers each. First each place is mixed with itself one frame before and one frame
 # after, by a convolution of width three. Then all T · L places are the tokens of one transformer block (lesson 51), so that each can
 # ask every place of every frame: where was this stroke before? Two sets of learned vectors tell a token its frame, `when`, and its
-# place, `where`.
+# place, `where`. (Only the three blocks on the smallest maps get this second step; the two others get the convolution alone.)
 
 # %%
 layer = model.network.middle                                      # a block, and what looks along time
@@ -174,9 +175,8 @@ with torch.no_grad():
     assert_close(my_look_along_time(layer.block(x, embedded)), layer(x, embedded), atol=1e-3, rtol=1e-3)
 
 # %% [markdown]
-# Convolution and transformer block end in weights that are zero at the start. So a network that has just learned to look along time
-# draws what it drew before, and training decides how much of the new it wants. The library wraps the blocks of any of our
-# networks:
+# Convolution and transformer block end in weights that are zero at the start. So a network that has just been given these layers
+# draws what it drew before, and training decides how much of them it uses. The library wraps the blocks of any of our networks:
 
 # %%
 from course_lib.video import across_frames
@@ -195,7 +195,7 @@ print(type(beginner.network.middle).__name__, "around", type(beginner.network.mi
 # Nothing is new in the flow itself: a film is a point with 12 · 16 · 32 coordinates, and the road from noise to film is straight
 # (lesson 64). All frames of a film get the same time $t$, with one exception. Frames that are *known* stand at $t = 1$, where
 # there is no noise. The network is told the time of each frame, so it sees which frames it can trust (Höppe et al., 2022). In
-# seven of ten training films the first one to six frames are known, and the error is that of the other frames.
+# seven of ten training films the first one to six frames are known, and the loss counts the other frames alone.
 #
 # At which times shall we train? A digit fills hundreds of pixels, and they agree: it shines through a lot of noise. At $t = 0.25$ a
 # new frame itself shows the network where its digit is, and nobody needs to know the law. The law is learned only where the
@@ -237,7 +237,7 @@ assert_close(mine, theirs)
 # To continue a film, we hold the known frames while the others come out of the noise. That is a wrapper around the model, as
 # guidance was: the sampler of lesson 64 does not notice. And guidance (lesson 63) works here, too. The same network can be asked
 # without known frames: then the first frames are noisy like the others, and go their own way. What the known frames change is the
-# difference of both answers, and we can take it more than once (Song et al., 2025, call it *history guidance*).
+# difference of both answers, and we can take it more than once (Song et al., 2025, call it **history guidance**).
 
 # %%
 from course_lib.flow import midpoint
@@ -264,9 +264,9 @@ assert_close(mine, midpoint(holding(model, known, 2), start, 2))
 #
 # ## Train: who can draw learns to move
 #
-# `alone` learned to draw single frames, at any place, in 800 batches. `beginner` is the same network with its looks along
-# time, which do nothing yet. A few seconds with four films a batch show the beginning. The mean step is how far the centre moves
-# from frame to frame; in real films it is about 1.4 pixels.
+# `alone` learned to draw single frames, at any place, in 800 batches. `beginner` is the same network with the new layers,
+# which do nothing yet. A few seconds with four films a batch show how training begins. The mean step is how far the centre
+# moves from frame to frame; in real films it is about 1.5 pixels.
 
 # %%
 from course_lib.train import fit
@@ -293,8 +293,11 @@ claim("mean step after, as a share of that before", step_after / step_before, "<
 film(torch.stack([earlier[3], later[3]]), ["before", "80 steps later"])
 
 # %% [markdown]
-# That frames are near their neighbours is learned first; the digit is not the same yet. The shipped model went on for 10,000 batches
-# of eight films, a quarter of an hour. What it could do on the way, in films that it continued from three frames:
+# The network first learns that a digit stays near where it was; it is not the same digit yet. The shipped model trained for
+# 10,000 batches of eight films, a quarter of an hour. Here is what it could do on the way, in films that it continued from
+# three frames. Three numbers judge a film. Its **constancy**: is it one digit in all twelve frames? (The judge of lesson 12 reads
+# each frame, in which the digit is cut out and enlarged.) Its **velocity error**: how far the movement from each frame to the next
+# is from the right one, in pixels. And of the moments when the digit should turn round, the share in which it does.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured in training
@@ -305,11 +308,12 @@ for step, seconds, scores in made["stages"]:
           f"{one['bounces']:16.2f}")
 
 # %% [markdown]
+# One number alone deceives: after 200 batches the digit jumps about, and so it goes the right way at half of the walls.
+#
 # ## Films from a label
 #
-# The judge of lesson 12 reads the digit of every frame; it is cut out at its centre for this and enlarged. A film has
-# *constancy* if all its twelve frames get one name. For the motion, we look for the lawful course that is nearest to the centres,
-# among all starts and speeds, and compare velocities: the difference of two frames' centres, in pixels a frame.
+# A label alone does not say which course is the right one. So we compare with the lawful course that is nearest to the centres,
+# among all starts and speeds.
 
 # %%
 y = torch.arange(40) % 10
@@ -332,14 +336,14 @@ wishes = [0, 2, 5, 7, 8]
 film(drawn[wishes], [f"a {digit}" for digit in wishes])
 
 # %% [markdown]
-# Nobody told the model how fast, where and in which hand: that it sampled. A last share of the films changes its digit on the way,
-# or slips on its course; real films score 1 and 0.
+# Nobody told the model how fast, where and in which handwriting: it sampled all that. Some of the films still change their digit
+# on the way, or slip off their course; real films score 1 and 0.
 #
 # ## Films that go on
 #
 # Now the first three frames are given, of digits that no training film had. The film is determined, so every new frame can be
 # compared with the truth. Two baselines need no training: the last frame is *copied*, or it goes *straight on* as it did between
-# frames 2 and 3, until it stands at the wall.
+# the last two known frames, until it stands at the wall.
 
 # %%
 some, true = films.x[:40], films.place[:40, :, 0]
@@ -399,10 +403,10 @@ claim("bounces obeyed, the worst of five seeds", min(one["bounces"] for one in g
 
 # %% [markdown]
 # The model keeps the digit in nine films of ten or more, it is a quarter of a pixel off in each step, and it turns round at
-# three walls of four, which no baseline ever does. The table of its training shows what took longest: the digit was constant early,
-# and the law came in the last third.
+# three walls of four, which no baseline ever does. The table of its training shows what took longest: after 4,000 batches seven
+# films of ten kept their digit, and most ran past the walls; the law came in the second half.
 #
-# What is history guidance worth? The same films with other scales; 1 is no guidance:
+# What is history guidance worth? The same forty films with other scales; 1 is no guidance:
 
 # %%
 by_scale = {1.0: made["hold"]["1.0"], 1.5: made["hold"]["1.5"], 2.0: going_on[0], 3.0: made["hold"]["3.0"]}
@@ -471,8 +475,8 @@ for panel, (block_name, share) in zip(panels, shares.items()):
     panel.set(title=block_name, xlabel="looked at (frame)", ylabel="looking (frame)")
 
 # %% [markdown]
-# All three blocks look mostly at the known frames, left of the line, and most of all at the last of them. At the other frames there
-# is less to see: in the first steps these are noise.
+# The darker, the larger the share. All three blocks look mostly at the known frames, left of the line, and most of all at the last
+# of them. At the other frames there is less to see: in the first steps these are noise.
 #
 # ## Predict, then turn one knob: how many frames are known
 #
@@ -491,9 +495,9 @@ claim("error with two frames, as a multiple of that with six",
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With one frame the speed is unknown; the model samples one, and two random speeds differ by 1.5 pixels on average. With the
-# second frame everything is known that can be known, and the error falls to a quarter. More frames add little to the
-# course: what remains are slips in drawing.
+# With one frame the speed is unknown; the model samples one, and the velocities of two random courses from one place differ by more
+# than a pixel on average. With the second frame everything is known that can be known, and the error falls to less than a third. More
+# frames add little to the course: what remains are slips in drawing.
 # </details>
 #
 # ## Break it: one by one
@@ -543,8 +547,8 @@ film(still, ["one noise"])
 # ## Break it: a long film
 #
 # The model draws twelve frames. For longer films, the last frames of a piece become the first, known frames of the next. From
-# then on the model believes its own mistakes. Films of 36 frames, which begin with real ones; a piece keeps 1, 2, 3 or 6 frames
-# of the one before.
+# then on the model believes its own mistakes. We make films of 36 frames that begin with nine real ones; each piece keeps 1, 2, 3
+# or 6 frames of the one before.
 
 # %%
 # Figure: on the left the share of films with the right digit over the frame, on the right the error of
@@ -577,9 +581,9 @@ film(long[:, ::3], ["every third frame"])
 
 # %% [markdown]
 # The digit survives. But with one kept frame the speed is sampled anew in every piece, and soon the course has nothing to do with
-# the true one. Two frames hold the course, and still it drifts: a small error of one piece is the truth of the next. More
-# frames average such errors out, and none prevents them. *Diffusion forcing* (Chen et al., 2024) trains
-# on frames that are a little noisy each, so that the model learns not to trust them blindly.
+# the true one. Two frames hold the course, and still it drifts: a small error of one piece is the truth of the next. With more
+# frames such errors average out a little, but never wholly. **Diffusion forcing** (Chen et al., 2024) gives every frame of a
+# training film an amount of noise of its own, so that the model learns not to trust what it is given blindly.
 #
 # ## In the wild
 #
@@ -605,8 +609,7 @@ film(long[:, ::3], ["every third frame"])
 # 2. Between blocks each place looks along time: at its neighbours by a convolution, at all places of all frames by attention.
 # 3. A known frame is a frame at time 1. So one model makes films from labels and continues films, by a wrapper; guidance
 #    leads away from what it would draw without them.
-# 4. Three frames determine our films, which an enumeration proves. So velocities and bounces have a truth to be compared with, and
-#    one sees how far a model is from using what it is given.
+# 4. Three frames determine our films, which an enumeration proves. So velocities and bounces can be compared with a truth.
 # 5. Frames one by one flicker; films in pieces drift, the less the more frames a piece keeps.
 #
 # **What we left out.** Cameras that move, things that hide each other, sound. Latents compressed in time. Two digits in one film:
