@@ -3,9 +3,9 @@
 #
 # You type "a happy person with a red hat and dark glasses", and a face appears that nobody has drawn. The models that
 # do this for photographs have three parts: one that reads, one that draws, and one that turns a small sketch into a
-# picture. Here all three are small enough to train in seconds, on faces of which every attribute is known. So we can do
-# what is hard with photographs: *measure* whether the picture shows what the words ask for. At the end you will have
-# made the picture below, and a field into which you can type.
+# picture. Here all three train in seconds, on faces of which every attribute is known. So we can *measure* whether the
+# picture shows what the words ask for, which is hard with photographs. At the end you will have made the picture below,
+# and a field into which you can type.
 #
 # **After this lesson you can**
 # - build a text-to-image model from an autoencoder, a text encoder and a flow that looks at words;
@@ -53,16 +53,16 @@ for number, text in enumerate(wishes):
 strip(rows);
 
 # %% [markdown]
-# Six faces for each caption. What the caption does not mention differs from face to face. No training face has green
-# hair and a black shirt together, so the last row cannot be copied from any.
+# There are six faces for each caption. What the caption does not mention differs from face to face. No training face has
+# green hair and a black shirt together, so the last row cannot be copied from any.
 #
 # ## Faces of which everything is known
 #
-# `avatars` are 10,000 faces of 16 × 16 pixels with eight attributes. A caption mentions some of what can be *seen*, in
-# any order and in one of seven phrasings; hair under a hat is not mentioned. Five pairs of values never occur in
-# training, for example (blue hair, red shirt); the faces of `test_unseen` all have one. The judge of this lesson is a
-# **reader**, a network that names the attributes of a face. What it gets right on real faces is the ceiling for
-# everything that follows.
+# `avatars` are 10,000 faces of 16 × 16 pixels with eight attributes: skin, colour and length of the hair, hat, glasses,
+# beard, mood and shirt. A caption mentions some of what can be *seen*, in any order and in one of seven phrasings; hair
+# that a hat hides is not mentioned. Five pairs of values, such as blue hair with a red shirt, never occur in training;
+# each face of `test_unseen` has one. The judge of this lesson is a **reader**, a network that names the attributes of a
+# face. What it gets right on real faces is the ceiling for everything that follows.
 
 # %%
 told = seeded(0)
@@ -80,7 +80,7 @@ claim("the same, combinations never seen", unseen_ceiling, ">", 0.97)
 # Five words, "red hat and blue shirt", as vectors of four numbers that we choose ourselves: how red, how blue, how much
 # of a hat, how much of a shirt; "and" is all 0. A place at the top of the picture looks for a hat and wants to know its
 # colour. As in lesson 51 it gives each word a score (query · key) and takes the average of the words, weighted by the
-# softmax of the scores.
+# softmax of the scores. Here a word's vector is both its key and its value.
 
 # %%
 red, blue, hat, shirt = torch.eye(4)
@@ -99,9 +99,8 @@ print(f"red {found[0]:.2f}, blue {found[1]:.2f}, hat {found[2]:.2f}, shirt {foun
 assert_close(found, look(second, hat_place))                      # both captions look the same from here
 
 # %% [markdown]
-# The place finds the word "hat", and the word "hat" does not know its colour. Both captions hold the same five vectors;
-# what differs is their order, and attention does not see order (lesson 51). Now let each word be mixed with the word on
-# its right, before anybody looks:
+# The place finds the word "hat", and the word "hat" does not know its colour. Both captions hold the same five vectors in
+# another order, and attention does not see order (lesson 51). Now let each word be mixed with the word on its right:
 
 # %%
 def with_right(words):
@@ -114,8 +113,8 @@ for words in (first, second):
     print(f"red {found[0]:.2f}, blue {found[1]:.2f}, hat {found[2]:.2f}, shirt {found[3]:.2f}")
 
 # %% [markdown]
-# "red" has become "red, of a hat", so it answers to the query, as "hat" does, and brings its colour. The rest of the
-# lesson is this idea at work.
+# "red" has become "red, of a hat". It now fits the query as well as "hat" does, so each gets half of the weight, and the
+# colour comes along. Our text encoder will do the same.
 #
 # ## What we will build
 
@@ -139,7 +138,7 @@ networks = dict.fromkeys(["text encoder", unet_box, "decoder", "encoder\n(in tra
 diagram(boxes, arrows, networks);
 
 # %% [markdown]
-# In blue, the networks. The autoencoder is trained first, then text encoder and U-Net together.
+# The blue boxes are networks. The autoencoder is trained first, then the text encoder and the U-Net together.
 #
 # ## Latents: a small picture of a picture
 #
@@ -168,10 +167,10 @@ for panel, name in zip(panels[:, 0], ["face", *(f"channel {k}" for k in range(4)
     panel.set_ylabel(name, rotation=0, ha="right", va="center")
 
 # %% [markdown]
-# The latent is a map of the face in a code of its own, and enough to rebuild it: even the mouth, three pixels that make
-# a face happy or sad. In training the latents are shaken a little on their way to the decoder, so that a small error of
-# the flow does not show. A small price on their size keeps them from growing until the shaking is nothing. That is a
-# VAE (lesson 31) whose deviation is fixed.
+# The latent is a small map of the face, and enough to rebuild it, even the few pixels of the mouth that make it happy or
+# sad. In training a little noise, of deviation 0.05, is added to the latents before they are decoded, so that a small
+# error of the flow will not show. A small price on their size keeps them from growing until this noise no longer matters.
+# That is a VAE (lesson 31) whose deviation is fixed.
 
 # %%
 from course_lib.text_to_image import latent_loss
@@ -192,9 +191,9 @@ with torch.no_grad():
 #
 # A flow mixes data with noise of deviation 1, $z_t = (1 - t)\,\varepsilon + t\,z$. What if the latents are larger or
 # smaller than the noise? Let their deviation be $\sigma$. The signal overtakes the noise when $t\,\sigma = 1 - t$, that
-# is at $t = 1 / (1 + \sigma)$. The cell below measures the deviation of our raw latents, and sends one face on its way
-# from noise, at five times, for latents of deviation 0.1, 1 and 5. **Write down a guess:** at which of them are most of
-# the times useful for learning to draw?
+# is at $t = 1 / (1 + \sigma)$. The cell below measures the deviation of our raw latents. Then it mixes one face with
+# noise at five times, for latents of deviation 0.1, 1 and 5, brings each mixture back to deviation 1 and decodes it.
+# **Write down a guess:** for which of the three are most times useful for learning to draw?
 
 # %%
 with torch.no_grad():
@@ -224,13 +223,13 @@ ax.xaxis.tick_top()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At 1. With 0.1 nearly all times show nothing but noise, with 5 nearly all show the finished face, and there is hardly
+# For 1. With 0.1 nearly all times show nothing but noise, with 5 nearly all show the finished face, and there is hardly
 # a time at which it could be decided what to draw. So latents are divided by their deviation, measured once on training
 # pictures. Those of Stable Diffusion have the deviation 5.49; they are multiplied by 1 / 5.49 = 0.18215, a number that
-# stands in thousands of programs. To forget it is a famous mistake.
+# stands in thousands of programs. Forgetting it is a famous mistake.
 # </details>
 #
-# And what if the latents are scaled for the flow, and nobody undoes it before decoding?
+# And what if nobody undoes the scaling before decoding? (`decode` does, so the cell below scales twice.)
 
 # %%
 # Figure: two rows of six faces. Above, decoded as they should be; below, with the scaling not undone.
@@ -240,12 +239,12 @@ with torch.no_grad():
 strip({"decoded": right, "scaling\nnot undone": forgotten});
 
 # %% [markdown]
-# The faces are there, in wrong colours and with hard edges: the kind of mistake that is taken for bad training.
+# The faces are there, but in wrong colours and with hard edges. It is easy to mistake this for bad training.
 #
 # ## The text encoder
 #
-# A vector for each word and each place and one transformer block, as in lesson 51. New is the second line, our
-# `with_right` with learned weights: a convolution of width two along the caption.
+# It has a vector for each word, a vector for each place and a transformer block, as in lesson 51. What is new stands
+# between the two: our `with_right` with learned weights, a convolution of width two along the caption.
 
 # %%
 text = model.text
@@ -265,7 +264,7 @@ with torch.no_grad():
 context.shape
 
 # %% [markdown]
-# The rest of the 24 places is padding. Its vectors are kept, as in Stable Diffusion: attention may rest there.
+# The rest of the 24 places is padding. Its vectors are kept, as in Stable Diffusion: what needs no word can look there.
 #
 # ## A picture that looks at words
 #
@@ -289,8 +288,8 @@ with torch.no_grad():
     assert_close(my_cross_attention(places, context), layer(places, context), atol=1e-4, rtol=1e-4)
 
 # %% [markdown]
-# Training is the flow matching of lesson 64, in latents, with the words bound as the label was in lesson 63. For one
-# caption in ten the network gets an empty one, whole: so it learns to draw without words too.
+# Training is the flow matching of lesson 64, in latents; `partial` fixes the words, as it fixed the label in lesson 63.
+# One caption in ten is replaced as a whole by the empty one, so that the network learns to draw without words too.
 
 # %%
 from functools import partial
@@ -333,7 +332,7 @@ assert_close(my_sample(model, pair, noise), model.sample(pair, noise=noise), ato
 #
 # ## Train
 #
-# A smaller network, for 300 batches. Captions are drawn anew each time that a face comes by.
+# We train a smaller network for 300 batches. A face gets a new caption each time it comes by.
 
 # %% tags=["nbval-ignore-figure"]
 # Figure: a curve, the loss over 300 steps, which falls from 2 to about 0.9, fast at first.
@@ -357,8 +356,8 @@ history.plot();
 strip({text: small.sample([text] * 6, seeded(number)) for number, text in enumerate(wishes)});
 
 # %% [markdown]
-# A quarter of a minute. How obedient is it? We draw one picture for each of 150 captions of test faces, of combinations
-# seen and never seen. Only what the caption asks for is counted.
+# That took a quarter of a minute. How well does it obey? We draw one picture for each of 150 captions of test faces, of
+# combinations seen and never seen. Only what the caption asks for is counted.
 
 # %%
 def asked_of(part, n=150):
@@ -391,7 +390,7 @@ claim("product of the parts", expected, ">", 0.5)
 claim("difference of the two", abs(expected - small_scores["whole caption"]), "<", 0.08)
 
 # %% [markdown]
-# It nearly is: this model makes its mistakes one by one. A model that binds colours wrongly would not, as we shall see.
+# It nearly is: this model makes its mistakes one by one. A model that exchanges two colours would make two at once.
 #
 # ### The same for longer
 #
@@ -420,12 +419,12 @@ left.set(ylabel="share right", title="attributes")
 right_panel.set(title="whole captions");
 
 # %% [markdown]
-# Large things come first, the length of the hair and the shirt; beards and the colour of short hair come last.
+# Large things come first, the length of the hair and the shirt; beards and the colour of the hair come last.
 # Combinations that never occurred are drawn as well as others from 200 batches on: the model has learned "green" and
 # "hat", not "green hat".
 #
-# Now the numbers that count, measured here with fewer captions, beside what the reader gets right on real faces and
-# beside a baseline: faces that obey somebody else's caption.
+# Now the same measured here, with fewer captions, beside what the reader gets right on real faces and a baseline: faces
+# that obey somebody else's caption.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured shares, of which the next cell checks what matters
@@ -445,11 +444,13 @@ claim("whole captions without guidance", columns["guidance 1"]["whole caption"],
 claim("whole captions of other's faces", columns["other's face"]["whole caption"], "<", 0.15)
 
 # %% [markdown]
+# With guidance or without, seen or not, at most one of 150 captions goes wrong, and thirteen with the small model.
+#
 # ## Did latents pay?
 #
-# The same network can work on pixels: with `patch=2` it puts squares of 2 × 2 pixels side by side and has the same 8 ×
-# 8 map inside, at the same cost. We trained both small models five times for 800 batches, without looking at which
-# wins. `trials` in the file of `text_to_image_bag` holds the results.
+# The same network can work on pixels: with `patch=2` it makes the four pixels of each 2 × 2 square into channels of one
+# place, and has the same 8 × 8 map inside, at the same cost. We trained the small network for 800 batches on both, and
+# on latents scaled to the deviations 5 and 0.1, all else equal, with five seeds each.
 
 # %%
 trials = metadata("text_to_image_bag")["trials"]                  # name -> five seeds -> [stages, binding]
@@ -479,12 +480,12 @@ for panel, kinds in kinds_of.items():
 left.set_ylabel("whole captions right");
 
 # %% [markdown]
-# On the left, latents are ahead at every stage, but not by much, and the minutes that the autoencoder took are not
-# counted: for faces of 16 × 16 they do not pay. On the right, latents that are too large learn late, and those that are
-# too small are unsteady and end behind. A network can make up for a factor, up to a point. What it cannot make up for
-# are the times at which there is nothing to learn.
+# On the left, latents are ahead at every stage, in the end by little, and the minutes that the autoencoder took are not
+# counted: for faces of 16 × 16 they do not pay. On the right, latents that are too large are learned late; those that are
+# too small end behind. A network can make up for a factor, up to a point, but not for the times at which there is nothing
+# to learn.
 #
-# And the cost? We count multiplications, without computing anything ("meta" tensors have a shape and no values).
+# And the cost? We count additions and multiplications, without doing any ("meta" tensors have a shape and no values).
 
 # %%
 from torch.utils.flop_counter import FlopCounterMode
@@ -510,9 +511,9 @@ for size in (16, 64, 256):
     print(f"{size:3} x {size:3} {in_pixels:27,.0f} {halved:19,.0f} {eighth:10,.0f} {once:15,.0f}")
 
 # %% [markdown]
-# At 16 × 16 latents save nothing: the map inside is the same. They begin to pay where an autoencoder can shrink the
-# picture by more than a patch does. With Stable Diffusion's factor of 8 an evaluation costs a sixteenth, at 64 × 64 and
-# above, and a picture takes 32 of them (8 steps, two halves, with and without words), but is decoded once.
+# At 16 × 16 latents save nothing: the map inside is the same. They pay where an autoencoder can shrink the picture by
+# more than a patch does. With Stable Diffusion's factor of 8 an evaluation costs a sixteenth, at 64 × 64 and
+# above, and a picture takes 32 of them (8 steps of two evaluations, with and without words), but is decoded once.
 #
 # ## See it work
 #
@@ -555,7 +556,8 @@ for panel in panels.flat:
     panel.axis("off")
 
 # %% [markdown]
-# Above each picture stand the last two words of its caption.
+# Above each picture stand the last two words of its caption. The hat comes with the word "hat", the glasses with
+# "glasses"; as long as "dark" has no noun, the skin turns dark.
 #
 # ### Where a word is looked at
 #
@@ -588,13 +590,13 @@ for panel in panels:
     panel.axis("off")
 
 # %% [markdown]
-# "hat" and "red" are looked at from the top, "blue" from the bottom. "red" is looked at nearly as "hat" is, because it
-# has learned whose colour it is: our toy, as it was trained. Nobody told the model where a hat belongs.
+# "hat" and "red" are looked at from the top, "blue" from the bottom. "red" is looked at nearly as "hat" is, because its
+# vector knows whose colour it is, as in our toy. Nobody told the model where a hat belongs.
 #
 # ### What should not be there
 #
-# No caption of the training says "not black", so the model does not know the word. A negative prompt says it another
-# way: guidance leads away from "black hair" in place of the empty caption.
+# No training caption says "not black". A negative prompt says it another way: guidance leads away from "black hair" in
+# place of the empty caption.
 
 # %%
 # Figure: two rows of seven faces with long hair. Above, without a negative prompt, hair of many colours,
@@ -609,8 +611,8 @@ claim("share with black hair, with the negative prompt", black[1], "<", 0.1)
 strip({"a person with\nlong hair": plain[:7], "not: black hair": avoided[:7]});
 
 # %% [markdown]
-# No black hair is left. But the model did not choose freely among the other colours: it went to the one that is most
-# unlike black. "Away from" is a direction, and a direction leads somewhere.
+# No black hair is left. But the model did not choose freely among the other colours: most of the hair is now blond, the
+# colour most unlike black. "Away from" is a direction, and a direction leads somewhere.
 #
 # ### Your words
 
@@ -631,13 +633,13 @@ draw("a wizard with a blue beard")
 
 # %% [markdown]
 # Type anything made of the 31 words: "a red hat and a blue hat", or "hat hat hat". Then look at the beards in the first
-# picture of this lesson. In this world a beard has the colour of the hair, and some of these have not. No caption speaks
-# of it, so no score noticed: a score sees what it was made to see.
+# picture of this lesson. On real faces a beard has the colour of the hair; on some of these it has another. No caption
+# speaks of it, so no score noticed: a score sees what it was made to see.
 #
 # ## Predict, then turn one knob: guidance
 #
-# **Write down a guess:** guidance 3 made pictures more obedient than guidance 1. What will 8 do to the captions that
-# are right, to the colours, and to how different the pictures of one caption are?
+# Guidance exaggerates what the words change. **Write down a guess:** compared with 1 and 3, what will 8 do to the share
+# of captions that are right, to the colours, and to how different the pictures of one caption are?
 
 # %%
 # Figure: five rows of six faces, from the same noise, for guidance 0, 1, 3, 8 and 15.
@@ -657,18 +659,17 @@ claim("share of the spread that is lost from guidance 1 to 8", lost, ">", 0.1)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# From 1 to 3 the last mistakes go; at 8 a third of the captions are wrong again, skin, hair and hats above all, though
-# the pictures look so sure of themselves. Guidance multiplies a difference: 8 times is beyond anything that occurred in
-# training, and colours are pushed past white and black. What one caption's pictures have in common grows, so they
-# differ less: from 1 to 8 a third of their spread is lost.
+# From 1 to 3 the last mistakes go; at 8 a third of the captions are wrong again, skin, hair and hats above all. Guidance
+# multiplies a difference: 8 times is beyond anything that occurred in training, and colours are pushed past white and
+# black. What one caption's pictures have in common grows, so they differ less: a third of their spread is lost.
 # </details>
 #
 # ## Break it: a bag of words
 #
-# The simplest way to hand a caption to a network is one vector: the mean of the word vectors. Then the proof is short.
-# A mean does not change when its terms change places, and "a red hat and a blue shirt" has the words of "a blue hat and
-# a red shirt". Whatever network comes after, it gets the same input, so it draws the same pictures for both. It may
-# know *that* there is red and blue, and must guess where: right in half of the cases.
+# The simplest way to hand a caption to a network is one vector: the mean of the word vectors. A mean does not change when
+# its terms change places, and "a red hat and a blue shirt" has the words of "a blue hat and a red shirt". Whatever
+# network comes after, it gets the same input, so it draws the same pictures for both. It may know *that* there is red and
+# blue, and must guess where: right in half of the cases.
 
 # %%
 bag = load_checkpoint("text_to_image_bag")
@@ -706,12 +707,13 @@ rows = {f"bag of words:\n{text}": bag.sample([text] * 7, seeded(3)) for text in 
 strip(rows | {f"ours:\n{exchange[0]}": model.sample([exchange[0]] * 7, seeded(3))});
 
 # %% [markdown]
-# From the same noise the bag draws the same pictures for both captions. So whatever is right for one is exchanged for
-# the other, and the share is one half.
+# The bag draws the same pictures for both captions. What is right for one is exchanged for the other, so the share is one
+# half.
 #
-# Now the repair, in two steps: all words in place of their mean, then each word mixed with the one on its right.
-# **Write down a guess:** which of the two steps binds the colours? Each was trained with five seeds, as above, and
-# asked for all twenty pairs of two colours.
+# Now the repair, in two steps: all words in place of their mean, then each word mixed with the one on its right. Our toy
+# needed the second. But the real encoder has places and a transformer block, and could learn without it which words are
+# neighbours. **Write down a guess:** does it, in 800 batches? Each was trained with five seeds, as above, and asked for
+# all twenty pairs of two colours.
 
 # %%
 binding = {name: torch.tensor([seeds[1][0] for seeds in trials[name]]) for name in trials}          # (5,)
@@ -722,17 +724,17 @@ claim("bound right without neighbours, the best of five seeds", binding["no neig
 claim("bound right with neighbours, the worst of five seeds", binding["latents"].min(), ">", 0.97)
 
 # %% [markdown]
-# All words in place of their mean make more captions right, and the colours are still bound by chance: attention can
-# find every word, but has not learned in 800 batches whose neighbour it is. Mixing each word with the next one repairs
-# it, and with it the combinations never seen. The first two models had guessed from what goes with what in training, a
-# habit that is of no use for what never occurred. Attribute binding is a known weakness of large models too; theirs
-# have text encoders that were trained to match whole captions, in which word order matters little.
+# All words in place of their mean make more captions right, but the colours are still bound by chance: attention can
+# find every word, and has not learned in 800 batches whose neighbour it is. Mixing each word with the next one repairs
+# that, and the combinations never seen as well. The first two models had guessed from what goes with what in training, a
+# habit that is of no use for what never occurred. Large models are weak at *attribute binding* too: their text encoders
+# were trained to match whole captions with pictures, for which word order matters little.
 
 # %% [markdown]
 # ## In the wild
 #
-# Stable Diffusion 1.5 is this, a thousand times larger: CLIP's text encoder (77 places of 768 numbers, of a later
-# lesson), a U-Net with cross-attention on latents of (4, 64, 64), guidance 7.5. What is called here `guidance` and
+# Stable Diffusion 1.5 is this, a thousand times larger: the text encoder of CLIP (lesson 71), with 77 places of 768
+# numbers, a U-Net with cross-attention on latents of (4, 64, 64), guidance 7.5. What is called here `guidance` and
 # `negative` is `guidance_scale` and `negative_prompt` there. Later models put a transformer in place of the U-Net and a
 # flow in place of the diffusion (Esser et al., 2024). On a GPU:
 #
@@ -751,7 +753,7 @@ claim("bound right with neighbours, the worst of five seeds", binding["latents"]
 #
 # 1. A text-to-image model is three networks: a text encoder, a flow that looks at its words, and a decoder.
 # 2. The flow runs in latents, which must have deviation 1; that is what 0.18215 does for Stable Diffusion.
-# 3. Cross-attention: places ask, words answer. Guidance exaggerates the answer, away from nothing or a negative prompt.
+# 3. Cross-attention: places ask, words answer. Guidance leads away from the empty caption, or from a negative prompt.
 # 4. With a reader of known error, obedience is a number, for each part and for the whole, seen and never seen.
 # 5. A mean of words cannot bind a colour to its thing, provably; words that know their neighbours can.
 #
