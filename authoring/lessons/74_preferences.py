@@ -55,15 +55,15 @@ true.axhline(0, color="#8C8C8C", ls=":");
 
 # %% [markdown]
 # A model is trained to please a judge that was trained on what people prefer. Left, what the judge says of its answers;
-# right, what they are worth. First both rise. Then the answers get worse, and the judge likes them better and better.
+# right, what they are worth. First both rise; then the answers get worse, and the judge likes them better.
 #
 # ## What people write, and what it is worth
 #
 # Our world is small: three people have things, and somebody asks how many. The model of this lesson was trained on
-# stories, then on 20,000 answers by people who are kind, curt, rude or long-winded, and now and then wrong. What we want
-# is known by a program, the **gold reward**: 1 for the right number (or for "I do not know" where nobody said), half a
-# point for thanking exactly once, a point less for rudeness, a tenth less for each word beyond twelve. With real models
-# nobody has such a program.
+# stories, then on 20,000 answers of kind, curt, rude and long-winded people, whom a program plays. What we want is known
+# by another program, the **gold reward**: 1 for the right number (or for "I do not know" where nobody said), half a point
+# for thanking exactly once, a point less for rudeness, a tenth less for each word beyond twelve (a full stop is one).
+# With real models nobody has such a program.
 
 # %%
 questions = counts.questions(100, seed=11)
@@ -74,8 +74,8 @@ for _ in range(5):
     print(f"{counts.gold(answer, questions[0]):5.1f}   {answer}")
 
 # %% [markdown]
-# Those were people. Now the model, which we call the **policy**: what answers, and is going to be trained. It imitates
-# them, faults and all: that is what the likelihood of their answers asks for.
+# Those were people. Now the model, which we call the **policy**. It imitates them, faults and all: that is what it was
+# trained to do.
 
 # %%
 def write(model, asked, n=1, number=0):
@@ -106,17 +106,21 @@ claim("its answers that are right", right_before.double().mean(), "<", 0.9)
 # %% [markdown]
 # ## A world of three answers
 #
-# First, a world that can be listed. There are three answers. The policy we start from, the **reference**
-# $\pi_\text{ref}$, gives them with probabilities 0.6, 0.3, 0.1, and their rewards $r$ are 0, 1, 2. What is the best
-# policy $\pi$? If only reward counts: always the third answer. But a policy far from the reference has forgotten how to
-# speak. So distance has a price, $\beta$ for each nat:
+# First, a world with three answers. The policy we start from, the **reference** $\pi_\text{ref}$, gives them with
+# probabilities 0.6, 0.3, 0.1, and their rewards $r$ are 0, 1, 2. What is the best policy $\pi$? If only reward counts:
+# always the third answer. But a policy far from the reference has forgotten how to speak. So distance has a price,
+# $\beta$ for each nat:
 #
 # $$J(\pi) = \sum_y \pi(y)\, r(y) - \beta\, \mathrm{KL}(\pi \Vert \pi_\text{ref}).$$
 #
-# The best policy can be written down: $\pi^*(y) \propto \pi_\text{ref}(y)\, e^{r(y)/\beta}$. Proof: put its logarithm
-# in, and $J(\pi)$ becomes a constant minus $\beta\, \mathrm{KL}(\pi \Vert \pi^*)$, which is smallest, 0, for $\pi = \pi^*$.
-# By hand, with $\beta = 1/\log 2$, so that $e^{r/\beta} = 2^r$: the weights are 0.6 · 1, 0.3 · 2, 0.1 · 4, their sum is
-# 1.6, and $\pi^* = (0.375,\, 0.375,\, 0.25)$.
+# The best policy can be written down: $\pi^*(y) = \pi_\text{ref}(y)\, e^{r(y)/\beta} / Z$, where $Z$ makes the sum 1. Proof:
+# solve this for $r(y)$, put it into $J$, and $\log \pi_\text{ref}$ cancels:
+#
+# $$r(y) = \beta \log \frac{\pi^*(y)}{\pi_\text{ref}(y)} + \beta \log Z, \qquad
+# J(\pi) = \beta \log Z - \beta\, \mathrm{KL}(\pi \Vert \pi^*).$$
+#
+# A divergence is never below 0, and it is 0 for $\pi = \pi^*$. By hand, with $\beta = 1/\log 2$, so that $e^{r/\beta} = 2^r$:
+# the weights are 0.6 · 1, 0.3 · 2, 0.1 · 4, their sum is $Z = 1.6$, and $\pi^* = (0.375,\, 0.375,\, 0.25)$.
 
 # %%
 ref = torch.tensor([0.6, 0.3, 0.1], dtype=torch.double)
@@ -150,15 +154,15 @@ ax.set(xscale="log", xlabel="β, the price of distance", ylabel="probability", x
 ax.legend();
 
 # %% [markdown]
-# At the right distance is dear, and little changes; at the left it is cheap, and the reward decides alone. The dotted
-# line is our example.
+# At the right, distance is expensive, and little changes; at the left it is cheap, and the reward decides alone. The
+# dotted line is our example.
 #
 # ### Policy gradient, exactly and by samples
 #
-# Where answers cannot be listed, $J$ has to be climbed with samples. REINFORCE: draw an answer, and push its
-# log-probability up in proportion to its reward. Its mean over the draws is the gradient of the mean reward, since
-# $\nabla \pi = \pi\, \nabla \log \pi$. Subtracting a **baseline** $b$ from the reward changes nothing in the mean, because the
-# probabilities always sum to 1. But it changes how much the draws differ.
+# Where answers cannot be listed, $J$ has to be climbed with samples. **REINFORCE**: sample an answer, and push its
+# log-probability up in proportion to its reward. In the mean over the samples, this is the gradient of the mean reward,
+# since $\nabla \pi = \pi\, \nabla \log \pi$. Subtracting a **baseline** $b$ from the reward changes nothing in the mean,
+# because the probabilities always sum to 1. But it changes how much the samples differ.
 
 # %%
 logits = ref.log().requires_grad_()
@@ -177,19 +181,16 @@ for b in (0.0, 0.5, 5.0):
     print(f"baseline {b}: the mean is the exact gradient, the variance {variance:.3f}")
 
 # %% [markdown]
-# The mean reward, 0.5, is a good baseline, and 5 a terrible one. In GRPO below the baseline is the mean of a *group*:
-# several answers to the same question.
+# The mean reward, 0.5, is a good baseline, and 5 a terrible one. In GRPO, below, it is the mean of a *group*: several
+# answers to the same question.
 #
 # ### Two other ways to the same place
 #
 # People cannot give rewards as numbers, but they can compare. Bradley and Terry's model of a comparison: answer $y$ is
 # preferred to $y'$ with probability $\sigma(r(y) - r(y'))$. One way, called **RLHF**: learn $r$ from comparisons, then
-# climb $J$. Another, **DPO**: solve $\pi^* \propto \pi_\text{ref}\, e^{r/\beta}$ for the reward,
-#
-# $$r(y) = \beta \log \frac{\pi^*(y)}{\pi_\text{ref}(y)} + \text{a constant},$$
-#
-# and put *that* into Bradley and Terry's model. The constant cancels, and what is left has no reward in it and no
-# sampling: a loss for the policy itself, as easy as a classifier.
+# climb $J$. Another, **DPO**: take the reward from the proof above, with the policy $\pi$ that we train in place of
+# $\pi^*$, and put *that* into Bradley and Terry's model. The constant $\beta \log Z$ cancels, and what is left has no reward
+# in it and needs no samples: a loss for the policy itself, as simple as that of a classifier.
 
 # %%
 first, second = torch.tensor([(i, j) for i in range(3) for j in range(3) if i != j]).T
@@ -232,13 +233,14 @@ ax.set(xlabel="probability of answer 1", ylabel="probability of answer 3")
 ax.legend();
 
 # %% [markdown]
-# Three ways, one place. What differs in practice is what has to be sampled, and what happens where the reward is wrong.
+# Three ways, one place. In practice they differ in what has to be sampled, and in what a wrong reward does.
 #
 # ### Best of n, and how far it goes
 #
-# The simplest way trains nothing: draw $n$ answers, keep the best. How far is that from the reference? With $F$ for
-# the probability of an answer at most as good, the best of $n$ is answer $y$ with probability $F(y)^n - F(y - 1)^n$,
-# and its divergence is at most $\log n - (n-1)/n$ (Beirami et al., 2024), with equality where no two answers tie.
+# The simplest way trains nothing: sample $n$ answers, keep the best. How far is that from the reference? Number the
+# answers from worst to best, and let $F(y)$ be the probability of answer $y$ or a worse one. Then the best of $n$ is
+# answer $y$ with probability $F(y)^n - F(y - 1)^n$. Its divergence is at most $\log n - (n-1)/n$ (Beirami et al., 2024),
+# and close to that where the same answer hardly ever comes twice.
 
 # %%
 below = torch.cat([torch.zeros(1).double(), ref.cumsum(0)])       # F, and 0 before it
@@ -274,7 +276,7 @@ networks = dict.fromkeys([policy_box, reward_box, reference_box], COLOURS[0])
 diagram(boxes, arrows, networks | {better_box: COLOURS[1]}, size=(9, 3.4));
 
 # %% [markdown]
-# In blue, the networks; all three begin as the same one. The arrow from the pairs to the policy is DPO.
+# In blue, the networks; all three begin alike. The arrow from the pairs to the policy is DPO.
 #
 # ## What a model says of an answer
 #
@@ -297,9 +299,9 @@ claim("log-probability of the right answer, less that of 'Go away !'", logp[0] -
 # %% [markdown]
 # ## A reward model, from pairs
 #
-# The policy answers a question twice, and somebody says which answer is better. Ours are as people are. They prefer $y$
-# to $y'$ with probability $\sigma(3\,(u(y) - u(y')))$, so that close calls go either way; and $u$ is the gold reward plus
-# 0.05 points for every word, since a longer answer looks as if more work had gone into it.
+# The policy answers a question twice, and somebody says which answer is better. Our people prefer $y$ to $y'$ with
+# probability $\sigma(3\,(u(y) - u(y')))$, so that close calls go either way; and $u$ is the gold reward plus 0.05 points
+# for every word, since a longer answer looks like more work.
 
 # %%
 def compare(model, asked, number):
@@ -336,7 +338,7 @@ library = pr.preference_loss(policy, *pairs, token=REWARD)["loss"]
 assert_close(my_preference_loss(policy, *pairs)["loss"], library)
 
 # %% [markdown]
-# The shipped one was trained on 500 pairs. Is it a good judge? On the new pairs above, which it has not seen:
+# The shipped one was trained on 500 pairs. How well does it judge the pairs above, which it has not seen?
 
 # %%
 judge = load("counts_reward")
@@ -351,15 +353,16 @@ for n in ("100", "500"):
           f"{labels.max():.2f}), as the gold reward {truth.mean():.2f}")
 
 # %% [markdown]
-# It agrees with the gold reward more often than with the people that it has learned from: their close calls are noise,
-# and noise averages out. What all people misjudge, and what 500 pairs do not show, does not.
+# It agrees with the gold reward (on pairs that differ in it) more often than with the people that it has learned from:
+# their close calls are noise, and noise averages out. What all of them misjudge does not.
 
 # %% [markdown]
 # ## Best of n
 #
-# Let the policy answer $n$ times and keep what the judge likes best. From $N$ answers a question we can compute the mean over *all* ways to choose $n$ of them: sorted by the judge, answer number $i$ is
-# the best of the chosen in $\binom{i-1}{n-1}$ of $\binom{N}{n}$ ways. **Write down a guess:** what does a larger $n$ do to
-# the judge's reward, and what to the gold reward?
+# Let the policy answer $n$ times and keep what the judge likes best. From $N$ answers to a question we can compute the
+# mean over *all* ways to choose $n$ of them: sorted by the judge, answer number $i$ is the best of the chosen in
+# $\binom{i-1}{n-1}$ of $\binom{N}{n}$ ways. **Write down a guess:** what does a larger $n$ do to the judge's reward, and
+# what to the gold reward?
 
 # %%
 idx, mask, texts = write(policy, questions[:40], n=16, number=1)
@@ -396,14 +399,14 @@ right.legend();
 # <details><summary>Answer</summary>
 #
 # The judge's reward rises with every doubling of $n$. The gold reward rises up to $n = 8$, then it falls: among 64
-# answers there is one that the judge likes too much. This is **over-optimisation**, and we shall see much more of it.
+# answers there is one that the judge likes too much. This is **over-optimisation**.
 # </details>
 #
 # ## Policy gradients in groups: GRPO
 #
-# To move the policy itself, let it write a group of answers to each question, take a reward from each, and compare it with the
-# others of its group. That is **GRPO** (Shao et al., 2024). The
-# **advantage** of an answer is its reward less the mean of the group, over the group's standard deviation.
+# To move the policy itself, let it write a group of answers to each question, give each a reward, and compare it with
+# the others of its group. That is **GRPO** (Shao et al., 2024). The **advantage** of an answer is its reward less the mean
+# of the group, divided by the group's standard deviation.
 
 # %%
 def my_advantages(rewards):                                       # (questions, answers)
@@ -425,9 +428,9 @@ claim("share of groups that are all right or all wrong", wasted.double().mean(),
 
 # %% [markdown]
 # The loss pushes each token's log-probability up in proportion to its answer's advantage. The ratio below has the same
-# number above and below the line, so it is 1, and only its gradient counts: that of $\log \pi$. (If answers are used for
-# several steps, the number below stays as it was, and the ratio is clipped: `clip` in the library.) The price for distance is taken from
-# the reward, $r - \beta \log(\pi / \pi_\text{ref})$, so that the gradient is that of $J$.
+# number above and below the line, so it is 1, and only its gradient counts: that of $\log \pi$. (If answers serve for
+# several steps, the ratio is clipped: `clip` in the library.) The price for distance is taken from the reward,
+# $r - \beta \log(\pi / \pi_\text{ref})$, so that the gradient is that of $J$.
 
 # %%
 def my_grpo_loss(model, idx, mask, advantages):
@@ -442,8 +445,8 @@ library = torch.autograd.grad(pr.grpo_loss(policy, idx, mask, advantages)["loss"
 assert_close(mine, library)
 
 # %% [markdown]
-# Now train. The loader `Rollouts` lets the policy of the moment answer 8 questions 8 times. Here the reward is the gold
-# one: a program that checks, as for mathematics or code (RLVR, reinforcement learning with verifiable rewards).
+# Now train. In each step, the loader `Rollouts` lets the present policy answer 8 questions 8 times. Here the reward is
+# the gold one: a program that checks, as for mathematics or code (RLVR, reinforcement learning with verifiable rewards).
 
 # %%
 lessons = counts.questions(2_000, seed=10)                        # other questions than those above
@@ -488,8 +491,8 @@ for asked, text in zip(questions[:5], texts[::16]):
     print(f"{counts.gold(text, asked):5.1f}   right: {asked.right or 'nobody said':12} {text}")
 
 # %% [markdown]
-# Polite, short, and more often right. Did it learn to count, or only to say first what it could say before? Let it answer
-# $k$ times, and ask whether one answer is right: **pass@k**.
+# Polite, short, and more often right. ("have have" costs nothing: the program sees no grammar.) Did it learn to count,
+# or only to say first what it could say before? Let it answer $k$ times, and ask whether one answer is right: **pass@k**.
 
 # %%
 passed = {}
@@ -502,7 +505,7 @@ best_of_five = max(eight for _, eight in metadata("counts_gold")["passes"])
 claim("pass@8 after, the best of five seeds", best_of_five, "<", 0.99)
 
 # %% [markdown]
-# Before, one of eight answers was right for *every* question. After, the first answer is right more often, and one of
+# Before, one of eight answers was right for *every* question. After, a single answer is right more often, and one of
 # eight less often: where the policy is wrong it has become sure of it. The same has been found for large models (Yue et
 # al., 2025).
 
@@ -512,7 +515,7 @@ claim("pass@8 after, the best of five seeds", best_of_five, "<", 0.99)
 # DPO (Rafailov et al., 2023) trains the policy on the pairs directly; the implied reward of an answer is
 # $\beta \log(\pi / \pi_\text{ref})$. One pair by hand, $\beta = 0.5$: the better answer has log-probabilities −1.2 under the
 # policy and −1.5 under the reference, the worse one −2.1 and −2.0. The rewards are 0.5 · 0.3 = 0.15 and 0.5 · (−0.1) = −0.05,
-# the margin is 0.2, the loss $\log(1 + e^{-0.2}) = 0.598$. Its slope is $\mp\beta\,\sigma(-0.2)$.
+# the margin is 0.2, the loss $\log(1 + e^{-0.2}) = 0.598$. Its slopes are $-\beta\,\sigma(-0.2)$ and $\beta\,\sigma(-0.2)$.
 
 # %%
 high = torch.tensor([-1.2], requires_grad=True)
@@ -524,8 +527,9 @@ assert_close(loss, pr.dpo(high, low, torch.tensor([-1.5]), torch.tensor([-2.0]),
 assert_close(low.grad, 0.5 * torch.tensor([-0.2]).sigmoid())
 
 # %% [markdown]
-# The slopes are equal and opposite. So DPO makes better answers more probable and worse ones less. Or does it? **Write down a guess:** what happens to the probability of the *better* answers, from 500 pairs and 100
-# steps?
+# The slopes are equal and opposite. So DPO makes better answers more probable and worse ones less. Or does it? **Write
+# down a guess:** what happens to the probability of the *better* answers, in 100 steps on 500 pairs, at the learning
+# rates 1e-4 and 5e-4?
 
 # %%
 direct = metadata("counts_dpo")["trials"]                         # three settings, five seeds each
@@ -564,19 +568,20 @@ panels[0].legend();
 #
 # It falls, with every seed: at the rate 5e-4 the better answers end a few thousand times less probable than they began.
 # The worse ones fall further, so the difference grows, and the loss asks for nothing else. What both lose goes to
-# answers that nobody has compared: *likelihood displacement* (Razin et al., 2024). A smaller rate delays it. A second
-# term repairs it, the surprise at the better answers, as in instruction tuning (`likely=1.0`).
+# answers that nobody has compared, *likelihood displacement* (Razin et al., 2024), and the policy loses more often to
+# the one it began as than it wins. A smaller rate delays it. A second term repairs it, the surprise at the better
+# answers, as in instruction tuning (`likely=1.0`).
 # </details>
 
 # %% [markdown]
 # ## Predict, then turn one knob: the price of a wrong number
 #
-# Who chose the gold reward? We did, and one of its numbers is worth a second look: a wrong number costs nothing, just as
+# We chose the gold reward, and one of its numbers is worth a second look: a wrong number costs nothing, just as
 # "I do not know" where the answer was told. Say that it costs $c$ points. A number that is right with probability $p$
 # is then worth $p - (1 - p)\,c$, so it pays to say it only if $p > c / (1 + c)$: 0.5 for the price 1, 0.75 for 3, 0.9
 # for 9. How sure is a policy? Let it answer 16 times: $p$ is the share of the number that is said most. **Write down a
-# guess:** with rising price, how many questions are refused that have an answer, and how many numbers are wrong? Is the
-# policy from before the training easier to steer, or the one after?
+# guess:** with rising price, how many questions are refused that have an answer, and how many numbers are wrong, before
+# the training and after it?
 
 # %%
 from collections import Counter
@@ -624,9 +629,9 @@ for price, seeds in trained_with.items():
 #
 # Before the training, half of the votes is a good limit: what is said is right, and what was not told is refused. At
 # the price 9 more than half of what was told is refused too: whoever sets $c$ chooses between two errors. After the
-# training there are answers that are wrong by most votes, and only a price that refuses much finds them. Likelihood had
-# asked the policy to be as sure as it is right; the reward did not, and it was lost. To put the price into the reward
-# of GRPO, the last three lines, changes little: most numbers are worth saying at all three prices.
+# training some wrong numbers get most of the votes, and only a price that refuses much finds them. Likelihood had
+# trained the policy to be as sure as it is right; the reward did not, and this was lost. Putting the price into the
+# reward of GRPO (the last three lines) does not help: of what was not told, even less is refused.
 # </details>
 
 # %% [markdown]
@@ -674,14 +679,13 @@ for asked, text in zip(questions, texts):
     print(f"{counts.gold(text, asked):5.1f}   {text}")
 
 # %% [markdown]
-# Nobody wrote such answers, so the judge was never told that they are bad: the policy found the places where it is
-# wrong. "When a measure becomes a target, it ceases to be a good measure": Goodhart's law, and *over-optimisation*.
+# No pair held such answers, so the judge was never told that they are bad: the policy found the places where it is
+# wrong. "When a measure becomes a target, it ceases to be a good measure": Goodhart's law, in Strathern's words.
 #
 # ### Two repairs
 #
 # The judge is right near the answers that it was trained on. So either stop early, or let distance have its price,
-# $\beta = 1$ for each nat. How far is far? In the figure below distance is the horizontal axis; for best of $n$ it is
-# the bound.
+# $\beta = 1$ for each nat. In the figure below distance is the horizontal axis (for best of $n$, the bound).
 
 # %%
 priced = {what: over_steps(pleased["1"], what) for what in ("gold", "proxy", "wins", "moved", "right")}
@@ -742,15 +746,13 @@ for asked, text in zip(questions, texts):
 # prompts = load_dataset("trl-lib/DeepMath-103K", split="train")
 # GRPOTrainer("Qwen/Qwen2.5-0.5B-Instruct", reward_funcs=short, train_dataset=prompts).train()
 # ```
-#
-# Guess what the last policy answers after an hour.
 
 # %% [markdown]
 # ## Recap
 #
 # 1. The best policy under a price for distance is $\pi_\text{ref}\, e^{r/\beta}$, made to sum to 1. Policy gradients,
 #    RLHF and DPO aim at it.
-# 2. A reward model is a language model with a number for a head, trained by comparisons. It is a proxy.
+# 2. A reward model is a language model with a number for a head, trained by comparisons: a proxy.
 # 3. Best of $n$ moves at most $\log n - (n-1)/n$ nats and trains nothing. GRPO compares a group with itself, so groups that
 #    are all right or all wrong teach nothing; it raises pass@1, and pass@8 less or not at all.
 # 4. DPO needs no sampling, but only the difference counts: it can make even the better answers improbable.
