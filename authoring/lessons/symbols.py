@@ -9,7 +9,7 @@
 #
 # | symbol | meaning | shape or range | lesson |
 # |---|---|---|---|
-# | $x$, $y$ | an input and the output that is wanted; from lesson 11 on an image and its label | images (N, 1, 28, 28), labels 0 … 9 | [00](00_start_here.ipynb) |
+# | $x$, $y$ | an input and the output that is wanted; from lesson 11 on an image and its label; in 72 a picture and its caption's vector, in 74 a question and an answer | images (N, 1, 28, 28), labels 0 … 9 | [00](00_start_here.ipynb) |
 # | $\hat y$ | a hat: the guess of what stands below it | as that | [00](00_start_here.ipynb) |
 # | $\theta$ | all parameters of a model | one long vector | [00](00_start_here.ipynb) |
 # | $w$, $W_1$, $b$ | parameters: weights, a matrix of weights, offsets (biases) | | [00](00_start_here.ipynb) |
@@ -43,7 +43,7 @@
 # | $\mu$, $\sigma^2$ | mean and variance of a normal distribution; $\sigma$ is its standard deviation (`mu`, `logvar` for $\log \sigma^2$) | numbers, or (B, D) | [13](13_discriminative_vs_generative.ipynb) |
 # | $\Sigma$ | covariance matrix (`cov`) | (D, D) | [13](13_discriminative_vs_generative.ipynb) |
 # | $\mathcal N(z; \mu, \Sigma)$ | the normal density with this mean and covariance (or variance) at $z$ | ≥ 0 | [13](13_discriminative_vs_generative.ipynb) |
-# | $z$ | code, the few numbers an image is made from: coordinates on axes (13), output of an encoder (21, 31), input of a generator (41) | (B, D) | [13](13_discriminative_vs_generative.ipynb) |
+# | $z$ | code, the few numbers an image is made from: coordinates on axes (13), output of an encoder (21, 31, 65), input of a generator (41), the vector of a picture (72) | (B, D) | [13](13_discriminative_vs_generative.ipynb) |
 # | $\varepsilon$ | standard normal noise (`eps`, `noise`) | as $z$ or $x$ | [13](13_discriminative_vs_generative.ipynb) |
 # | $L L^\top$ | a covariance taken apart into a triangular $L$ and its transpose (Cholesky) | (D, D) | [13](13_discriminative_vs_generative.ipynb) |
 # | $w_k$, $\mu_k$ | share and mean of Gaussian number $k$ in a mixture | shares sum to 1 | [13](13_discriminative_vs_generative.ipynb) |
@@ -63,6 +63,7 @@
 # | $p(x \mid z)$ | what the decoder says about an image | ≥ 0 | [31](31_vae.ipynb) |
 # | $q(z \mid x)$ | the encoder's guess at the code, a density | ≥ 0 | [31](31_vae.ipynb) |
 # | $q(z)$ | the aggregated posterior, the mean of $q(z \mid x)$ over all images | ≥ 0 | [31](31_vae.ipynb) |
+# | $\mathcal N(0, I)$ | the standard normal density: $I$, the identity matrix, says that all numbers are independent and have variance 1 | ≥ 0 | [31](31_vae.ipynb) |
 # | $\mathrm{KL}(q \Vert p)$ | Kullback–Leibler divergence, how far $q$ is from $p$ | ≥ 0 nats | [31](31_vae.ipynb) |
 # | $\mathrm{ELBO}$ | evidence lower bound, at most $\log p(x)$ | nats | [31](31_vae.ipynb) |
 # | $\beta$ | weight of the KL term (`beta`) | 0 … 1 | [31](31_vae.ipynb) |
@@ -70,13 +71,15 @@
 # | $\mathrm{sg}$ | stop gradient: the value of what follows, without its gradient (`detach`) | as that | [33](33_vq_vae.ipynb) |
 # | $\beta$ | weight of the commitment (`beta`) | 0.25 | [33](33_vq_vae.ipynb) |
 # | $\gamma$ | decay: how much of their weight earlier batches keep (`decay`) | 0 … 1 | [33](33_vq_vae.ipynb) |
+# | $\exp H$ | perplexity: how many codes are in use; $H$ is the entropy of their shares, $-\sum_k p_k \log p_k$ | 1 … K | [33](33_vq_vae.ipynb) |
 # | $G(z)$ | generator | image | [41](41_gan.ipynb) |
 # | $D(x)$ | discriminator: the probability that $x$ is real, $\sigma(a)$ of its logit | 0 … 1 | [41](41_gan.ipynb) |
 # | $p_\text{data}$ | the density of real images, which nobody knows | ≥ 0 | [41](41_gan.ipynb) |
 # | $q(x)$ | the density of the fakes | ≥ 0 | [41](41_gan.ipynb) |
 # | $\mathrm{JS}(p, q)$ | Jensen–Shannon divergence | 0 … log 2 nats | [41](41_gan.ipynb) |
 # | $R_1$ | the penalty for a steep discriminator | ≥ 0 | [41](41_gan.ipynb) |
-# | $e^H$ | the number of classes in use; $H$ is an entropy | 1 … 10 | [41](41_gan.ipynb) |
+# | $\bar p_k$ | a bar: the mean of what stands below it; but see $\bar\alpha_t$ | as that | [41](41_gan.ipynb) |
+# | $e^H$ | the number of classes in use, as $\exp H$ in lesson 33 | 1 … 10 | [41](41_gan.ipynb) |
 #
 # ## Attention and language models
 #
@@ -84,12 +87,13 @@
 # |---|---|---|---|
 # | $t$, $s$ | places in a sequence: who looks, and who is looked at | 0 … T − 1 | [51](51_attention.ipynb) |
 # | $x_t$ | the vector of the token at place $t$ | (D,) | [51](51_attention.ipynb) |
-# | $T$ | length of a sequence | | [51](51_attention.ipynb) |
+# | $T$ | length of a sequence; of a film, its frames (78) | | [51](51_attention.ipynb) |
 # | $q_t$, $k_s$, $v_s$ | query, key and value of a token; the rows of $Q$, $K$, $V$ | (T, D) all together | [51](51_attention.ipynb) |
 # | $A$ | attention weights, each row sums to 1 | (T, T) | [51](51_attention.ipynb) |
 # | $\omega$ | the speed of a sine in the encoding of positions | > 0 | [51](51_attention.ipynb) |
 # | $p(x_t \mid x_1, \dots, x_{t-1})$ | the probability of the next token, given all before it | 0 … 1 | [54](54_gpt.ipynb) |
 # | $p(c \mid h)$ | the probability of the letter $c$ after the letters $h$ | 0 … 1 | [54](54_gpt.ipynb) |
+# | $\binom{16}{k}$ | in how many ways $k$ things can be chosen from 16 | 1, 16, 120 … | [56](56_everything_is_a_token.ipynb) |
 #
 # ## Diffusion and flow matching
 #
@@ -122,6 +126,7 @@
 #
 # | symbol | meaning | shape or range | lesson |
 # |---|---|---|---|
+# | $z_t$ | a latent on its road from noise, at time 0, to the picture's, at time 1 | as $z$ | [65](65_text_to_image.ipynb) |
 # | $a_i$, $b_j$ | the vectors of picture $i$ and of caption $j$, of length 1 (`a`, `b`) | (64,) | [71](71_clip.ipynb) |
 # | $a_i \cdot b_j$ | their product, which for vectors of length 1 is the cosine of their angle | −1 … 1 | [71](71_clip.ipynb) |
 # | $s$ | the scale that multiplies cosines, one over the temperature (`scale`) | 1 … 100 | [71](71_clip.ipynb) |
@@ -136,13 +141,20 @@
 # | $\pi_\text{ref}$, $\pi^*$ | the policy that training begins with, and the best one under a price for distance (`ref`, `best`) | 0 … 1 | [74](74_preferences.ipynb) |
 # | $r(y)$ | the reward of an answer | any number | [74](74_preferences.ipynb) |
 # | $J(\pi)$ | mean reward less $\beta$ for each nat of distance from $\pi_\text{ref}$ | any number | [74](74_preferences.ipynb) |
+# | $\beta$ | the price of a nat of distance from $\pi_\text{ref}$ (`beta`) | > 0 | [74](74_preferences.ipynb) |
 # | $u(y)$ | what people go by when they compare answers | any number | [74](74_preferences.ipynb) |
+# | $b$ | baseline: what is subtracted from rewards | any number | [74](74_preferences.ipynb) |
+# | $n$ | how many answers are sampled, of which the best is kept | 1, 2, 4 … | [74](74_preferences.ipynb) |
 #
-# ## Marks
+# ## Using and judging
 #
 # | symbol | meaning | shape or range | lesson |
 # |---|---|---|---|
+# | $\mu_t$, $\sigma_t^2$ | mean and variance after $t$ rounds of models that learn from each other's samples | numbers | [81](81_synthetic_data.ipynb) |
+# | $\hat p$ | the share in a sample of $n$, where $p$ is the share in the world | 0 … 1 | [82](82_bias.ipynb) |
+# | $(\sum w)^2 / \sum w^2$ | effective size: how many samples of equal weight are as sure as those with weights $w$ | 1 … n | [82](82_bias.ipynb) |
 # | $\gamma$ | the share of tokens that are green (`share`) | 0 … 1 | [84](84_watermarks.ipynb) |
 # | $\delta$ | what is added to the logits of green tokens (`delta`) | ≥ 0 nats | [84](84_watermarks.ipynb) |
 # | $g$ | the probability that a model without a mark gives to all green tokens | 0 … 1 | [84](84_watermarks.ipynb) |
-# | $z$ | standard deviations above what chance gives | any number | [84](84_watermarks.ipynb) |
+# | $z$ | by how many standard deviations $k$ green tokens of $n$ are more than chance gives | any number | [84](84_watermarks.ipynb) |
+# | $p(\text{fake})$ | the base rate: the share of fakes among all that is looked at | 0 … 1 | [85](85_detecting_fakes.ipynb) |
