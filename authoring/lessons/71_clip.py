@@ -55,7 +55,7 @@ wishes = ["a sad person with\na purple hat", "a person with blond hair\nand a gr
 strip({text: search(text) for text in wishes});
 
 # %% [markdown]
-# The seven best of 1,000 test faces for each line.
+# Each row shows the seven best of 1,000 test faces.
 #
 # ## The game, by hand
 #
@@ -118,18 +118,19 @@ right.set(xscale="log", xlabel="scale", ylabel="loss of the three pairs (nats)")
 
 # %% [markdown]
 # The right scale depends on how sure one may be. Caption 1 lies between two pictures, a little nearer to the wrong one.
-# A scale that is too small is unsure even of what is clear; one that is too large is sure of what is wrong, and pays.
+# With too small a scale the choice is unsure even where all is clear; with too large a scale it is sure of what is wrong,
+# and the loss is high.
 #
 # ### The scale is learned
 #
-# So $s$ is trained like a weight. Its gradient is a mean under the softmax, which gives caption $j$ the probability
-# $p_{ij}$, minus the own cosine,
+# So $s$ is trained like a weight. Let $p_{ij}$ be the probability that the softmax gives caption $j$ when picture $i$
+# chooses. The logits are $s\, a_i \cdot b_j$, so the gradient of cross-entropy (lesson 11) becomes
 #
 # $$\frac{\partial L}{\partial s} = \text{mean over both directions and all } i \text{ of} \quad
 # \sum_j p_{ij}\, a_i \cdot b_j - a_i \cdot b_i .$$
 #
-# It is 0 when the cosine that the softmax *expects* is the one that is there: the scale is right when the model is as
-# sure as it should be.
+# It is 0 when the cosine that the softmax *expects* is, on average, that of the right pair: then the model is as sure as
+# it should be.
 
 # %%
 def slope(cosines, s):
@@ -144,7 +145,7 @@ print(f"{by_autograd.item():.4f}")
 
 # %% [markdown]
 # Negative: with these three pairs, a larger scale would be better, as the curve shows. The parameter is the *logarithm*
-# of $s$, which keeps $s$ positive; it starts at $\log(1/0.07)$, and $s$ is kept below 100, as in the paper.
+# of $s$, which keeps $s$ positive; it starts at $\log(1/0.07)$, and $s$ is kept below 100, as in the paper on CLIP.
 #
 # ## What we will build
 
@@ -169,7 +170,7 @@ networks = dict.fromkeys([cnn_box, text_box], COLOURS[0]) | {loss_box: COLOURS[1
 diagram(boxes, arrows, networks, size=(9, 2.4));
 
 # %% [markdown]
-# In blue, the two networks. They meet only in the last step, so the vectors of a million pictures can be computed once.
+# The two networks (blue) meet only in the last step, so the vectors of a million pictures can be computed once.
 #
 # ## Build it
 #
@@ -250,16 +251,16 @@ ax.legend();
 #
 # *Why.* Let $J$ be the number of the right caption among the $B$. A cross-entropy is never less than the uncertainty
 # that is left, and at first that is $\log B$. What can lower it? The captions alone say nothing about $J$: any of them
-# may be the right one. The picture says something, but it knows of nothing but its own caption, and of that no more
-# than $I$. The same holds for captions that choose pictures. So $\log B - L$ is a lower estimate of the information,
-# which gives the loss its name; and it can never report more than $\log B$, which is one reason for large batches.
+# may be the right one. The picture does, but only by what it tells about its own caption, and that is $I$ nats at most.
+# The same holds for captions that choose pictures. So $\log B - L$ is a lower estimate of the information, which gives
+# the loss its name. It can never be more than $\log B$, and this is one reason for large batches.
 #
 # ### And for our faces?
 #
-# Our captions come from a program, so the probability of a caption for a face is known: what can be said is said with
-# probability 0.85 and left out with 0.15, each part by itself. The best judge compares it with how likely the caption is
-# for *any* face: the score is $\log p(\text{caption} \mid \text{face}) - \log
-# p(\text{caption})$. No network can do better in the mean, whatever it has learned.
+# Our captions come from a program, so the probability of a caption for a face is known: each part that can be said is
+# said with probability 0.85, whatever the others do. By Bayes' rule a caption that fits many faces is less likely to be
+# the one of this face. So the best judge's score is $\log p(\text{caption} \mid \text{face}) - \log p(\text{caption})$,
+# where the second is the mean over all faces. No network can do better on average, whatever it has learned.
 
 # %%
 nothing = torch.tensor([values.index("none") if "none" in values else UNSAID
@@ -301,7 +302,7 @@ print(f"guessing {math.log(256):.3f} nats, the best judge {best_of_faces:.3f}")
 #
 # ## Train
 #
-# 100 batches of 128 pairs, each caption made anew, as in lesson 65.
+# We train for 100 batches of 128 pairs, with new captions each time, as in lesson 65.
 
 # %% tags=["nbval-ignore-figure"]
 # Figure: two curves over 100 steps: the loss, which falls from 5 to below 1, and the scale, which rises
@@ -319,8 +320,8 @@ small.eval()
 history.plot();
 
 # %% [markdown]
-# The shipped model is the same network, trained with the same code for 3,000 batches of 256, about five minutes of one
-# core. Both on the 256 pairs above, which neither has met:
+# The shipped model is the same network, trained by the same code for 3,000 batches of 256, about five minutes of one
+# core. We test both on the 256 pairs above, which neither has met:
 
 # %%
 def evaluate(model, part, told):
@@ -337,7 +338,7 @@ claim("loss after 3,000 batches", our_loss, "<", 0.35)
 claim("the same minus the best judge's", our_loss - best_of_faces, "<", 0.08)
 
 # %% [markdown]
-# The loss is hardly above what is possible.
+# The shipped model's loss is hardly above the best judge's.
 #
 # ## Results
 #
@@ -365,7 +366,7 @@ for i, panel in enumerate(panels.flat):
     panel.spines[:].set_visible(False)
 
 # %% [markdown]
-# Where it is wrong, read the caption: mostly it fits as well, and the true one lies among the 256 too.
+# Read the caption with the cross: it fits the face, but another one was made for it.
 #
 # ### Retrieval, both ways
 #
@@ -391,8 +392,8 @@ claim("smallest share of the best judge's result", min((a / b).min() for a, b in
 
 # %% [markdown]
 # On combinations that it knows, the model does what the best judge does. The faces of `test_unseen` are harder for
-# both: they all show one of five pairs of values, and so they look and read more alike. (The luck of the draw can put a
-# model a little above the best judge.)
+# both: they all show one of five pairs of values, and so they look and read more alike. Here the judge, who knows which
+# pairs, finds five captions more in a hundred. (By luck a model can also come out a little above the best judge.)
 
 # %%
 # Figure: a table of 24 by 24 squares, rows pictures and columns captions, dark where the cosine is high:
@@ -405,14 +406,14 @@ ax.set(xlabel="caption", ylabel="picture")
 plt.colorbar(drawn, label="cosine");
 
 # %% [markdown]
-# Off the diagonal, the cosine counts what two faces have in common.
+# Off the diagonal, the cosine grows with what a face and a caption have in common.
 #
 # ### A classifier made of words
 #
 # To ask for the colour of a shirt, write one sentence for each colour, and take the one whose vector is most like the
-# picture's. Nothing is trained: this is **zero-shot** classification. One sentence has accidents of its own, so the
-# field averages the vectors of many, which differ in everything but the value: **prompt averaging**. No caption says
-# "no hat", so the sentence for "none" is the one that does not mention it.
+# picture's. Nothing is trained: this is **zero-shot** classification. A single sentence can mislead, so the field
+# averages the vectors of many that share the value and differ in all else: **prompt averaging**. No caption says "no
+# hat", so the sentence for "none" is the one that does not mention it.
 
 # %%
 from course_lib.clip import prompts, zero_shot
@@ -431,9 +432,9 @@ for text in zip(*prompts("shirt", 3, seeded(5))):
     print(text[0], "|", text[1], "| …")
 
 # %% [markdown]
-# Now all eight attributes of the 1,000 faces, with one sentence a value and with 40, by the model of 100 batches and by
-# the shipped one. The *reader* of lesson 65 was trained on 8,000 labelled faces. **Write down a guess:** how far behind
-# it is a classifier that never saw a label?
+# Now we classify all eight attributes of the 1,000 faces, with one sentence a value and with 40, by the model of 100
+# batches and by the shipped one. The *reader* of lesson 65 was trained on 8,000 labelled faces. **Write down a guess:**
+# how far behind it is a classifier that never saw a label?
 
 # %% tags=["nbval-ignore-output"]
 # not compared: one of the models was trained here; the next cell checks what matters
@@ -502,9 +503,9 @@ sliders(show, words="a happy face with a yellow shirt and a purple hat")
 # %% [markdown]
 # Try "a red hat and a blue hat", or only "hat".
 #
-# ## Look inside: the gap
+# ## Look inside: where are pictures, where are captions?
 #
-# Pictures and captions now live in one space, and a picture agrees with its caption. So they lie mixed? We draw 256
+# Pictures and captions now live in one space, and a picture agrees with its caption. Do they lie mixed, then? We draw 256
 # pairs, before any training and after it, along the two directions in which they differ most. **Write down a guess.**
 
 # %%
@@ -565,8 +566,8 @@ claim("share of pictures and captions on their own side", apart.float().mean(), 
 # </details>
 #
 # Why does the loss allow it? Move all captions by the same vector $d$. Then every score of picture $i$ changes by
-# $s\, a_i \cdot d$, the same for all captions, and its softmax does not notice. Half of the loss is blind to the gap, and
-# the other half nearly so:
+# $s\, a_i \cdot d$, the same for all captions, and its softmax does not notice. Half of the loss is blind to the gap. The
+# other half nearly is, as long as $a_i \cdot d$ differs little from picture to picture:
 
 # %%
 own = torch.arange(256)
@@ -576,8 +577,8 @@ claim("own caption first, without the gap minus with it", closed[0] - kept[0], "
 claim("own picture first, without the gap minus with it", closed[1] - kept[1], ">", -0.05)
 
 # %% [markdown]
-# Closing the gap changes little, so it does no harm to search. It matters where a network that was fed with pictures'
-# vectors gets a caption's.
+# Closing the gap changes little, so the gap does no harm to search. It matters where a network that was trained on
+# pictures' vectors gets a caption's (lesson 72).
 #
 # ## Predict, then turn one knob: the scale
 #
@@ -620,9 +621,9 @@ claim("loss at the learned scale minus the lowest of the curve", learned - min(l
 # %% [markdown]
 # ## Break it: whose colour is it?
 #
-# Search found "a red hat and a blue shirt" at once. But does the model know which of the two is red? The test is a
-# **hard pair**: a face, its caption, and the same caption with two colours exchanged. All words are the same, so only
-# their order can help. Chance is one half.
+# Search found "a red hat and a blue shirt". But does the model know which of the two is red? The test is a **hard pair**:
+# a face, its caption, and the same caption with two colours exchanged. Only the order of the words differs, and chance is
+# one half.
 #
 # The text encoder of the real CLIP gets each word with its place in the caption, and no mixing with the neighbour.
 # `clip_no_neighbours` is our model without this one line, trained by the same recipe for the same time.
@@ -639,7 +640,7 @@ for name, network in (("ours", model), ("without neighbours", without)):
     print(f"{name}: own caption first of 256: {found:.3f}")
 
 # %% [markdown]
-# Among 256 captions the two differ by little. **Write down a guess:** how many hard pairs does each get right?
+# Among 256 captions the two models differ by little. **Write down a guess:** how many hard pairs does each get right?
 
 # %%
 def margins(network, part):
@@ -720,9 +721,9 @@ claim("neither, the best of five", cells[False, False][0].max(), "<", 0.7)
 #
 # Two faces of a batch may have the same caption. Then each is told that the other's caption is wrong, though it is word
 # for word its own: a **false negative**. With long captions this is rare, with short ones it is not. Let captions tell
-# mood and shirt only, ten in all, and count equal ones in a batch of 128 as above: a caption that is there $m$ times
-# costs $\log m$ at least. We train one free vector for each kind of picture and of caption, so that nothing but the loss
-# stands in the way.
+# mood and shirt only, so that there are ten different ones, and count equal ones in a batch of 128 as above: a caption
+# that is there $m$ times costs $\log m$ at least. We train one free vector for each kind of picture and of caption, so
+# that only the loss decides what can be reached.
 
 # %%
 kinds = (seen.shown[:128, 6] * 5 + seen.shown[:128, 7])           # (128,), 0 to 9
@@ -761,9 +762,9 @@ claim("last loss with equal captions masked", masked, "<", 0.01)
 
 # %% [markdown]
 # The floor is the bound again: captions that say less hold less information. Masking takes the equal ones out of the sum,
-# and the floor is gone. Without it a loss of 2.6 looks like a model that has not learned, and on the way there equal
-# pairs push against each other. Captions that differ and fit all the same, "a beard" and "a sad person", cannot be
-# found by comparing words: there the floor stays, as the best judge showed.
+# and the floor is gone. Without masking a loss of 2.6 looks like a model that has not learned, and on the way there
+# equal pairs push against each other. Different captions that fit the same face, "a beard" and "a sad person", cannot be
+# found by comparing words: for them the floor stays, as the best judge showed.
 #
 # ## In the wild
 #
