@@ -26,7 +26,8 @@
 # - **Cells that only draw are folded** in JupyterLab: click on the three dots.
 # - **The library is yours to read.** Each lesson builds one idea in the open, then imports it from `course_lib`,
 #   where it is one short file. Later lessons use what earlier ones have built.
-# - **Numbers have gaps.** The first digit is the part, the second the lesson. Lessons 32, 42, 43, 44, 52, 53, 55, 62, 66 and 87 are still to come. A text that points to one of them says so.
+# - **Numbers have gaps.** The first digit is the part, the second the lesson. Lessons 32, 42, 44, 52, 53, 55, 62, 66 and 87
+#   are still to come. A text that points to one of them says so.
 #
 # ## Set-up
 

@@ -764,7 +764,7 @@ for name, slip in forgotten.items():
 # 5. At equal time and at equal arithmetic, a small U-Net beats a small transformer on 4,000 digits.
 #
 # **What we left out.** Better pairs within a batch (Tong et al., 2024); the exact likelihood along a path; one step by
-# distillation: lesson 66 (to come).
+# distillation, which lesson 86 tries and lesson 66 (to come) takes further.
 #
 # **Exercises:** [64_flow_matching](../exercises/64_flow_matching/64_flow_matching.ipynb). One more: what is $v$ if the
 # noise is no noise but *other images*, sevens at $t = 0$ and ones at $t = 1$? **Next**, [lesson
