@@ -260,7 +260,7 @@ ax.legend();
 # Our captions come from a program, so the probability of a caption for a face is known: each part that can be said is
 # said with probability 0.85, whatever the others do. By Bayes' rule a caption that fits many faces is less likely to be
 # the one of this face. So the best judge's score is $\log p(\text{caption} \mid \text{face}) - \log p(\text{caption})$,
-# where the second is the mean over all faces. No network can do better on average, whatever it has learned.
+# where $p(\text{caption})$ is the mean over all faces. No network can do better on average, whatever it has learned.
 
 # %%
 nothing = torch.tensor([values.index("none") if "none" in values else UNSAID

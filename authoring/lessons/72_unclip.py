@@ -65,13 +65,13 @@ strip({"a sad person with\nlong blue hair": model.sample([wish] * 6, seeded(0)),
 # ## Two questions in place of one
 #
 # Let $y$ be the vector that CLIP gives to a caption, $z$ the vector that it gives to a picture, and $x$ the picture. A
-# caption leaves open nearly everything about a picture, and a vector $z$ rather little. So the question "which pictures
-# $x$ could have this caption?" is asked in two parts:
+# caption may leave much of a picture open; a vector $z$ leaves little. So the question "which pictures $x$ could have
+# this caption?" is asked in two parts:
 #
 # $$z \sim p(z \mid y), \qquad x \sim p(x \mid z).$$
 #
 # The first part is the **prior**, which samples a vector. The second is the **decoder**, which samples a picture. The
-# paper calls the whole **unCLIP**, since the decoder goes CLIP's way backwards.
+# paper on DALL·E 2 calls the whole **unCLIP**, since the decoder goes CLIP's way backwards.
 #
 # ### By hand: why the prior must be random
 #
@@ -119,12 +119,12 @@ networks = dict.fromkeys([words_box, prior_box, decoder_box, clip_box], COLOURS[
 diagram(boxes, arrows, networks, size=(10, 3.4));
 
 # %% [markdown]
-# In blue, the networks. CLIP and the autoencoder of latents are finished and stay as they are. The way through "CLIP for
-# pictures" is how training gets its vectors, and later how pictures come in.
+# The blue boxes are networks. CLIP and the autoencoder, which turns latents into pictures, are finished and stay as they
+# are. The way through "CLIP for pictures" is how training gets its vectors, and later how pictures come in.
 #
 # ## The vectors
 #
-# CLIP's vectors have length 1, so each of their 64 numbers is about 1/8. A flow starts from noise whose numbers have the
+# CLIP's vectors have length 1, so each of their 64 numbers is about ±1/8. A flow starts from noise whose numbers have the
 # deviation 1. Lesson 65 showed what happens to data of another size, so the vectors are multiplied by 8, the root of 64.
 
 # %%
@@ -144,7 +144,7 @@ claim("cosine of a picture and another caption", other.mean(), "<", 0.2)
 claim("cosine of two pictures", two.mean(), ">", 0.2)
 
 # %% [markdown]
-# Picture and caption are nearer than strangers, which is all that CLIP is trained for. They are far from equal.
+# Picture and caption are nearer than strangers, and CLIP is trained for no more than that. They are far from equal.
 #
 # ## The decoder
 #
@@ -164,8 +164,8 @@ t = torch.tensor([0.2, 0.5, 0.8])
 assert_close(my_decoder(latent, t, z[:3]), decoder(latent, t, z[:3]), atol=1e-5, rtol=1e-5)
 
 # %% [markdown]
-# Training is flow matching, with the vector left out for one picture in ten, for guidance. All zeros stand for "no
-# vector", which no real one is, having length 8. The same six lines will train the prior.
+# Training is flow matching, with the vector left out for one picture in ten, for guidance. A vector of zeros stands for
+# "no vector"; no real one is zero, since all have length 8. The same lines will train the prior.
 
 # %%
 from functools import partial
@@ -267,8 +267,8 @@ grid(straight[:12], n_col=6, ax=right_panel, title="drawn straight from captions
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# About half are obeyed, and the colours look wrong. The vectors of all captions lie apart from those
-# of all pictures: the **modality gap**. The decoder has never seen a vector from over there.
+# About half are obeyed, and the colours look wrong. The vectors of all captions lie apart from those of all pictures, by
+# the **modality gap**. The decoder has never seen a vector from the captions' side.
 # </details>
 #
 # ### Repaired in one line?
@@ -300,14 +300,14 @@ strip({"real faces": faces.train.x[hats == 1][:8],
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All the same, but for details. One caption has one vector, and the decoder draws what a vector says. The caption says
-# nothing about the shirt, but its vector must say something, and that is what all eight wear: an average, as in the
+# They are all the same but for details. One caption has one vector, and the decoder draws what a vector says. The caption
+# says nothing about the shirt, but its vector must say something, and that is what all eight wear: an average, as in the
 # example by hand.
 # </details>
 #
 # So two things can be lost without a prior, and two numbers are needed. For variety we compare with real faces: among
-# training faces with a red hat, how often is the shirt red, blue, green …? And among the drawn ones? Half of the sum of
-# the differences is the *total variation*: 0 if all shares agree, 1 if nothing does.
+# training faces with a red hat, how often is the shirt red, blue, green …? And among the drawn ones? Add up by how much
+# these shares differ: half of the sum is the *total variation*, 0 if all shares agree, 1 if nothing does.
 
 # %%
 def far_from_real(pictures, wish, name):
@@ -330,8 +330,8 @@ for name in ("shirt", "skin"):
 # %% [markdown]
 # ## The prior
 #
-# It is a flow over 64 numbers. They have no rows and columns, so a U-Net would be out of place: a few layers will do. At
-# the time $t$ the network sees where the road has come to, the caption's vector, and the time as sines and cosines.
+# It is a flow over 64 numbers. They have no rows and columns, so a U-Net would be out of place: a few layers will do. The
+# network sees the point $x$ that the road has reached at the time $t$, the caption's vector, and $t$ as sines and cosines.
 
 # %%
 from course_lib.unet import time_features
@@ -421,10 +421,10 @@ claim("deviation of a pixel from the mean vector, as a share of that with the pr
 #
 # ## Results
 #
-# The shipped prior saw 3,000 batches of 256 vectors, the decoder 4,000 batches of 32 faces. First the same 150 captions for
-# all, then what stands in the file: 1,000 captions of each kind, the same ones with which `text_to_image` of lesson 65 was
-# measured, and the same reader. There "picture" stands for the vectors of the real pictures, "text" for captions' vectors
-# fed straight, and "text and gap" for those that were moved.
+# The shipped prior saw 3,000 batches of 256 vectors, the decoder 4,000 batches of 32 faces. The first table is measured
+# here, with the same 150 captions for all. The second stands in the file: 1,000 captions of each kind, the same ones with
+# which `text_to_image` of lesson 65 was measured, and the same reader. There "picture" stands for the vectors of the real
+# pictures, "text" for captions' vectors fed straight, and "text and gap" for those that were moved.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured shares, of which the next cells check what matters
@@ -450,7 +450,8 @@ print(f"seconds of one core: CLIP {metadata('clip')['seconds']:.0f}, "
 # %% [markdown]
 # The detour costs half a caption in a hundred, and one in a hundred for combinations never seen. Decoder and prior need a
 # third of the time, but only because CLIP has done the reading before. How much of this depends on the luck of a training?
-# Five seeds, with a fifth of the decoder's batches and a third of the prior's; CLIP stays the same.
+# We trained both with five more seeds, the decoder for a fifth of the batches and the prior for a third; CLIP stays the
+# same. Total variation is the mean over four short captions and over shirt, skin and mood.
 
 # %%
 trials = metadata("unclip_no_neighbours")["trials"]["clip"]       # five seeds
@@ -513,8 +514,8 @@ for number in failed[:6].tolist():
 grid(drawn[failed[:6]] if len(failed) else drawn[:6], n_col=6);
 
 # %% [markdown]
-# Mostly the colour of hair of which only a few pixels show under a hat. CLIP compares whole captions, and what decides few
-# comparisons has little room in its vectors.
+# It is mostly the colour of hair of which only a few pixels show under a hat. CLIP compares whole captions, and what
+# decides few comparisons has little room in its vectors.
 #
 # ## Does the detour bind colours?
 #
@@ -540,9 +541,9 @@ claim("pictures with the two colours, of 60", our_right + our_exchanged, ">", 50
 claim("right, of those right or exchanged", our_right / (our_right + our_exchanged), ">", 0.95)
 
 # %% [markdown]
-# Not worse at all. Is the suspicion wrong, then? The CLIP of lesson 71 has a twin, whose text encoder does not mix a word
-# with the one on its right, as that of the real CLIP does not. It cannot tell "a red hat and a blue shirt" from "a blue
-# hat and a red shirt". The same prior and decoder, trained on the twin's vectors:
+# It does not bind worse at all. Is the suspicion wrong, then? The CLIP of lesson 71 has a twin, whose text encoder does
+# not mix a word with the one on its right, as that of the real CLIP does not. It cannot tell "a red hat and a blue shirt"
+# from "a blue hat and a red shirt". Here are the same prior and decoder, trained on the twin's vectors:
 
 # %%
 twin = load_checkpoint("unclip_no_neighbours")
@@ -564,9 +565,10 @@ strip({"ours": model.sample([exchange] * 7, seeded(3)),
        "the twin": twin.sample([exchange] * 7, seeded(3))});
 
 # %% [markdown]
-# So the suspicion leads to the right place: a picture binds as well as CLIP's vectors do, and the detour itself loses
-# nothing. Which of the two encoders is to blame? From the vectors of real *pictures* the twin's decoder draws nearly
-# everything as it was. The colours are lost where the words are read. (In DALL·E 2 the pictures' vectors mix things up, too.)
+# In some faces of the twin the colours have changed places. So the suspicion leads to the right place: a picture binds as
+# well as CLIP's vectors do, and the detour itself loses nothing. Which of the two encoders is to blame? From the vectors
+# of real *pictures* the twin's decoder draws nearly everything as it was. The colours are lost where the words are read.
+# (In DALL·E 2 the pictures' vectors mix things up, too.)
 #
 # ## Arithmetic with pictures
 #
@@ -595,8 +597,8 @@ mixed = [(1 - s) * ends[0] + s * ends[1] for s in shares_of_way.flatten()]
 strip({"along the arc": on_the_way, "pixels mixed": torch.stack(mixed)});
 
 # %% [markdown]
-# Above, every picture is a face, and its attributes change at different places of the way. At the ends stand variations,
-# not the two faces themselves. Where does what change?
+# Above, every picture is one face, and its attributes change at different places of the way; below, two faces show
+# through each other. At the ends of the upper row stand variations, not the two faces themselves. What changes where?
 
 # %% tags=["nbval-ignore-output"]
 # not compared: where an attribute changes may differ by one picture on another processor
@@ -704,7 +706,7 @@ strip({"real faces": chosen[:8], "share 0.4": pictures[:8], "share 0.8": far_tur
 #
 # ### Your words
 #
-# Change what you like: `old` is what the face has, `new` is what it shall have. Try "a happy person" and "a sad person",
+# Change what you like: `old` is what the face has, `new` is what it should have. Try "a happy person" and "a sad person",
 # "a red hat" and "a hat", or "a person" and "a beard".
 
 # %%
@@ -724,7 +726,7 @@ sliders(change, old="a red hat", new="a yellow hat", share=(0.4, 0.0, 1.0, 0.05)
 #
 # DALL·E 2 itself was never published. Kandinsky 2.2 is built in the same way, and its two halves are two pipelines: a
 # prior that makes `image_embeds` of a text, and a decoder that draws from them. `interpolate` mixes texts and pictures.
-# Its heirs take a picture's vector *beside* the words: IP-Adapter adds a second cross-attention for it to Stable
+# Later models take a picture's vector *beside* the words: IP-Adapter adds a second cross-attention for it to Stable
 # Diffusion. On a GPU:
 #
 # ```python
@@ -743,7 +745,7 @@ sliders(change, old="a red hat", new="a yellow hat", share=(0.4, 0.0, 1.0, 0.05)
 # ## Recap
 #
 # 1. unCLIP: caption → vector → *prior* → a picture's vector → *decoder* → picture. Both halves are flows.
-# 2. Without a prior the modality gap spoils the picture. Subtracting it restores obedience, but not variety.
+# 2. Without a prior the modality gap spoils the picture. Moving captions over the gap restores obedience, not variety.
 # 3. What a caption leaves open must be sampled. A mean, or the caption's own vector, draws one picture over and over.
 # 4. The picture knows what CLIP's vectors know, and no more: colours are bound where CLIP binds them.
 # 5. A vector in the middle can be turned: variations, arcs between pictures, and differences of captions.
