@@ -2,7 +2,7 @@
 # # 75 · Prompting: learning without training
 #
 # Show a language model two solved examples, and it solves the third, though none of its weights has changed. Ask it to
-# write its steps down, and sums come out right that were wrong before. Hide an instruction in a text that it shall only
+# write its steps down, and sums come out right that were wrong before. Hide an instruction in a text that it should only
 # read, and it may obey. All of this is called prompting, and most of what is written about it is a collection of
 # recipes. Here the models are so small that we can watch: find the attention heads that do the learning, take one away,
 # and count. At the end you will have made the picture below, of where a model looks when it answers from its prompt.
@@ -90,9 +90,9 @@ print("weights:", [f"{w:.2f}" for w in weights], " found:", [f"{v:.2f}" for v in
 #
 # ### One layer cannot
 #
-# Can one layer do it? Without positions the proof is short. In one layer, the last token takes an average of all tokens
-# before it, and an average does not depend on their order. So "n 8 o 2 n" and "n 2 o 8 n" look the same from the end.
-# Two layers differ: with a causal mask, what a token has seen in the first depends on what came before it.
+# Without positions the proof is short (with them, we shall measure). In one layer, the last token takes an average of all
+# tokens before it, and an average does not depend on their order. So "n 8 o 2 n" and "n 2 o 8 n" look the same from the
+# end. Two layers differ: with a causal mask, what a token has seen in the first depends on what came before it.
 
 # %%
 from course_lib.transformer import Transformer, TransformerConfig
@@ -127,13 +127,13 @@ arrows = [(tokens_box, one_box), (one_box, two_box), (two_box, logits_box), ("n 
 diagram(boxes, arrows, {one_box: COLOURS[0], two_box: COLOURS[0]});
 
 # %% [markdown]
-# It is the GPT of lesson 54, with a width of 64 and 88 tokens: letters, digits, signs and some words. Below, the kinds
-# of prompts of this lesson.
+# It is the GPT of lesson 54, with a width of 64 and 88 tokens: letters, digits, signs and some words. Below, the prompts
+# of this lesson; each kind has its own model.
 #
 # ## Train: when does it learn to learn?
 #
-# First, what do we measure? The share of digits that are right, by shots. The baseline is a rule that does not look at
-# letters: name the digit that has been most frequent in the row so far.
+# We measure the share of digits that are right, by shots. The baseline is a rule that does not look at letters: name
+# the digit that has been most frequent in the row so far.
 
 # %%
 test = pairs(300, generator=seeded(1))                            # (300, 48)
@@ -154,7 +154,8 @@ frequent = by_shots(before.argmax(-1))
 print("most frequent digit so far:", [f"{share:.2f}" for share in frequent])
 
 # %% [markdown]
-# **Write down a guess:** we train for 300 batches. Will the share at 1 shot rise evenly, or how?
+# **Write down a guess:** we train for 300 batches (the loss counts digits alone, as in lesson 73). How will the share at 1
+# shot rise?
 
 # %%
 from course_lib.chat import chat_loss
@@ -188,9 +189,9 @@ ax.legend(loc="center right", fontsize=9);
 #
 # <details><summary>Answer</summary>
 #
-# Not evenly. For about a hundred batches the model does what the rule does, and then it rises steeply: notes are of no
-# use without somebody who reads them, and reading without notes is of no use either. At 0 shots it stays at one in ten,
-# as it must.
+# Not evenly. At first the model does no better than the rule, and after 75 to 100 batches it rises steeply: notes are of
+# no use without somebody who reads them, and reading without notes is of no use either. At 0 shots it stays at one in
+# ten, as it must.
 # </details>
 #
 # Was that luck? The file of `recall` holds five trainings with two layers and five with one, 400 batches each.
@@ -224,8 +225,8 @@ right_panel.set(xlabel="shots", xticks=range(4), title="after 400 batches")
 right_panel.legend(fontsize=9);
 
 # %% [markdown]
-# All five jump, each at its own time. One layer never does: it ends where the rule of the most frequent digit is. The
-# shipped model has two layers and was trained for 600 batches.
+# All five jump, each at its own time. One layer never does: it ends where the rule of the most frequent digit is.
+# `recall` itself has two layers and was trained for 600 batches.
 #
 # ## Find the head
 #
@@ -286,9 +287,9 @@ panels[0].set_ylabel("token");
 
 # %% [markdown]
 # On the left, each token looks at what is nearest: the note is blurred, and good enough. On the right, letters that
-# have stood before look at their digits. That these heads *do* the work is shown by taking some away. We set what a
-# head adds to zero. **Write down a guess:** what is left at 1 shot without the induction heads, and what without the
-# best writer of notes, which is one head of eight?
+# have stood before look at their digits. To show that these heads *do* the work, we set what some of them add to zero.
+# **Write down a guess:** what is left at 1 shot without the induction heads, and what without the best writer of notes,
+# which is one head of eight?
 
 # %%
 from copy import deepcopy
@@ -311,8 +312,7 @@ for name, share in list(at_one.items())[1:]:
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Next to nothing: both times the model is back at chance, below the rule of the most frequent digit. Notes without
-# readers and readers without notes are worth the same.
+# Next to nothing: both times the model is back at chance, below the rule of the most frequent digit.
 # </details>
 
 # %% [markdown]
@@ -382,7 +382,7 @@ for way in ("plain", "reversed", "steps"):
 # The answer's first digit depends on all eight digits, through a chain of carries. Written plain, a network of two
 # layers must work the whole chain out before it writes its first token. With steps, every token is a small problem, and
 # what it found out can be read again. **Write down a guess:** steps also go from right to left. Is it the steps that
-# help, or only the order? *Reversed* is there to tell.
+# help, or only the order?
 
 # %%
 from course_lib.decoding import generate
@@ -434,8 +434,8 @@ claim("four digits, plain, the best of five seeds", max(four["plain"]), "<", 0.4
 #
 # It is the steps. All three have the same number of parameters, and those without steps had more time, and neither
 # learns four digits. The order alone is even worse than plain here. That is no law: Lee et al. (2023) find that
-# reversed digits help small transformers, and steps help them more. (The shipped model with steps was trained for
-# 1,400 batches, the five in the figure for 600.)
+# reversed digits help small transformers, and steps help them more. (The figure's five with steps had 600 batches, the
+# shipped one 1,400.)
 # </details>
 #
 # Each written token takes the whole network once more: steps are computation that is paid when the model is used.
@@ -456,17 +456,17 @@ claim("five digits: the sum right", totals, "<", 0.5)
 claim("what is lost between the columns and the sum", columns - totals, ">", 0.1)
 
 # %% [markdown]
-# Compare the lines. It writes five columns, as it should, and many are right. The sum below often has a digit too few:
-# it has never written one of six. What it has learned is less than what we would call "adding in columns".
+# Compare the lines. It writes five columns, as it should, and many are right. The sum at the end often has a digit too
+# few: it has never written one of six. What it has learned is less than what we would call "adding in columns".
 #
 # ## Votes, and a checker
 #
-# Steps can be drawn at random, and other draws end in other sums. We draw 32 answers to each problem. Three ways to
+# Steps can be sampled, and another sample may end in another sum. We sample 32 answers to each problem. Three ways to
 # make one answer of $n$ of them:
 #
 # - **vote**: take the most frequent sum (Wang et al., 2022, call it self-consistency);
 # - **a perfect checker**: a program that can add picks a right one, if there is one;
-# - **a weak checker**: a small model that has seen few marked answers picks the one that it believes most.
+# - **a weak checker**: a small model that has seen few marked answers picks the one that it trusts most.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: answers that are drawn from a network; what matters is claimed
@@ -492,10 +492,10 @@ claim("single answers that are right, four digits", four[2].double().mean(), "<"
 claim("single answers that are right, five digits", five[2].double().mean(), "<", 0.5)
 
 # %% [markdown]
-# With four digits we draw at temperature 1.8, so that many single answers are wrong though the model knows how to add.
+# With four digits we sample at temperature 1.8, so that many single answers are wrong though the model knows how to add.
 # With five digits it does not know. The weak checker is trained now. It reads a sum and an answer,
-# "48213+13979=062192?", and says "y" or "n". It learns from single answers to other problems that somebody has marked,
-# about a hundred of them. An answer that is not six digits is rejected unread.
+# "48213+13979=062192?", and says "y" or "n". It learns from fewer than a hundred answers to other problems that somebody
+# has marked. An answer that is not six digits is rejected unread.
 
 # %%
 from course_lib.data.prompts import Answers
@@ -578,14 +578,14 @@ claim("weak checker: best of 32 minus the best n", weak[-1] - max(weak), "<", -0
 # Votes repair what is random. With four digits they win back all that the temperature had spoiled, and end where the
 # most probable tokens are anyway. With five digits the model is wrong in the same way again and again, and 32 votes for
 # the same mistake help little. A perfect checker gains from every further answer. The weak one gains at first. Then,
-# the more answers it may choose from, the more it finds those that it is wrong about: **Goodhart's law**, without any
-# training of the model. Most of its verdicts are true, and that is not enough.
+# the more answers it may choose from, the more it finds those that it is wrong about: **Goodhart's law** (lesson 74),
+# without any training of the model. Four in five of its verdicts are true, no more than if it always said "n".
 # </details>
 #
 # ## A model that takes instructions
 #
-# For the rest of this lesson, a third model: three layers, trained for a minute on five small tasks with strings of
-# letters, *copy, reverse, sort, first, last*. A task is given in words, in one of many phrasings, or by examples.
+# Now a third model: three layers, trained for a minute on five small tasks with strings of letters, *copy, reverse,
+# sort, first, last*. A task is given in words, in one of many phrasings, or by examples.
 
 # %%
 from course_lib.data.prompts import answer_in, ask, phrase, shown, solved, strings
@@ -608,8 +608,9 @@ for task in TASKS:
 # ## Predict, then turn one knob: the words of the question
 #
 # Which words work is an experiment like any other: the same 200 strings for each phrasing, and a share $q$ of right
-# answers, with a standard error of $\sqrt{q(1-q)/n}$. Two differ if their bars of two errors are apart. Three of the
-# phrasings below are of the training; the others use its words in new ways. **Write down a guess:** which will fail?
+# answers, with a standard error of $\sqrt{q(1-q)/n}$. Two phrasings differ if their bars, two standard errors to each
+# side, do not overlap. Three of those below are from the training; the others use its words in new ways. **Write down a
+# guess:** which will fail?
 
 # %%
 phrasings = [("last", "what is the last letter"), ("last", "which letter is the last"),
@@ -645,10 +646,10 @@ print("to 'last : b a d >' it says:", answers([ask("last", "b a d")])[0])
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Whole sentences work, also in combinations that never occurred. What fails are single words: "last" alone is not a
-# question that this model has met, and it reverses the letters. Nobody could have told that from the meaning of the
-# words: it must be measured. Large models are less brittle, not immune: Sclar et al. (2023) change nothing but the
-# format of a prompt, and accuracies move by up to 76 points.
+# Whole sentences work, also in combinations that never occurred. Single words are a lottery: "backwards" works,
+# "alphabet" rarely, and at "last" it reverses the letters. The meaning of the words does not tell: it must be measured.
+# Large models are not immune: Sclar et al. (2023) change nothing but the format of a prompt, and accuracies move by up
+# to 76 points.
 # </details>
 #
 # ### Examples in place of words
@@ -703,10 +704,10 @@ ax.legend(fontsize=9);
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# One example nearly settles the task, and this model recognises it in six of ten cases: more than chance, much less
-# than possible, and less than with four words. The new task it does not learn at all. Examples can do two things: tell
-# *which* known task is meant, or teach a new one. Pan et al. (2023) take the two apart in large models, and find that
-# the second comes with size. Here it does not show, and no prompt will bring it out.
+# One example nearly settles the task, and this model is right in five of ten cases, with more examples in six: above
+# chance, and far below what an instruction in words reached. The new task it does not learn at all. Examples can do two
+# things: tell *which* known task is meant, or teach a new one. Pan et al. (2023) take the two apart in large models, and
+# find that the second comes with size. Here it does not show, and no prompt will bring it out.
 # </details>
 #
 # ## An instruction in the data
@@ -739,8 +740,8 @@ for name, measured in attacks.items():
     print(f"{name}: {measured[0]}")
 
 # %% [markdown]
-# Quotes and brackets both stand in the training, around data. Only within brackets have instructions ever stood there,
-# and the right answer ignored them. **Write down a guess** for the three, before you look.
+# In the training, data stood alone, in quotes or in brackets. Only in brackets did they sometimes hold an instruction,
+# and the right answer ignored it. **Write down a guess** for the three.
 
 # %%
 claim("no marks: the data's instruction is obeyed", attacks["no marks"][2], ">", 0.12)
@@ -760,7 +761,7 @@ claim("brackets: obeyed, most of three seeds", max(run["brackets: obeyed"] for r
 # Brackets do. That is the idea of StruQ (Chen et al., 2024), and of the system prompts of large models.
 # </details>
 #
-# Whoever writes the data can use the brackets too. The last attack shuts them at once: "] *instruction* : *letters*".
+# Whoever writes the data can use the brackets too. The last attack closes them at once: "] *instruction* : *letters*".
 
 # %%
 def shut_first(letters, instruction):
@@ -788,14 +789,14 @@ ax.set(xticks=range(len(attacks)), xticklabels=list(attacks), ylabel="share of a
 ax.legend();
 
 # %% [markdown]
-# The filter is a rule outside the model, and the only part of this defence that is sure. What the training gave is a
+# The filter is a rule outside the model, and the only part of this defence that is certain. What the training gave is a
 # habit, with a rate of errors that you can measure, and so can an attacker.
 
 # %% [markdown]
 # ## In the wild
 #
 # With a real model the same things have names: what the first half of this lesson does is **in-context learning**,
-# examples in the prompt are *few-shot*, steps are **chain of thought**, drawing many answers is `num_return_sequences`.
+# examples in the prompt are *few-shot*, steps are **chain of thought**, sampling many answers is `num_return_sequences`.
 # On a GPU:
 #
 # ```python
