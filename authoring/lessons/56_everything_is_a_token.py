@@ -69,14 +69,14 @@ piano_roll(sung[0], middle, len(openings[0].pitch))
 fig.supxlabel(f"“{task.text}”\ndef f(x): return {lp.decode(rows[0, lp.N_PROMPT:])}", fontsize=11);
 
 # %% [markdown]
-# Three models of one class. The digits do not exist; the choir's first bar is by Bach, and the rest is not; and the
-# program does what the line above it says, although no program that does this was ever trained.
+# These are three models of one class. Nobody wrote the digits; the choir's first bar is by Bach, and the rest is not; and
+# the program does what the line above it says, although no program in the training data does the same.
 #
 # ## One alphabet for two kinds of things
 #
-# An image of two by two places, in a world with 3 codes and 10 digits: the label 7, and the codes 2, 0, 0, 1. A row of
-# tokens needs one alphabet for both. Labels get the numbers 0 to 9, so code $k$ becomes token $10 + k$, and there are 13
-# tokens. The label comes first: then everything after it can depend on it.
+# Take an image of two by two places, in a world with 3 codes and 10 digits. Its label is 7, and its codes are 2, 0, 0, 1.
+# A row of tokens needs one alphabet for both. Labels get the numbers 0 to 9, so code $k$ becomes token $10 + k$, and
+# there are 13 tokens. The label comes first: then everything after it can depend on it.
 
 # %%
 label = torch.tensor([7])
@@ -111,8 +111,8 @@ diagram(boxes, arrows, {gpt_box: COLOURS[0]}, size=(9, 3.2));
 #
 # ## Images: a label, and 49 codes
 #
-# The VQ-VAE of lesson 33 makes 49 codes below 128 of a digit, row by row. The recipe of the first DALL·E: put in front
-# what was asked for (there a caption, here a label), and let a GPT learn to go on.
+# The VQ-VAE of lesson 33 turns a digit into 49 codes, numbers below 128, row by row. We do as the first DALL·E did: put in
+# front what was asked for (there a caption, here a label), and let a GPT learn to go on.
 
 # %%
 x, y = digits.test
@@ -123,8 +123,8 @@ assert_close(painter.draw(idx[:3]), painter.vqvae.decode(codes[:3]))
 
 # %% [markdown]
 # How many bits does an image take? If nothing is known, each of 49 codes is one of 128, which costs 7 bits: 343 together.
-# **Write down a guess:** what is left of that when we count how frequent each code is? When we count it for each place? And
-# for the GPT, which knows the label and all codes before?
+# In lesson 33 counting how frequent each code is left 241 of them, and counting it for each place 198. **Write down a
+# guess:** how many does the GPT need, which knows the label and all codes before?
 
 # %%
 train = painter.vqvae.encode(digits.train.x)                      # (4000, 49)
@@ -160,14 +160,14 @@ fig.colorbar(shown, ax=right);
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Counting leaves about 241 bits, since some codes are far more frequent than others; counting at each place 198, and the GPT 123,
-# the label included. What costs most is the middle, where digits differ; corners cost nearly nothing.
+# 123, and the 3.3 bits of the label, one of ten, come on top. What costs most is the middle, where digits differ; corners
+# cost nearly nothing.
 # </details>
 #
 # ### Training
 #
 # The loss is that of any text. One thing is new. Digits that were encoded once would be the same 4,000 sentences again
-# and again. So each batch is distorted a little, half as much as in lesson 12, and encoded as it is then.
+# and again. So each batch is distorted a little, half as much as in lesson 12, and encoded anew.
 
 # %%
 class MyEncoded:
@@ -199,12 +199,12 @@ strip({"60 batches": beginner.sample(10, torch.arange(10), seeded(1)),
        "4,400 batches": painter.sample(10, torch.arange(10), seeded(1))});
 
 # %% [markdown]
-# After 60 batches there are strokes, in the right places; what belongs together is learned later.
+# After 60 batches there are strokes, in the right places; which of them belong together is learned later.
 #
 # ### Results
 #
-# 1,000 digits of the shipped model, 100 for each label, judged as all others were. Its floor is what the VQ-VAE makes of
-# real digits: drawing from codes cannot be better than that.
+# We judge 1,000 digits of the shipped model, 100 for each label, as all others were judged. The floor is the distance of
+# real digits that the VQ-VAE has encoded and drawn again: new codes can hardly do better.
 
 # %%
 asked = torch.arange(1000) % 10
@@ -218,11 +218,11 @@ claim("samples that show the digit asked for", found["control"], ">", 0.9)
 leaderboard("image_gpt", "flow", "conditional_gan", "conditional_ddpm", "vae_mixture", "training_digits")
 
 # %% [markdown]
-# A distance of 1.4: a little behind flow, GAN and diffusion, which work on pixels, and beside the VAE with a fitted prior. Nearly
-# all of it is the GPT's, for its floor is 0.1.
+# The distance is 1.4: a little behind flow and diffusion (lessons 61 to 64) and the GAN, which make pixels, and beside the
+# VAE with a fitted prior. Nearly all of it is the GPT's, for the floor is 0.1.
 #
 # How fast is it? The GPT runs 49 times for an image, but each time for one new token only, since keys and values are kept
-# (lesson 54). The flow runs its U-Net 30 times, and each time for a whole image.
+# (lesson 54). The flow runs its network 30 times, and each time for a whole image.
 
 # %%
 def seconds_for(model, n):
@@ -256,20 +256,20 @@ for real, labels in ((7, (7, 9, 2)), (3, (3, 5, 8)), (4, (4, 9, 6))):
 strip(tops);
 
 # %% [markdown]
-# In each row the first image is real, and the others share its upper part. The rest obeys the label as far as the top allows:
-# the 3 becomes an 8, and the 4 a 6; but a 9 with an open top looks like a 4.
+# In each row the first image is real, and the others share its upper part. The rest obeys the label as far as the top
+# allows: the 4 becomes a 6, and the 3 nearly an 8; but the 7 becomes no 2, and a 9 with an open top looks like a 4.
 
 # %% [markdown]
 # ## Music: four voices in one row
 #
 # Johann Sebastian Bach set hundreds of hymn tunes for a choir: the **soprano** sings the tune; below it go **alto**,
-# **tenor** and **bass**. We have 348 of these chorales on a grid of eighths. A pitch is a number of semitones: 60 is
+# **tenor** and **bass**. We have 348 of these chorales on a grid of eighth notes. A pitch is a number of semitones: 60 is
 # middle C, and 12 more sound an octave higher.
 #
 # A step of the grid becomes five tokens: its place in the bar, then what the four voices do, from top to bottom. A place
 # is 1 for the first of a bar, 2 for another beat, 3 between two beats, and 3 more under a **fermata**, the sign at the end
-# of a line of the hymn, where everybody waits. A voice has two tokens for each pitch, one for a note that begins and one
-# for a note that goes on, and one token for a rest.
+# of a line of the hymn, where everybody waits. For a voice, token 7 is a rest, 8 to 53 begin a note of pitch 36 to 81, and
+# 54 to 99 let the same pitches go on.
 
 # %%
 print(hymn, "and", len(songs.train), "to learn from")
@@ -319,18 +319,19 @@ piano_roll(sung[0], rows[1], len(openings[0].pitch), "the model, after the same 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 0.88 bits. A whole step of four voices costs 4.4, as much as a choice among 21.
+# 0.88 bits. A whole step, five tokens, costs 4.4, as much as a choice among 21.
 # </details>
 #
-# Below Bach's own hymn, what the model sang after its first bar. It keeps the bars and the order of the voices, lets the
-# tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. But it never rests, no line of the
-# tune returns, and from F major it wanders to B flat and does not come home.
+# In the figure, the model goes on from the first bar of Bach's hymn. It keeps the bars and the order of the voices, lets
+# the tune move in small steps, and pauses every two bars or so (triangles), as a hymn does. But here it never rests, no
+# line of the tune returns, and from F major it wanders to B flat and does not come home.
 #
 # ### Listen to it
 #
-# A string or a throat that sounds a note of frequency $f$ also swings at $2f, 3f, 4f, \dots$, its **harmonics**.
-# **Additive synthesis** adds sines at these frequencies, each softer than the last, and multiplies the sum by an
-# **envelope** that rises quickly and fades.
+# Pitch 69 is a tone of 440 Hz, and each semitone multiplies the frequency by $2^{1/12}$. A string or a throat that sounds
+# a note of frequency $f$ also swings at $2f, 3f, 4f, \dots$, its **harmonics**. **Additive synthesis** adds sines at
+# these frequencies, each softer than the last, and multiplies the sum by an **envelope** that rises quickly and fades
+# (dashed).
 
 # %%
 # Figure: the first thirty milliseconds of a note of 440 Hz, made of six harmonics: a wave that repeats
@@ -351,9 +352,10 @@ listen([sound], 8_000, ["one bar by Bach, three by the model"])
 # %% [markdown]
 # ### What would a teacher say?
 #
-# Harmony has rules that can be counted. Two voices that move in **parallel fifths** or **octaves** sound like one, which is
-# forbidden. Voices should not **cross**. **Dissonance**, a second, a seventh or a tritone between two voices, is spice. A
-# line ends on a **triad**, as *c e g*, with its root in the bass. Three neighbours give these counts a meaning: Bach's other
+# Harmony has rules that can be counted. Two voices that move in **parallel fifths** (7 semitones apart) or **octaves**
+# (12) sound like one, which is forbidden. Voices should not **cross**. **Dissonance**, a second, a seventh or a tritone
+# (1, 2, 6, 10 or 11 semitones) between two voices, is spice. A line ends on a **triad**, as *c e g*, with its root (here
+# *c*) in the bass. Three neighbours give these counts a meaning: Bach's other
 # chorales; the same with the voices *shifted* against each other by whole bars, so that each sings Bach's melody and none
 # listens; and *copies* of the training set.
 
@@ -374,9 +376,10 @@ claim("dissonant beats of the shifted voices", judged["shifted"]["dissonant beat
 claim("the model's pauses on a triad, per cent", judged["model"]["pauses on a triad"], ">", 60)
 
 # %% [markdown]
-# Parallels are counted per 100 changes of the chord, the rest in per cent. In most rows the model stands beside Bach and far from
-# the shifted voices: its singers listen. But it has 5.7 parallel fifths where Bach has 0.2, as many as voices that do not
-# listen at all. To obey, it would have to compare two voices at two moments. And one pause in five is on another chord.
+# Parallels are counted per 100 changes of the chord, the rest in per cent. In dissonance and crossing, where the shifted
+# voices are far from Bach, the model stands beside him: its singers listen. But it has 5.7 parallel fifths where Bach has
+# 0.2, as many as voices that do not listen at all. To obey, it would have to compare two voices at two moments. And one
+# pause in five is on another chord.
 #
 # By these counts the copies are as good as Bach. So we ask how much was copied: the longest run of chords, note for note
 # but in any key, that a piece shares with the training set. **Write down a guess** for the model, and for real chorales
@@ -399,13 +402,14 @@ for i, lengths in enumerate(runs.values()):
 ax.set(yticks=range(3), yticklabels=list(runs), ylim=(2.5, -0.5), xlabel="longest shared run (eighths)");
 
 # %% [markdown]
-# The model's runs are a bar long, and not longer than those that Bach shares with himself. It composes, with mistakes.
+# The model's runs are at most a bar long, and not longer than those that Bach shares with himself. It composes, with
+# mistakes.
 
 # %% [markdown]
 # ## Programs: from a line in words
 #
-# Code is text that can be run, and then it is right or it is not. Ours is a language for lists with twelve primitives,
-# written as in Python. A task is a line in words, with one example; the program is the body of `def f(x)`.
+# Code is text that can be run, and then it is right or it is not. Our small language works on lists, with twelve
+# primitives, written as in Python. A task is a line in words, with one example; the program is the body of `def f(x)`.
 
 # %%
 print(", ".join(lp.PRIMITIVES))
@@ -420,10 +424,10 @@ for program in ("sum ( sum ( x ) )", "import os"):
         print(f"{program}: {error}")
 
 # %% [markdown]
-# Never hand a program by a model to `exec`. Our interpreter knows the primitives and nothing else, and visits each token
-# once: so it can do no harm, and it always ends.
+# Never hand a program that a model wrote to `exec`. Our interpreter knows the primitives and nothing else, and visits each
+# token once: so it can do no harm, and it always ends.
 #
-# One to three steps make 2,307 useful compositions. A fifth of them is never trained. They are chosen by what they *do*:
+# One to three steps make 2,307 useful compositions. A fifth of them is kept out of training, chosen by what they *do*:
 # no trained program has the outputs of one of these.
 
 # %%
@@ -480,7 +484,7 @@ print([one[0, list(pair)].any().item() for pair in combinations(range(4), 2)], m
 assert_close(my_pass_at_k(right, 8), pass_at_k(right, 8))
 
 # %% [markdown]
-# To compare with: a look-up, which searches 2,000 trained tasks for the description that shares most words with ours, and
+# We compare with a look-up, which searches 2,000 trained tasks for the description that shares most words with ours, and
 # takes its program. It has to fail, for what is right here was never trained; so must any model that only remembers.
 
 # %%
@@ -500,14 +504,14 @@ _, seen_right = write(coder, lp.tasks(100, seed=6), 4, temperature=0.2)
 claim("pass@1 on compositions that were trained", pass_at_k(seen_right, 1).mean(), ">", 0.85)
 
 # %% [markdown]
-# It writes programs that nobody showed it, at the rate of those that were trained. What it has learned are the steps, and how one
-# is put inside the other, and not a list of programs.
+# It is right on programs that nobody showed it as often as on those that it was trained on. What it has learned are the
+# steps, and how one is put inside the other, and not a list of programs.
 #
 # ## Predict, then turn one knob
 #
 # One knob is the same in all worlds: the temperature. The programs above were written at 0.2. **Write down a guess:** what
-# does 1 do to pass@1, and what to pass@8? And what does 0.7 do to drawn digits: to the share that shows the digit asked for, and to recall, the
-# share of real digits that samples come near?
+# does 1 do to pass@1, and what to pass@8? The digits were sampled at 0.85: what does 0.7 do to the share that shows the
+# digit asked for, and to recall, the share of real digits that samples come near?
 
 # %%
 by_temperature = metadata("list_coder")["temperatures"]           # temperature -> [pass@1, pass@8]
@@ -523,9 +527,10 @@ for temperature in sorted(drawn, key=float):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Programs: pass@1 falls from 0.99 to 0.93 at temperature 1 and to 0.75 at 1.5, since what few people wrote, careless programs and
-# slips, is written again. pass@8 stays: one of eight is right anyway. Digits: 0.85 is best for the distance and for what was asked
-# for. Colder, they become alike, and recall falls; hotter, codes are drawn that do not belong together.
+# Programs: pass@1 falls from 0.99 to 0.93 at temperature 1 and to 0.75 at 1.5, since what is improbable, careless programs
+# and slips, is written more often. pass@8 stays: one of eight is right anyway. Digits: 0.85 is best for the distance and
+# for what was asked for. Colder, they become alike, and recall falls; hotter, codes are sampled that do not belong
+# together. A confession: 0.85 was chosen while looking at this distance, which flatters it a little.
 # </details>
 
 # %%
@@ -543,7 +548,7 @@ sliders(show, label=(8, 0, 9, 1), rows=(3, 0, 6, 1), temperature=(1.0, 0.1, 2.0,
 # ## Break it: a grid that is shifted by one
 #
 # A sentence has 50 tokens, an image 49 codes. Somewhere a slice begins one place too early, and no line complains. Here are
-# its own images, drawn right and with every code one place late:
+# sentences of the model, drawn right and with every code one place late:
 
 # %%
 # Figure: ten digits, and below them the same sentences read one place late: moved, with spots beside them.
@@ -568,8 +573,9 @@ claim("distance of the late ones, as a multiple", late_score["frechet"] / right_
 claim("bits of the late ones, as a multiple", late_bits / right_bits, ">", 1.2)
 
 # %% [markdown]
-# The judge does not mind: shifted digits are still digits, so control says that all is well. The distance has more than doubled. And
-# the model is surprised, since it has learned what follows what. That needs no judge. The repair is one slice.
+# The judge does not mind: shifted digits are still digits, so control says that all is well. But the distance is several
+# times as large. And the model is surprised, since it has learned what follows what. That needs no judge. The repair is
+# one slice.
 #
 # ## Break it: a reward that is won without solving the task
 #
@@ -590,8 +596,8 @@ for name, program in programs.items():
     print(f"{name:28}", *(f"{share:17.2f}" for share in shares))
 
 # %% [markdown]
-# The first two cannot tell a cheat from a solution. Does a model find that out? Press it in the mildest way: it writes 32
-# programs, and we keep one with the highest reward, the shortest if several have it. No weight changes.
+# The first two cannot tell a cheat from a solution. Does a model find that out? We press it in the mildest way: it writes
+# 32 programs, and we keep one with the highest reward, the shortest if several have it. No weight changes.
 
 # %%
 texts, right = write(coder, tasks[:60], n=32)
@@ -621,17 +627,17 @@ ax.set(xscale="log", xticks=sizes, xticklabels=sizes, ylim=(0, 1.02), xlabel="pr
 ax.legend(title="kept: the shortest for which");
 
 # %% [markdown]
-# Nobody asked for `x` or for a lone number, and the model seldom writes them. But the best of 32 finds what is rare, and by the first
-# reward they are best: programs, and none is shorter. The second reward rules them out, and does no harm *here*: the example's
-# output is hardly ever among the 32, for this model has not learned to copy it. That is luck; a model that can copy would have
-# it. (What training makes of a reward that is won cheaply is in lesson [74](74_preferences.ipynb).) The repair is to ask for what the
-# task asks for, on examples that the writer does not see.
+# Nobody asked for `x` or for a lone number, and the model seldom writes them. But the best of 32 finds what is rare, and
+# by the first reward they are best: programs, and none is shorter. The second reward rules them out, and does no harm
+# *here*: the example's output is hardly ever among the 32, for this model has not learned to copy it. That is luck; a
+# model that can copy would have it. (What training makes of a reward that is won cheaply is in lesson
+# [74](74_preferences.ipynb).) The repair is to ask for what the task asks for, on examples that the writer does not see.
 
 # %% [markdown]
 # ## In the wild
 #
-# The first DALL·E is our first world with 12 billion parameters: 256 tokens of text, then 1,024 codes of 8,192. Code models
-# are measured with pass@k on hidden tests. On a GPU, a GPT that draws, pixel by pixel:
+# The first DALL·E is our first world with 12 billion parameters: 256 tokens of text, then 1,024 codes, each one of 8,192.
+# Code models are measured with pass@k on hidden tests. This GPT draws pixel by pixel, on a GPU:
 #
 # ```python
 # import torch
@@ -654,9 +660,9 @@ ax.legend(title="kept: the shortest for which");
 # **What we left out.** One set of weights for all worlds. Orders other than row by row. Programs with loops, which need not
 # end.
 #
-# **Exercises:** [56_everything_is_a_token](../exercises/56_everything_is_a_token/56_everything_is_a_token.ipynb). One more: let
-# the choir write eight bars for each bar, and keep the one with the fewest parallels. What does it sing then? **Next**, [lesson 61](61_ddpm.ipynb):
-# destroy, then learn to undo.
+# **Exercises:** [56_everything_is_a_token](../exercises/56_everything_is_a_token/56_everything_is_a_token.ipynb). One
+# more: let the choir try each bar eight times, and keep the one with the fewest parallels. What does it sing then?
+# **Next**, [lesson 61](61_ddpm.ipynb): destroy, then learn to undo.
 #
 # ## Read on
 #
