@@ -3,9 +3,8 @@
 #
 # Labelled pictures are expensive, and a generator makes as many as you like. So why not train a classifier on
 # generated ones? And since the web fills up with the work of models, what becomes of the models that are trained on
-# that? Here we measure. At the end you
-# will have made the picture below: digits, and what is left of them after ten models that each learned from the one
-# before.
+# that? At the end you will have made the picture below: digits, and what is left of them after ten models that each
+# learned from the one before.
 #
 # **After this lesson you can**
 # - measure whether generated data help a classifier, at equal cost, with intervals, and recognise a leak;
@@ -51,8 +50,8 @@ strip(tenth);
 
 # %% [markdown]
 # The second row was drawn by the tenth model in a chain of models, each of which learned from the one before. It has one
-# digit left, a grey eight. The third row is by the tenth of a chain, too, of models of the same kind; but there nobody threw
-# the real digits away. The last row is by the tenth of a chain of VAEs: its digits are crisp, and something is missing, too.
+# digit left, a grey eight. The third row comes from a chain of models of the same kind, in which nobody threw the
+# real digits away. The last row comes from a chain of VAEs: its digits are crisp, and yet something is missing.
 #
 # ## What can a generator add?
 #
@@ -139,8 +138,8 @@ panels[0].legend(fontsize=9);
 #
 # ## A fair test on digits
 #
-# Now a hundred labelled digits, ten of each class, and lesson 12's network, a third as wide, as in lesson 22. Four rules
-# keep the comparison fair:
+# Now we take a hundred labelled digits, ten of each class, and the classifier of lesson 22, which is lesson 12's
+# network, a third as wide. Four rules keep the comparison fair:
 #
 # 1. everybody has the same labelled digits, and the generator has seen **no other digit**;
 # 2. everybody has the same computing time for the classifier: 250 batches of 64;
@@ -172,10 +171,10 @@ ax.annotate("", (1.75, -0.2), (4.95, -0.2), arrowprops=dict(arrowstyle="-|>", co
 # %% [markdown]
 # Above, the first half of the lesson, with a shortcut in orange; below, the loop of the second half.
 #
-# Three generators. Lesson 13's **Gaussians**, one a class, fitted to the hundred digits. The **flow** of lesson 64,
-# trained for a minute on distorted copies of the same hundred: of 100 of its digits, the judge reads 71 as what was asked
-# for. And a temptation: the course has a flow that is much better, the **shipped flow** of lesson 64. It draws excellent
-# digits of any class, at once.
+# We try two generators. Lesson 13's **Gaussians**, one for each class, are fitted to the hundred digits. The **flow**
+# of lesson 64 is trained for a minute on distorted copies of the same hundred; the judge reads 71 % of its digits as
+# what was asked for. And there is a temptation: the course has a much better flow, the **shipped flow** of lesson 64,
+# which draws excellent digits of any class at once.
 
 # %%
 from course_lib.gaussians import ClassGaussians
@@ -231,7 +230,9 @@ def accuracy_after(x_given, y_given, number, augmented=False):
 # **Write down a guess:** a hundred labels give 84 % right without augmentation. What will it be with the Gaussians' digits?
 # With those of the flow that saw the same hundred? With augmentation? With the shipped flow?
 #
-# All of it was measured once, by the recipes of `generated_hundred` and `flow_hundred`. We repeat a part here:
+# All of it was measured once, by the recipes of `generated_hundred` and `flow_hundred`, and we repeat a part here. In
+# the table, *copies* are distorted copies of the hundred, and *no real* means that the classifier was given generated
+# digits alone.
 
 # %%
 trials = metadata("hundred_labels")["trials"]                     # lesson 22: labels alone
@@ -293,33 +294,35 @@ ax.set(yticks=range(len(shown)), yticklabels=[name for name, _ in shown], xlabel
 ax.invert_yaxis();
 
 # %% [markdown]
+# Orange is what has seen 4,000 labels, directly or by way of the flow.
+#
 # <details><summary>Answer</summary>
 #
-# With the Gaussians 83 %: no gain (between −3.5 and +0.1 points). With the flow of the same hundred 89 %. With
-# augmentation, which costs nothing, 95 %, and no more if Gaussians or this flow are added. With the shipped flow 96 %, and
-# 97 % together with augmentation.
+# With the Gaussians it is 83 %: no gain (between −3.5 and +0.1 points). With the flow of the same hundred it is 89 %;
+# with augmentation, which costs nothing, 95 %, and no more if Gaussians or this flow are added. With the shipped flow
+# it is 96 %, and 97 % together with augmentation.
 # </details>
 #
 # What does it say?
 #
 # - **Generators that have only the same hundred labels add nothing** to augmentation: the intervals of both contain zero.
 #   Without augmentation the flow is 5 points ahead of labels alone. But it was trained on distorted copies.
-#   (A VAE of the same hundred, with one seed, did no better: 95.3 % on top of augmentation.)
 # - **It is knowledge that helps.** The row *Gaussians of copies* has Gaussians that were fitted to distorted copies of the
 #   hundred, and they add 5 points as well. Both pass on what we know of handwriting, that a shifted seven is a seven, and
 #   lose half of it on the way: used directly, it is worth 11.
 # - **More labels, less to gain.** With 1,000 labels generated digits help nowhere, not even those of the shipped flow. With 30,
-#   Gaussians on top of augmentation may help: 1.9 points, between −0.3 and 4.1. Five seeds cannot tell.
+#   Gaussians on top of augmentation may help: 1.9 points, between −0.3 and 4.1 (call `difference` with `n="30"`).
+#   Five seeds cannot tell.
 #
 # ## The leak
 #
 # The shipped flow wins, and it breaks rule 1. It was trained on 4,000 labelled digits, and through it their labels come in by
-# the back door. Such a way in is called a **leak**. Nobody needs to intend it. How could one notice? By two experiments.
+# the back door. Such a way in is called a **leak**, and nobody needs to intend it. Two experiments show it.
 #
-# First, take the labels away. With the shipped flow, is the classifier worse with 30 labelled digits, or with none at all, when
-# it learns from generated digits alone? (Accuracy on real digits after learning from generated ones alone is called the
-# **classification accuracy score** of a generator: Ravuri & Vinyals, 2019.) Second, use what the generator has seen
-# directly. **Write down a guess** for both.
+# First, take the labels away. Beside the digits of the shipped flow, is the classifier worse off with 30 labelled
+# ones, or with none at all? (Accuracy on real digits after learning from generated ones alone is called the
+# **classification accuracy score** of a generator: Ravuri & Vinyals, 2019.) Second, use directly what the generator
+# has seen: its 4,000 digits. The table above holds both answers. **Find them** before you read on.
 
 # %%
 for n in ("30", "100", "1000"):
@@ -396,8 +399,8 @@ half = math.log(2) / -math.log(1 - 1 / n)
 claim("rounds until half of the variance is left, by the formula", half, "<", 14, digits=1)
 
 # %% [markdown]
-# "But the usual estimate divides by $n - 1$, and has no such error." True: its mean stays at 1 for ever. **Write down
-# a guess:** does a chain of *these* models keep its variance?
+# "But the usual estimate divides by $n - 1$, and has no such error." True: with it the variance stays at 1 for ever,
+# on average. **Write down a guess:** does a chain of *these* models keep its variance?
 
 # %%
 unbiased = chains_of_gaussians(correction=1)
@@ -434,16 +437,17 @@ panels[0].legend(fontsize=9, loc="lower left");
 # <details><summary>Answer</summary>
 #
 # No. The mean stays at 1, but it is kept up by few chains with a huge variance; the **median** has fallen to a tenth. Each
-# round multiplies the variance by a random factor of mean 1, and a product of such factors goes to zero: its logarithm
-# falls by 0.054 a round on average, as the formula says. No other estimate helps: this is the price of drawing $n$
-# numbers.
+# round multiplies the variance by a random factor of mean 1, and a product of such factors goes to zero: its
+# logarithm falls by 0.054 a round on average, as a formula of statistics says, in the cell before the figure. No
+# other estimate helps: this is the price of drawing $n$ numbers.
 # </details>
 #
 # ### What is rare goes first
 #
-# A table of shares, the simplest model of language: how frequent is each letter? We count the letters of Jane Austen's
-# novels, draw $n = 1000$ letters by these shares, count them, draw again. A letter with share $p$ is missed by one draw
-# with probability $1 - p$, so it is **lost in one round with probability $(1 - p)^n$**. And what is lost never comes back.
+# The simplest model of language is a table of shares: how frequent is each letter? We count the letters of Jane
+# Austen's novels, draw $n = 1000$ letters by these shares, count them, draw again. A letter with share $p$ is missed
+# by one draw with probability $1 - p$, so it is **lost in one round with probability $(1 - p)^n$**. And what is lost
+# never comes back.
 
 # %%
 from course_lib.data.text import load_text
@@ -468,8 +472,9 @@ for letter in "zqjxk":
 
 # %% [markdown]
 # And over many rounds? The probability that two letters of a text differ, $1 - \sum_k p_k^2$, is a measure of variety.
-# It shrinks by the same factor as the variance, $1 - 1/n$ a round: two letters of the next text are drawn from the same
-# one of the $n$ letters with probability $1/n$, and are equal then. (In biology this is **genetic drift**.)
+# It shrinks by the same factor as the variance, $1 - 1/n$ a round: with probability $1/n$ two letters of the next
+# text are copies of the same one of the $n$ letters before, and are equal then. (In biology this is
+# **genetic drift**.)
 
 # %%
 def chains_of_tables(keep, chains=200, rounds=100):
@@ -519,19 +524,22 @@ right.legend(fontsize=9);
 # ### The repair, proved
 #
 # Throw nothing away: let each model learn from the real numbers *and* all samples so far. When model $t$ learns, it has
-# $tn$ numbers. Add $n$ from this model. The squares around the mean of all are, on average, $tn\sigma_t^2$ of the old ones,
-# $(n - 1)\sigma_t^2$ of the new ones around their own mean, and $\frac{t}{t+1}\sigma_t^2$ because the two means differ.
+# $tn$ numbers. Add $n$ from this model. The squares around the mean of all have three parts: those of the old numbers
+# around their mean, $tn\sigma_t^2$; those of the new ones around theirs, on average $(n - 1)\sigma_t^2$; and, because
+# the two means differ by some $d$, $\frac{tn \cdot n}{tn + n}\, d^2$. The mean of $d^2$ is $\sigma_t^2 / n$, so that
+# this part is $\frac{t}{t+1}\sigma_t^2$ on average. The sum is $\big((t + 1)\,n - \frac{1}{t+1}\big)\,\sigma_t^2$.
 # Divided by $(t + 1)\,n$:
 #
 # $$\mathbb E\,[\sigma_{t+1}^2] = \Big(1 - \frac{1}{n\,(t+1)^2}\Big)\, \sigma_t^2 .$$
 #
-# The loss of a round shrinks with the square of its number, and the product of all rounds stays above zero:
+# The loss of a round shrinks with the square of its number. Since $(1 - a)(1 - b) \ge 1 - a - b$, the product of all
+# rounds stays above zero:
 #
 # $$\prod_{t=1}^{\infty} \Big(1 - \frac{1}{n t^2}\Big) \;\ge\; 1 - \frac 1n \sum_{t=1}^{\infty} \frac{1}{t^2} =
 # 1 - \frac{\pi^2}{6\,n} .$$
 #
-# With $n = 20$ that is 0.918 *for ever*, where replacing goes to 0. Gerstgrasser et al. (2024) prove such a bound for
-# linear regression.
+# (The sum of all $1/t^2$ is $\pi^2/6$, as Euler found.) With $n = 20$, 0.918 of the variance stays *for ever*, while
+# replacing goes to 0. Gerstgrasser et al. (2024) prove such a bound for linear regression.
 
 # %%
 accumulated = chains_of_gaussians(keep=True)
@@ -547,7 +555,8 @@ claim("left after a million rounds, by the formula", (1 - 1 / (n * million**2)).
 # ## Break it: ten rounds of digits
 #
 # The data of the first round are 1,000 digits, 120 of each class, except two that are **rare**: 30 fours and 10 sixes.
-# The model is lesson 13's mixture, 20 Gaussians on 50 axes, told no label. Its 1,000 samples are the data of the next.
+# The model is lesson 13's mixture of 20 Gaussians on 50 axes, without labels. Its 1,000 samples are the data of the
+# next model.
 
 # %%
 def with_rare(x, y, common, rare):
@@ -658,13 +667,15 @@ fig.legend(handles, labels, loc="lower center", ncol=4, bbox_to_anchor=(0.5, -0.
 #
 # Kept, the mixtures are far better, too. But look closely: their distance still grows, from 33 to 47. Does that contradict
 # the proof? No: it is about a model that *can* be right, so that only drawing errs. Our mixture errs by itself, and in the
-# same direction each time. If each fit leaves a share $c$ of the variance, replacing leaves $c^t$. When everything is kept,
-# round $t$ spoils only one part in $t$ of the data, and about $t^{-(1-c)}$ is left: it falls slowly, but without end.
+# same direction each time. If each fit leaves a share $c$ of the variance, replacing leaves $c^t$. When everything is
+# kept, round $t$ spoils only one part in $t$ of the data: it multiplies the variance by about $1 - (1-c)/t$. The
+# logarithms of these factors add up to about $-(1-c) \sum 1/t \approx -(1-c) \log t$, so about $t^{-(1-c)}$ is left:
+# it falls slowly, but without end.
 #
 # ## Predict, then turn one knob: more samples a round
 #
 # The Gaussian lost $1/n$ of its variance a round. The mixture loses far more than a thousandth. **Write down a guess:**
-# if each round draws 4,000 samples in place of 1,000, will it take four times as many rounds?
+# if each round draws 4,000 samples in place of 1,000, will it take four times as many rounds to lose as much?
 
 # %%
 left = {name: rows[f"mixture, {name}"][:, :, 2] / rows[f"mixture, {name}"][:, :1, 2]
@@ -699,8 +710,8 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 #
 # No: with 4,000 samples it is nearly the same. Drawing 1,000 samples costs a thousandth of the variance. The *model's own*
 # error costs nearly half in the first round, and something in every round after it: what does not lie on its axes is lost,
-# and its bells reach below 0 and above 1, where grey values are cut off. More samples do not repair that. Shumailov et al. (2024) name both: errors of a finite
-# sample, and errors of what a model can express or learns.
+# and its Gaussians reach below 0 and above 1, where grey values are cut off. More samples do not repair that.
+# Shumailov et al. (2024) name both: errors of a finite sample, and errors of what a model can express or learns.
 # </details>
 #
 # ## What this does not show
@@ -708,8 +719,7 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 # One data set, small models, ten rounds, and of VAEs one chain of each kind. The mixture was chosen because it errs so visibly,
 # and because it is fitted in half a second. Nobody replaces all data of the world by samples. What stands in the web has been
 # selected by people, and a selection is news: it is not a matter of dice. In the first half, generators had a hundred
-# pictures and a minute. A generator of other pictures that one may use is a different case: that is learning from those
-# pictures.
+# pictures and a minute.
 #
 # ## In the wild
 #
