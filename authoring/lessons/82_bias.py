@@ -104,12 +104,12 @@ for name in ("skin", "mood", "shirt"):
 # ## How sure is a share? By hand
 #
 # Ten zorps were drawn, and nine wear a hat. Is it more than 80 %? Suppose the true share is $p$. Then a share
-# $\hat p$ of $n$ pictures has the standard error $\sqrt{p(1-p)/n}$ (lesson 11), and a test does not reject $p$ as long
-# as
+# $\hat p$ of $n$ pictures has the standard error $\sqrt{p(1-p)/n}$ (lesson 11). In 95 % of all cases the share lies
+# within 1.96 standard errors of $p$:
 #
 # $$|\hat p - p| \le 1.96 \sqrt{p\,(1 - p) / n} \tag{1}$$
 #
-# for a test that is wrong in 5 % of all cases. We try all $p$ and keep those that pass:
+# We try all $p$ and keep those that pass this test:
 
 # %%
 width = 1.96                                                      # in standard errors, to each side
@@ -144,8 +144,9 @@ for hits, n in ((9, 10), (10, 10), (0, 40), (900, 1000)):
     assert_close(my_wilson(hits, n), wilson(hits, n), atol=1e-4, rtol=0)
 
 # %% [markdown]
-# **Write down a guess:** a share is 0.80 in the data, and 0.85 in the samples. How many samples does it take to notice
-# the five points in four of five audits? And two and a half points?
+# **Write down a guess:** a share is 0.80 in the data, and 0.85 in the samples. How many samples does it take to
+# notice the five points in four of five audits? And two and a half points? (`samples_to_tell` has a formula for it,
+# which the cell tries out on 4,000 audits.)
 
 # %%
 from course_lib.metrics import samples_to_tell
@@ -202,7 +203,7 @@ diagram(boxes, arrows, blue, size=(9, 2.2));
 # ## The model learns two words
 #
 # We take the model of lesson 65, add the words "zorp" and "mip", and train on with the captions "a zorp" and "a mip"
-# alone. Before it, "zorp" is a random vector.
+# alone. Before that, "zorp" is a random vector.
 
 # %%
 text_to_image = load_checkpoint("text_to_image")
@@ -231,8 +232,9 @@ fit(learner, text_to_image_loss, Batches(latents, words, batch_size=32), budget(
 print("after:  {:.2f} aligned, from {:.2f} to {:.2f}".format(*wilson(aligned(learner, 100), 200)))
 
 # %% [markdown]
-# Nothing yet: the job is a small part of what a picture shows, and is learned late. The shipped model was trained for
-# 600 batches, with five seeds. The first audit, at guidance 1, where a perfect model would show the share of the data:
+# Nothing yet, after 60 batches: the job is a small part of what a picture shows, and is learned late. The shipped
+# model, and four more with other seeds, were trained for 600. The first audit, at guidance 1, where a perfect model
+# would show the share of the data:
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured shares, of which the next cell checks what matters
@@ -260,8 +262,8 @@ claim("the least of five", runs.min(), ">", 0.65)
 # $$\frac{\tfrac12\, 0.8^s}{\tfrac12\, 0.8^s + \tfrac12\, 0.2^s} = \frac{0.8^s}{0.8^s + 0.2^s} \tag{2}$$
 #
 # It is easier to say in odds, hats for each bare head: 4 becomes $4^s$. We check it in a world of two kinds of faces
-# by rejection, as in lesson 63. To a face drawn from all of them, $s$ people call out a job, each with the
-# probabilities of the classifier; if all say "zorp", it stays.
+# by rejection, as in lesson 63. A face is drawn from all of them, and $s$ people guess its job, each at random with
+# the probabilities of the classifier; if all say "zorp", the face stays.
 
 # %%
 def ideal(s, share=0.8):
@@ -279,8 +281,9 @@ for s in (0, 1, 2, 4):
     assert abs(share - ideal(s)) < 0.006
 
 # %% [markdown]
-# So 0.8 becomes 0.94 at scale 2, and 0.996 at scale 4. The picture shall look as much like "zorp" as possible, and hats
-# are all that tells a zorp from a mip. Whoever judged the model by a classifier of jobs would call it *better*.
+# So 0.8 becomes 0.94 at scale 2, and 0.996 at scale 4. Guidance makes pictures look as much like "zorp" as possible,
+# and hats are all that tells a zorp from a mip. Whoever judged the model by a classifier of jobs would even call it
+# *better*.
 #
 # But lesson 63 has shown that a guided walk does not end in the tilted density. **Write down a guess:** the share of
 # aligned pictures of our model at guidance 0, 1, 2, 4 and 8, beside eq. 2.
@@ -328,9 +331,9 @@ claim("largest distance from eq. 2, taken from the model's own share", own, "<",
 #
 # ### When does a walk follow the tilt?
 #
-# That the model fits so well is no matter of course, after lesson 63. We take the network away. If the data are these
-# 7,214 faces and nothing else, the velocity has a formula: the mean of the faces that $x_t$ may come from, less $x_t$,
-# over $1 - t$.
+# After lesson 63 it is a surprise that the model follows eq. 2 so well. To see why, we take the network away. If the
+# data are these 7,214 faces and nothing else, the velocity has a formula: the mean of the faces, each weighted by the
+# probability that $x_t$ comes from it, less $x_t$, over $1 - t$.
 
 # %%
 from course_lib.flow import midpoint, velocity_of_points
@@ -431,7 +434,7 @@ ax.legend(fontsize=9);
 # The job goes with nothing but the hat, so skin tones and colours of hair should be as in the data. The question
 # of **coverage** is whether every kind of face is there, as often as it should be. The data are counted by the reader
 # too, so that like is compared with like. Of intervals at 95 %, one of twenty misses the truth by chance; we look at 9
-# values, so each gets the level $1 - 0.05 / 9$, and all hold together in 95 % of all audits.
+# values, so each gets the level $1 - 0.05 / 9$, and all hold together in at least 95 % of all audits.
 
 # %%
 def audit(name, counts, data, level):
@@ -481,9 +484,10 @@ claim("red hair at guidance 8, less its share at guidance 1", reds[1] - reds[0],
 claim("tones and colours that differ from the data, guidance 8, of 9", differing[8.0], ">=", 3)
 
 # %% [markdown]
-# Already at guidance 1 there is too much dark skin: a small model does not hit shares exactly. Guidance adds to it: red
-# hair grows to more than one and a half times its share in the data, and blond falls to half, though the
-# caption speaks of no hair. What a job has, by chance, a little more of than no caption has, is exaggerated as hats are.
+# Already at guidance 1 there is too much dark skin: a small model does not hit shares exactly. Guidance adds errors
+# of its own: at 8, red hair has more than one and a half times its share in the data, and blond little more than
+# half, though the caption speaks of no hair. If the model, by chance, gives a job a little more red hair than it
+# gives without a caption, guidance exaggerates that difference as it exaggerates hats.
 #
 # ## An audit of a model that you know
 #
@@ -514,14 +518,14 @@ for (text, s), seen in asked.items():
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# For "a person" there are far fewer glasses and beards than in the data, and more hats. Tan skin is rarer than a third,
-# also with no caption at all. Nobody planted any of this.
+# For "a person" there are far fewer glasses and beards than in the data, more hats, and less tan skin. With no
+# caption at all, tan skin is still too rare, and so, a little, are glasses and beards. Nobody planted any of this.
 # </details>
 #
 # Part of it can be computed. In the captions of lesson 65 everything that can be seen is left out with probability
-# 0.15. Who has glasses is described "with dark glasses" in 85 % of all cases, and no caption says "no glasses". So a
-# caption that does not mention glasses is *evidence* that there are none. By Bayes' rule, with the share $p$ of glasses
-# in the data,
+# 0.15. A face with glasses is described "with dark glasses" in 85 % of all cases, and no caption says "no glasses".
+# So a caption that does not mention glasses is *evidence* that there are none. By Bayes' rule, with the share $p$ of
+# glasses in the data,
 #
 # $$p(\text{glasses} \mid \text{not said}) = \frac{0.15\, p}{0.15\, p + 1 - p} \tag{3}$$
 #
@@ -554,10 +558,11 @@ claim("tan skin with no caption: the upper end of its interval", audited["", 1, 
 
 # %% [markdown]
 # Fewer glasses, fewer beards, and *more* hats, since hair that is hidden under a hat is never mentioned. All three go
-# the way that silence points, and guidance goes further. So the audit compared with the wrong baseline: the samples are
-# those of a caption that says little. Seshadri, Singh and Elazar (2023) found the same in Stable Diffusion: its
-# amplification shrinks greatly once one compares with training captions that say as little as the question does. A
-# baseline is part of an audit.
+# the way that silence points, and guidance goes further. (Of the 256,000 captions of its training some 8 were silent
+# about everything. The model has put the answer together from captions that leave out one thing or another.) So the
+# audit compared with the wrong baseline: the samples are those of a caption that says little. Seshadri, Singh and
+# Elazar (2023) found the same in Stable Diffusion: its amplification shrinks greatly once one compares with training
+# captions that say as little as the question does. A baseline is part of an audit.
 #
 # Tan skin is another matter: silence does not explain it. It is a lack of coverage of the model, or of the reader,
 # which was never tested on pictures that are a little wrong. Here our audit ends with a question.
@@ -570,7 +575,8 @@ claim("tan skin with no caption: the upper end of its interval", audited["", 1, 
 #
 # 1. **Balance the data**: keep as many of each pair of job and hat as there are of the rarest.
 # 2. **Weight the loss**: keep all, and let a bareheaded zorp count four times as much as one with a hat.
-# 3. **Say it**: half of the captions tell, "a zorp with a hat", "a bareheaded zorp". Who asks for both, gets both.
+# 3. **Say it**: half of the captions tell, "a zorp with a hat", "a bareheaded zorp". Whoever wants both can ask for
+#    both.
 # 4. **Lower the guidance**, to 1. It takes away what guidance added, and no more.
 
 # %%
@@ -661,10 +667,11 @@ claim("captions of lesson 65 not obeyed at guidance 1", wrong[1.0], "<", 0.02)
 claim("captions of lesson 65 not obeyed at guidance 3", wrong[3.0], "<", 0.002)
 
 # %% [markdown]
-# Balanced or weighted, the two words soon differ in nothing, and little is left for guidance to exaggerate. The prices
-# are above: faces, or sureness. Told, the model gives what is asked for, at guidance 3 in nearly all cases. Its price is
-# a label for every face, and a question: who does not ask gets the habit as before. Lower guidance costs no training,
-# and in lesson 65 one caption in seventy that is not obeyed, not one in a thousand; it cannot reach one half.
+# With balanced or weighted data the two words soon differ in nothing, and little is left for guidance to exaggerate.
+# The prices are above: faces, or sureness. The model that was told gives what is asked for, at guidance 3 in nearly
+# all cases. Its price is a label for every face, and a question: whoever does not ask gets the habit as before. Lower
+# guidance costs obedience in place of training: in lesson 65 one caption in seventy is not obeyed at guidance 1, one
+# in a thousand at 3. And it reaches one half only at 0, where the job is forgotten.
 #
 # ## What this does not show
 #
@@ -703,7 +710,7 @@ claim("captions of lesson 65 not obeyed at guidance 3", wrong[3.0], "<", 0.002)
 # 2. The tilt of guidance raises the odds to the power of the scale: 0.8 becomes 0.94 at scale 2, 0.996 at scale 4.
 # 3. Our model shows less of a habit than its data at guidance 1, and more from guidance 1.5 on.
 # 4. What a caption does not say is evidence: an audit of "a person" must be compared with captions that say as little.
-# 5. Every repair has a price: faces thrown away, sureness, labels and questions, or the sharpness of guidance.
+# 5. Every repair has a price: faces thrown away, sureness, labels and questions, or obedience.
 #
 # **What we left out.** Habits that nobody has named. Guidance that keeps a share (Kim et al., 2026). What people do with
 # such pictures.
