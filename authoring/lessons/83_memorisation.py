@@ -69,8 +69,8 @@ strip({"200 pictures": from_200[:10], "the nearest": nearest(from_200[:10], trai
 #
 # Flow matching (lesson 64) trains a network to answer with the mean velocity from noise to pictures, given a point $x_t$ on
 # the way. But the training set is finite. If a point $x_t$ belongs to the training picture $x_i$, its noise was
-# $(x_t - t\,x_i)/(1 - t)$. So we can write down the best answer of all: the share of each training picture follows from
-# how probable that noise is, and the road leads to the mean of all pictures with these shares.
+# $(x_t - t\,x_i)/(1 - t)$. So we can write down the best answer of all: each training picture gets a share by how
+# probable that noise is, and the velocity is the mean, with these shares, of picture minus noise.
 #
 # ### By hand
 #
@@ -119,9 +119,9 @@ claim("loss of the perfect model on fresh digits, as a multiple of the network's
       loss["the perfect model"][1] / loss["the network"][1], ">", 5)
 
 # %% [markdown]
-# The perfect model draws training pictures and nothing else, and on fresh digits it is far worse than the networks. So a
-# network draws new pictures because it *fails* to reach the minimum of its own loss. That a flow does not copy is no law.
-# It must be measured.
+# The perfect model draws training pictures and nothing else, and on fresh digits it is far worse than the network. So
+# a network draws new pictures because it *fails* to reach the minimum of its own loss. That a flow does not copy is
+# no law. It must be measured.
 #
 # ## What is a copy?
 #
@@ -275,14 +275,15 @@ grid(pairs, n_col=10, ax=right, title="samples, and the nearest below");
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Between the 120th and the 300th: a few seconds. Before that it draws strokes; there is no time at which it draws new
-# digits well, because twenty digits do not say what digits are.
+# Between the 180th and the 240th, after a few seconds. After the 120th there was not a single copy: once copying sets
+# in, it is quick.
 # </details>
 #
 # ## Predict, then turn one knob: how many pictures?
 #
-# The same network, the same 700 batches of 32, and a training set of 50, 200, 1,000 or 4,000 digits; up to three
-# trainings each, with other digits. **Write down a guess:** the share of copies for each of the four.
+# We train the same network on 50, 200, 1,000 or 4,000 digits, for 700 batches of 32: a third of what our model of 200
+# pictures had so far. With 50 and with 200 we do it three times, each time with other digits. **Write down a guess:**
+# the share of copies for each of the four.
 
 # %%
 trials = metadata("memory_200")["trials"]
@@ -316,10 +317,10 @@ left.legend();
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Nearly all for 50, a few in a hundred for 200, and for 1,000 and 4,000 no more than the false alarms, 1 %. But look at
-# the line that goes on: with 200 pictures it all comes later, and after 2,100 batches more than half of the samples are
-# copies. That time grows with the number of pictures has been found for large models, too (Favero et al., Bonnaire et
-# al., both 2025).
+# Nearly all for 50, a few in a hundred for 200, and for 1,000 and 4,000 no more than the false alarms, 1 %. But look
+# at the line that goes on, the model that we began with: with 200 pictures it all comes later, and after 2,100
+# batches more than half of the samples are copies. That the time until copies come grows with the number of pictures
+# has been found for large models, too (Favero et al., Bonnaire et al., both 2025).
 # </details>
 #
 # Look at the right, too. The Fréchet distance *falls* where copying sets in: training pictures are real digits. Whoever
@@ -376,13 +377,13 @@ grid(from_often[copied][:20], n_col=10, ax=right, title="twenty of the copies");
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# More than half of all samples are copies of the five; what stands there once is hardly ever copied. Not the number of
-# pictures counts, but how often training meets each: a picture that makes up a tenth of the training set is learned as if
-# there were only ten.
+# More than half of all samples are copies of the five; what stands there once is hardly ever copied. What counts is
+# not the number of pictures, but how often training meets each: a picture that makes up a tenth of the training set
+# is learned as if there were only ten.
 # </details>
 #
-# The repair is to count before training: **deduplication**. The same 200 pictures, each once, are the trainings of the
-# section before, with more batches:
+# The repair is to count before training: **deduplication**. What it gains we know from the section before: there the
+# same 200 pictures stood in the training set once each, for more batches.
 
 # %%
 without = torch.tensor([trial["stages"][-1][1] for trial in trials["200"]])   # 700 batches
@@ -394,9 +395,10 @@ claim("the same with duplicates removed, the highest of three", without.max(), "
 #
 # ## Extraction: without the training set
 #
-# **Extraction** is getting training pictures out of a model, with nothing but the model. What gives a copy away then? It comes again. Somebody who samples a lot and finds the
-# same picture twenty times has found something that was learned by heart (Carlini et al., 2023, did this with Stable
-# Diffusion). **By hand**: numbers 0, 0.1, 0.9, 5, 5.1 and 0, with a radius of 0.15.
+# **Extraction** is getting training pictures out of a model, with nothing but the model. What gives a copy away then?
+# It comes again and again. Somebody who samples a lot and finds the same picture twenty times has found something
+# that was learned by heart (Carlini et al., 2023, did this with Stable Diffusion). **By hand**: numbers 0, 0.1, 0.9,
+# 5, 5.1 and 0, with a radius of 0.15.
 
 # %%
 numbers = torch.tensor([[0.0], [0.1], [0.9], [5.0], [5.1], [0.0]])
@@ -405,8 +407,8 @@ print([[round(numbers[i, 0].item(), 1) for i in group] for group in groups])
 assert [len(group) for group in groups] == [3, 2]
 
 # %% [markdown]
-# The radius must be smaller than what separates two different drawings. An attacker has digits of their own: half of the
-# median distance between a fresh digit and its nearest neighbour.
+# The radius must be smaller than what separates two different drawings. Attackers have digits of their own, and can
+# take half of the median distance between a fresh digit and its nearest neighbour.
 
 # %%
 apart, _ = nearest_neighbours(fresh.flatten(1), fresh.flatten(1), 2)          # (1000, 2): itself, nearest
@@ -425,13 +427,14 @@ claim("... of pictures that stood there 50 times", (found[truth] < 5).sum(), ">=
 strip({"extracted": extracted, "training set": train_200[found]});
 
 # %% [markdown]
-# Out came the five that were duplicated, and nobody had shown the attack a training picture.
+# These are the five that were duplicated, and nobody had shown the attack a training picture.
 #
 # ## Captions that are keys
 #
 # A model that takes captions can be asked for one thing. What if a caption belongs to one picture alone, as a name does,
-# or an exact title? We give each of the 200 digits a label of its own, a number from 0 to 199, and train for 700 batches.
-# For comparison, the same without any label. **Write down a guess:** how many copies, with and without?
+# or an exact title? We give each of the 200 digits a label of its own, a number from 0 to 199, and train for 700
+# batches. Without labels two to four samples in a hundred were copies (counted below on 200 samples in place of 500).
+# **Write down a guess:** how many are it with keys?
 
 # %%
 keys = metadata("memory_keys")["trials"]
@@ -458,8 +461,8 @@ strip({"asked for\nkeys 0 to 9": from_keys[:10], "their pictures": train_200[:10
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The keys, by far: with the same pictures, network and number of batches. A key tells the network which picture this is,
-# and leaves nothing to be drawn freely. Gu et al. (2023) found that even a few labels dealt at random, which say nothing
+# Seven in ten, with the same pictures, network and number of batches. A key tells the network which picture this is,
+# and leaves nothing to be drawn freely. Gu et al. (2023) found that even labels dealt at random, which say nothing
 # about the pictures, trigger learning by heart.
 # </details>
 #
@@ -490,8 +493,8 @@ claim("probability that a member has a smaller loss than a fresh digit", auc(mem
 
 # %% [markdown]
 # Guess "member" where the loss is below a threshold. Each threshold finds a share of the members and accuses a share of
-# the others wrongly; all of them together are the **ROC curve**, and the area under it is the probability just printed.
-# We check ours against scikit-learn.
+# the others wrongly; all of them together are the **ROC curve**, and the area under it (**AUC**) is the probability
+# just printed. We check ours against scikit-learn.
 
 # %%
 wrong, right = roc(members, others)
@@ -535,9 +538,10 @@ claim("copies among the samples of these models, the most of three", copies["200
 claim("AUC with 4,000 pictures", many[0], "<", 0.6)
 
 # %% [markdown]
-# The left end of the curve counts: an area of 0.77 found hardly anybody for sure. And the attack gets far better when it
-# asks how hard a picture is for a model that never saw it, since some digits have a small loss for everyone. Then it
-# finds a third of the members, of models that hardly copy. A model need not copy to give its members away.
+# The left end of the curve counts: with 200 pictures and 700 batches the area is at least 0.76, and yet hardly any
+# member is found for sure. The attack gets far better when it asks how hard a picture is for a model that never saw
+# it, since some digits have a small loss for everyone. Then it finds about a third of the members, of models that
+# hardly copy. A model need not copy to give its members away.
 #
 # ## Repairs, and what they cost
 #
@@ -557,8 +561,9 @@ print(f"4,000 pictures, 700 batches: distance {far_4000:.1f}, copies {copies['40
 # %% [markdown]
 # **Private training.** All repairs so far lower a measured rate. One gives a promise, **differential privacy**. **DP-SGD**
 # (Abadi et al., 2016) shortens the gradient of *each example* to a length of at most 1, adds them, and adds normal noise.
-# Then no example can move the weights much, whatever it is. Its accountant computes two numbers, *epsilon* and *delta*,
-# and for *every* attack, also those not yet invented,
+# Then no example can move the weights much, whatever it is. We choose a small number *delta*; an *accountant*, a
+# function that adds up what all steps may give away, computes a number *epsilon*. And for *every* attack, also those
+# not yet invented,
 #
 # > members found ≤ exp(*epsilon*) · others accused + *delta*
 #
@@ -647,8 +652,9 @@ claim("what any attack may find at 1 % accused, by the promise", bound, "<", 0.3
 # ## Unlearning
 #
 # Somebody asks for their pictures to be removed from a finished model. Training again without them is sure, and costs a
-# whole training. **Unlearning** is short: we make the flow of lesson 64's minute forget the threes. For 100 batches it is
-# shown the other digits, a third of them under the name "three". What else suffers? And is the three gone?
+# whole training. **Unlearning** is short: we make a flow forget the threes, the one that lesson 64 trained for a
+# minute. For 100 batches it is shown the other digits, a third of them under the name "three". What else suffers? And
+# is the three gone?
 
 # %%
 forgot = metadata("memory_unlearned")["trials"]
