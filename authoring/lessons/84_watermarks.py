@@ -65,7 +65,7 @@ ax.set_axis_off()
 strip({"without": kept.of("plain")[:10], "with a mark": kept.of("free")[:10]});
 
 # %% [markdown]
-# Which letters are green is a secret; without it nothing is to be seen.
+# Which letters are green is a secret; without it there is nothing to see.
 #
 # ## What we will build
 
@@ -88,7 +88,7 @@ diagram(boxes, arrows, dict.fromkeys([names[2], names[6], names[8]], COLOURS[0])
 #
 # ## Text: a coin for every token
 #
-# Before each token, a secret key and the token that stands there choose a **green list**: a share $\gamma$ of the
+# For each new token, a secret key and the token before it choose a **green list**: a share $\gamma$ of the
 # vocabulary. The rest is red. The writer adds $\delta$ to the logits of green tokens. If the model gives the
 # probability $g$ to all green tokens together, they are now drawn with the probability
 #
@@ -108,8 +108,8 @@ assert_close(with_mark[is_green].sum(), torch.tensor(9 / 14))
 print("with the mark:", [round(v, 3) for v in with_mark.tolist()])
 
 # %% [markdown]
-# For $g$ near 0 or 1 the formula hardly moves: a token of which the model is sure stays as it is. The mark lives on
-# choice.
+# For $g$ near 0 or 1 the mark changes hardly anything: a token of which the model is sure stays as it is. The mark
+# lives on choice.
 #
 # ### Write with it
 #
@@ -128,9 +128,9 @@ print(decode(texts[0][:160]))
 # %% [markdown]
 # ### Find it again
 #
-# Who knows the lists counts green tokens, and needs no model. In a text that knows nothing of the key each token tosses
-# a coin: among $n$, on average $\gamma n$ are green, with a variance of $\gamma (1 - \gamma) n$. How many standard
-# deviations above are $k$?
+# Whoever knows the lists counts green tokens, and needs no model. In a text that knows nothing of the key each token
+# tosses a coin: among $n$, on average $\gamma n$ are green, with a variance of $\gamma (1 - \gamma) n$. How many
+# standard deviations above that is a count of $k$?
 #
 # $$z = \frac{k - \gamma n}{\sqrt{\gamma (1 - \gamma)\, n}}$$
 #
@@ -165,7 +165,7 @@ for heads, tosses in ((75, 120), (96, 150), (140, 200)):
     print(f"{heads} of {tosses}: z = {z_score(heads, tosses, 0.5):.2f}, false alarm {exact:.2g}")
 
 # %% [markdown]
-# ## Break it: the coins run out
+# ## Break it: a longer text
 #
 # With twice the coins, the surplus doubles and the deviation grows by the root of two. So four times the text should
 # have twice the $z$. **Write down a guess:** do ours?
@@ -189,7 +189,7 @@ claim("what 300 bytes more add to it", narrow_z[-1] - narrow_z[1], "<", 1.2)
 #
 # ### Repaired: more tokens choose the list
 #
-# Let the last three tokens choose the list. Any rule will do that spreads well; ours reads them as a number to the base
+# Let the last three tokens choose the list. Any rule will do that spreads well; ours reads them as a number in base
 # 31, modulo 256. How many tokens choose is the **width** of the mark.
 
 # %%
@@ -276,7 +276,8 @@ ax.set(xticks=range(3), xticklabels=list(ways), ylabel="false alarms, one dot a 
 #
 # Counted every time, about one innocent text in ten is accused. Counted once, the promise holds in the mean over
 # *keys*. For a single key it need not: all English texts share the frequent pairs, and a key that happens to paint
-# those green accuses English as such, again and again. With width 3 this is rarer, not gone.
+# those green accuses English as such, again and again. Width 3 does not remove this: the unluckiest of 40 keys still
+# accuses 8 %.
 # </details>
 #
 # **Repaired by an audit:** try keys on text of the kind that will be tested, and keep those that behave.
@@ -379,8 +380,8 @@ ax.legend();
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Nearly. Of 58 % of the code's bytes the model is sure, of the novel's 48 %. But both lie on the formula's curve, and
-# where the coder may choose a name it is marked in full. What cannot be marked is a text in which all must come: a
+# Nearly. The model is sure of 58 % of the code's bytes, and of 48 % of the novel's. But both lie on the formula's
+# curve: where the coder has a choice, it is marked in full. What cannot be marked is a text that leaves no choice: a
 # date, a sum.
 # </details>
 #
@@ -453,8 +454,8 @@ ax.set(xlabel="share of words written anew", ylabel="texts found", ylim=(-0.03, 
 # ### Mixing, and another key
 #
 # Put 300 marked bytes into 1,400 of Austen's, and the mark is thinned out. A reader who suspects this looks through
-# windows of 300 bytes, and must pay: who looks $m$ times finds something $m$ times as often by chance, so each window
-# needs a false alarm below 1 % / $m$.
+# windows of 300 bytes, and must pay: whoever looks $m$ times finds something up to $m$ times as often by chance, so
+# each window needs a false alarm below 1 % / $m$.
 
 # %%
 def windows_find(text, key, length=300, step=50):
@@ -510,9 +511,11 @@ claim("the same, width 3", finds[3], "<=", 3)
 #
 # ## Pictures: a pattern in the noise
 #
-# The flow makes a picture from noise $\varepsilon$. Let the maker choose a part: at frequencies with a distance from 1
-# to 12 of the middle, the real parts become the numbers of a **key**. Then the flow draws as always. In `kept` are 200
-# pictures with each kind of mark, and 200 from the same noise without.
+# The flow makes a picture from noise $\varepsilon$. Let the maker choose a part of it. Noise, too, is a sum of waves:
+# lesson 77 took sounds apart by a Fourier transform, and `fft2` does it for squares, along both sides. Each wave gets
+# a complex number, and we put the slowest waves in the middle. At distances of 1 to 12 from the middle, the real
+# parts become the numbers of a **key**, and the way back gives noise again. Then the flow draws as always. In `kept`
+# are 200 pictures with each kind of mark, and 200 from the same noise without.
 
 # %%
 from functools import partial
@@ -590,8 +593,9 @@ ax.set(xlabel="distance from frequency 0", ylabel="correlation", ylim=(0, 1));
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All about alike, with a correlation of 0.4 to 0.5. The background of a digit is empty whatever noise was there, and
-# label and guidance have pushed the picture about. But a test adds up many agreements.
+# All about alike, with a correlation of 0.4 to 0.5 (only at distance 1 it is half of that). The background of a digit
+# is empty whatever noise was there, and label and guidance have pushed the picture about. But a test adds up many
+# agreements.
 # </details>
 #
 # ### How near is near?
@@ -627,7 +631,7 @@ for name, behind in (("no label", behind_free), ("label", with_label), ("label, 
 # %% [markdown]
 # Knowing more helps little. What the picture has lost, no way back restores.
 #
-# ## Break it: noise that is not white
+# ## Break it: a little noise
 #
 # Pictures *without* a mark get a little noise, of deviation 0.2. **Write down a guess:** in how many of 40 is the mark
 # found?
@@ -654,8 +658,8 @@ claim("innocent pictures found by correlation, of 40", (my_key_p(grainy) < 0.01)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Many. The noise behind a spoilt picture is not white: at the key's frequencies it is weak, and so near to *every* key.
-# The formula was right, and its assumption was not.
+# In 8, where less than one was promised. The noise behind a spoilt picture is not white: at the key's frequencies it
+# is weak, and so near to *every* key. The formula was right, and its assumption was not.
 # </details>
 #
 # **Repaired:** `my_key_p` asks for the *correlation*. A key of free numbers is a random direction, so whatever the
@@ -664,8 +668,8 @@ claim("innocent pictures found by correlation, of 40", (my_key_p(grainy) < 0.01)
 #
 # ### What befalls a picture
 #
-# Pictures are cut, turned, compressed. One attack means harm: **washing** puts a picture back to the time $t$ on a road
-# to fresh noise, and lets the flow draw the rest.
+# Pictures are cut, turned, compressed. One attack is made on purpose: **washing** puts a picture back to the time $t$
+# on a road to fresh noise, and lets the flow draw the rest.
 #
 # And the finder has a trick. At $t = 1$ the network expects a clean digit, further back it expects noise. So he makes
 # the picture fainter by a half, and walks back from $t = 1/2$.
@@ -698,7 +702,7 @@ strip({"as it is": free[:8]} | {name: pictures[:8] for name, pictures in spoilt.
 # %% [markdown]
 # **Write down a guess:** which of these does the mark survive? The recipe `part8_marks.py` tried five keys with 40
 # pictures each: keys of free numbers, and keys of **rings**, equal all around as in the paper, so that they can be
-# turned. In the last column are pictures without a mark.
+# turned. In the last column are pictures without a mark; *levels 2* leaves black and white alone.
 
 # %%
 print("found at 1 %, of 200    free, whole way     free, half way    rings, half way     without")
@@ -719,9 +723,9 @@ claim("found after JPEG of quality 20 here, of 40, and not by the recipe",
 #
 # ### Whose key, and can it be stolen?
 #
-# Is it ours, or another maker's? We test pictures against 100 strange keys of the same kind. And the thief again: he
-# has the network and 40 marked pictures. All hold the same numbers in their noise, so he walks all of them back and
-# takes the mean.
+# Is it ours, or another maker's? We test pictures against 100 strange keys of the same kind. And the thief is back:
+# he has the network and 40 marked pictures. All hold the same numbers in their noise, so he walks all of them back
+# and takes the mean.
 
 # %%
 behind = {"free": noise_behind(free), "rings": noise_behind(kept.of("rings")[:40])}
@@ -766,7 +770,7 @@ for name in ("plain", "free", "rings"):
 #
 # ## A signature
 #
-# The third trace is not in the picture at all. Of a pair of keys, the secret one signs, and with the public one
+# The third trace is not in the picture at all. It needs a pair of keys: the secret one signs, and with the public one
 # everybody can check. What is signed are the pixels and the claims about them: here, of an emoji.
 
 # %%
@@ -895,7 +899,7 @@ ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for nam
 # %% [markdown]
 # ## Recap
 #
-# 1. A green list adds $\delta$ to the logits of tokens that a secret chooses; who knows the secret counts.
+# 1. A green list adds $\delta$ to the logits of tokens that a secret chooses; whoever knows the secret counts.
 # 2. Its false alarms are a binomial tail, exact over keys if each coin counts once; a single key needs an audit.
 # 3. Marks live on choice and length: facts and short texts have little of either.
 # 4. A key in the noise is found by walking the flow backwards, best from half-way.
@@ -918,6 +922,8 @@ ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for nam
 #   [arXiv:2402.19361](https://arxiv.org/abs/2402.19361), and P. Yang, H. Ci, Y. Song & M. Z. Shou, *Can simple averaging defeat
 #   modern watermarks?* (2024), [arXiv:2406.09026](https://arxiv.org/abs/2406.09026): the two thieves.
 # - H. Zhang et al., *Watermarks in the sand* (2023), [arXiv:2311.04378](https://arxiv.org/abs/2311.04378): why no mark withstands
-#   everything. S. Dathathri et al., *Scalable watermarking for identifying large language model outputs*, Nature 634 (2024): SynthID-Text. The [C2PA specification](https://c2pa.org/specifications/specifications/2.1/specs/C2PA_Specification.html).
+#   everything. S. Dathathri et al., *Scalable watermarking for identifying large language model outputs*, Nature 634
+#   (2024), [doi:10.1038/s41586-024-08025-4](https://doi.org/10.1038/s41586-024-08025-4): SynthID-Text. The [C2PA
+#   specification](https://c2pa.org/specifications/specifications/2.1/specs/C2PA_Specification.html).
 # - In the library: `watermark.py` (`favouring`, `count_green`, `false_alarm`, `with_ring`, `ring_p_value`, `spoil`, `sign`, `verify`),
 #   `flow.py` (`backwards`).
