@@ -63,14 +63,14 @@ ax.set(xlabel="tested on", ylabel="trained on");
 # %% [markdown]
 # Each number says how well fakes of the column are told from real digits by a detector that learned from the fakes of
 # the row: 1 is perfect, 0.5 is guessing. Numbers near 0 are worse than guessing. ("+ prior" is the VAE with a fitted
-# prior; generators with "+ label" can be asked for a digit.)
+# prior; "+ label" is a second version that can be asked for a digit.)
 #
 # ## Ten sources of fakes
 #
 # Of each generator there are 500 fakes to test on, 50 of each digit, drawn with other seeds than those to learn from.
 # The real side is the 1,000 test digits, which no generator and no detector has seen. Three generators are slow, so
-# their fakes are kept in a file. Who cannot be asked for a digit is sampled until the judge has seen enough of each:
-# `balanced`.
+# their fakes are kept in a file. A generator that cannot be asked for a digit is sampled until the judge has seen
+# enough of each (`balanced`).
 
 # %%
 from course_lib.metrics import balanced
@@ -141,9 +141,9 @@ for name in generators:
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The paper. Somebody made the background of the scans exactly black; networks only come close. One number, the share of
-# nearly black pixels, tells all ten generators from real digits. Our table would be excellent, for a reason that the
-# next scanner does not share.
+# The background. In the scans somebody has set it to exactly 0, which is black (our figures show it white); networks
+# only come close. One number, the share of nearly black pixels, tells all ten generators from real digits. Our table
+# would be excellent, for a reason that the next scanner does not share.
 # </details>
 #
 # With 16 levels both shortcuts are gone, so from now on everything, real and fake, passes through `saved`. Published
@@ -153,7 +153,7 @@ for name in generators:
 #
 # A detector gives each picture a score, its **suspicion**. Take three fakes with 2.0, 0.5 and −1.0, and two real
 # pictures with 0.5 and −2.0. In how many of the six pairs of a fake and a real one is the fake more suspicious? Ties
-# count one half. This share is the **area under the ROC curve**.
+# count one half. This share is the **area under the ROC curve** (lesson 83).
 
 # %%
 from sklearn.metrics import roc_auc_score
@@ -170,8 +170,9 @@ assert by_hand == auc(three, two) == roc_auc_score(labels, torch.cat([three, two
 assert auc(three.exp(), two.exp()) == by_hand                     # only the order counts
 
 # %% [markdown]
-# The area says that fakes get *higher* scores, not how high. Who accuses needs a threshold. So beside the area stand
-# two shares, at the threshold 0: of the fakes that are **found**, and of the real pictures that are **accused**.
+# The area says that fakes get *higher* scores, not how high. Whoever accuses needs a threshold. So beside the area
+# stand two shares, at the threshold 0: of the fakes that are **found**, and of the real pictures that are
+# **accused**.
 #
 # ## What we will build
 
@@ -191,7 +192,8 @@ diagram(boxes, arrows, {network_box: COLOURS[0]});
 # %% [markdown]
 # ## A detector of GANs
 #
-# It is the network of lesson 12 with two classes. It sees 4,000 real digits, and 1,500 fakes as often as makes 4,000.
+# It is the network of lesson 12 with two classes. It sees 4,000 real digits, and 1,500 fakes, repeated until they are
+# 4,000, too.
 
 # %%
 from course_lib.classify import classifier_loss, predict
@@ -232,8 +234,8 @@ claim("the same after 600 steps, as shipped",
 # ## It meets another generator
 #
 # The table at the top tells how well the *order* of the scores travels. And the threshold? At 0 the detector of the GAN
-# finds most fakes of the GAN. **Write down a guess:** how many of the VAE does it find, for which its area is nearly as
-# good, and how many of the flow?
+# finds most fakes of the GAN. **Write down a guess:** which share of the VAE's fakes does it find, for which its area
+# is nearly as good, and which share of the flow's?
 #
 # An area from 500 fakes and 1,000 real digits needs an interval: the **bootstrap** of lesson 13 draws both sides again,
 # with replacement, 1,000 times. One matrix of all pairs makes it quick; a draw says how often each picture counts.
@@ -285,10 +287,10 @@ claim("widest half of the 95 % intervals of all 100 entries of the table", wides
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Of the VAE's little more than half, of the flow's hardly one in ten. Most of the VAE's fakes are more suspicious than
-# most real digits, but many are below 0: an order travels further than a threshold. The mixture, never seen, is found
-# nearly always; the conditional GAN, a sister, in a third of the cases. And to the detectors of VAEs the mixture is
-# more real than real.
+# A little more than half of the VAE's, and fewer than one in ten of the flow's. Most of the VAE's fakes are more
+# suspicious than most real digits, but many are below 0: an order travels further than a threshold. The mixture,
+# never seen, is found nearly always; the conditional GAN, a sister, in a third of the cases. And to the detectors of
+# VAEs the mixture is more real than real.
 # </details>
 
 # %% [markdown]
@@ -322,8 +324,8 @@ assert_close(power(twice), weaker * power(row).repeat(2), atol=1e-4, rtol=0)
 # strong as number 0, the mean. Writing each number twice weakens the copy, and removes number 4. A convolution must
 # take away the rest; what it leaves is called **aliasing**.
 #
-# Our networks end with a convolution to four channels, of which `PixelShuffle` makes 2 × 2 squares. That is zeros
-# between and a larger kernel, a **transposed convolution**:
+# Our networks end with a convolution to four channels, from which `PixelShuffle` makes 2 × 2 squares. That is the
+# same as zeros between and a larger kernel, a **transposed convolution**:
 
 # %%
 small = F.avg_pool2d(real[:200], 2)                               # (200, 1, 14, 14), to be made larger
@@ -369,7 +371,8 @@ claim("fast waves, transposed convolution against nearest and convolution: small
 # %% [markdown]
 # ### The spectra of our fakes
 #
-# **Write down a guess:** compared with real digits, do networks draw too many fast waves, or too few?
+# Untrained, a transposed convolution leaves at least 29 times as much of the fast waves as the other way.
+# **Write down a guess:** compared with real digits, do trained networks draw too many fast waves, or too few?
 
 # %%
 real_spectrum = radial_spectrum(saved(digits.train.x)).mean(0)    # (21,)
@@ -462,9 +465,9 @@ claim("flow, by a detector that knows no diffusion: distance from one half",
       abs(areas("no diffusion", "flow")[0] - 0.5), "<", 0.05)
 
 # %% [markdown]
-# Who knows all ten finds VAEs as well as before, GANs less well, and diffusion models much less well. Who knows seven
-# tosses a coin about the other three. The hope of Wang et al. (2020), that the traces of one network betray many, is
-# not fulfilled here; none of theirs was a diffusion model.
+# The detector that knows all ten finds VAEs nearly as well as their own detector does, GANs less well, and diffusion
+# models much less well. The one that knows seven tosses a coin about the other three. The hope of Wang et al. (2020),
+# that the traces of one network betray many, is not fulfilled here; none of theirs was a diffusion model.
 #
 # ## How sure is it? Calibration
 #
@@ -594,7 +597,8 @@ while wilson(0, enough)[2] >= 0.001:
 print(f"real pictures to be shown, none of them accused, until 99.9 % is sure: {enough:,}")
 
 # %% [markdown]
-# And *our* detector? Let its threshold be such that it accuses one real digit in a hundred.
+# And *our* detector? Let its threshold be such that it accuses one real digit in a hundred. (If it accuses fewer than
+# 0.5 % of the other 500, we count 0.5 %.)
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured shares, of which the claim says what matters
@@ -647,13 +651,13 @@ ax.legend();
 # <details><summary>Answer</summary>
 #
 # With 256 levels the flow's fakes are told nearly without fail, by pixels that are nearly black. With 16, or 2, only
-# the drawing is left, and the area falls by a fifth. Nothing of that helps with the GAN.
+# the drawing is left, and the area falls by a fifth. None of it helps much with the GAN.
 # </details>
 #
-# ## It hits back
+# ## Fakes that are meant to pass
 #
-# A detector meets people who would like to pass. The cheapest attempts change the picture a little (`spoil`, of lesson
-# 84). We do the same to real pictures, since phones and platforms do it to all.
+# A detector meets people who would like their fakes to pass. The cheapest attempts change the picture a little
+# (`spoil`, of lesson 84). We do the same to real pictures, since phones and platforms do it to all.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured shares, of which the next cell checks what matters
@@ -676,14 +680,15 @@ claim("real digits accused after JPEG", shares["JPEG"][1], ">", 0.15)
 claim("real digits accused after noise", shares["noisy"][1], ">", 0.5)
 
 # %% [markdown]
-# JPEG and noise give the fakes away; to cut off the margin and enlarge the rest, which blurs, hides more than half. But
-# look at the right column: after JPEG a third of the *real* digits are accused, after noise nearly all: they are no
-# longer what the detector knows as real. Whoever sends a photograph through a messenger is accused. So detectors are
-# trained with such changes on both sides: for Wang et al. (2020) half of the secret of meeting new generators.
+# JPEG and noise give the fakes away; cutting off the margin and enlarging the rest, which blurs, hides more than half
+# of those that were found. But look at the right column: after JPEG a third of the *real* digits are accused, after
+# noise nearly all: they are no longer what the detector knows as real. A real picture that went through a messenger
+# may be accused for that alone. So detectors are trained with such changes on both sides; for Wang et al. (2020) this
+# also helped with new generators.
 #
 # ### A generator that learns to pass
 #
-# Who has the detector can train the generator against it: low suspicion is rewarded, and a second term keeps the
+# Whoever has the detector can train the generator against it: low suspicion is rewarded, and a second term keeps the
 # pictures near the old ones.
 
 # %%
@@ -834,10 +839,11 @@ ax.legend();
 #   [arXiv:2003.01826](https://arxiv.org/abs/2003.01826), and J. Ricker et al., *Towards the detection of diffusion
 #   model deepfakes* (2022), [arXiv:2210.14571](https://arxiv.org/abs/2210.14571): spectra.
 # - P. Grommelt et al., *Fake or JPEG?* (2024), [arXiv:2403.17608](https://arxiv.org/abs/2403.17608): shortcuts.
-# - S. Axelsson, *The base-rate fallacy and the difficulty of intrusion detection* (2000), ACM TISSEC 3.
+# - S. Axelsson, *The base-rate fallacy and the difficulty of intrusion detection* (2000),
+#   [doi:10.1145/357830.357849](https://doi.org/10.1145/357830.357849).
 # - N. Dufour et al., *AMMeBa* (2024), [arXiv:2405.11697](https://arxiv.org/abs/2405.11697); W. Liang et al., *GPT
 #   detectors are biased against non-native English writers* (2023),
-#   [arXiv:2304.02819](https://arxiv.org/abs/2304.02819); K. Schiff, D. Schiff & N. Bueno, *The liar's dividend* (2025),
-#   American Political Science Review 119.
+#   [arXiv:2304.02819](https://arxiv.org/abs/2304.02819); K. Schiff, D. Schiff & N. Bueno, *The liar's dividend*
+#   (2025), [doi:10.1017/S0003055423001454](https://doi.org/10.1017/S0003055423001454).
 # - In the library: `privacy.py` (`auc`), `metrics.py` (`radial_spectrum`, `balanced`, `bootstrap`, `wilson`),
 #   `calibration.py` (`predictive_value`, `fit_temperature`), `baselines.py` (`Kept`), `checkpoints/part8_fakes.py`.
