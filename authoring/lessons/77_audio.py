@@ -262,7 +262,7 @@ panels[1].set(title="phases", xlabel="time (s)");
 # Pieces overlap, so their phases must fit together; that is all we know of them, and it is nearly enough. Begin with
 # random phases. Then repeat: make a sound, look which phases *it* has, keep these, and put the wanted magnitudes back.
 # This is **Griffin–Lim** (Griffin & Lim, 1984). With **momentum** each step goes a little further than that (Perraudin et
-# al., 2013). As error we take the length of the difference between the sound's magnitudes and the wanted
+# al., 2013, [doi:10.1109/WASPAA.2013.6701851](https://doi.org/10.1109/WASPAA.2013.6701851)). As error we take the length of the difference between the sound's magnitudes and the wanted
 # ones, as a share of the length of these.
 
 # %%

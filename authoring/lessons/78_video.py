@@ -48,7 +48,7 @@ continued = model.sample(1, known=films.x[:1, :3], generator=seeded(1))
 film(torch.cat([films.x[:1], asked, continued]), ["real", "asked for a 4", "continued"])
 
 # %% [markdown]
-# Above, time goes from left to right; below, it passes. The third film shares its first three frames with the first one,
+# Above, time goes from left to right. The third film shares its first three frames with the first one,
 # and the model has never seen the others.
 #
 # ## A world of which everything is known
@@ -588,7 +588,8 @@ film(long[:, ::3], ["every third frame"])
 # ## In the wild
 #
 # Models of films are models of pictures that learned to look along time. AnimateDiff puts such layers into a Stable Diffusion
-# that already draws, and trains only them (Guo et al., 2023); its `MotionAdapter` holds our green boxes. Newer models let all
+# that already draws, and trains only them (Guo et al., 2023, [arXiv:2307.04725](https://arxiv.org/abs/2307.04725)); its `MotionAdapter` holds our
+# green boxes. Newer models let all
 # places of all frames attend to each other, in latents that are compressed in time as well. On a GPU:
 #
 # ```python
