@@ -63,10 +63,10 @@ strip(rows);
 # say that he has light skin and short green hair. They have no words for the tufts beside a bald head, the eyes, the
 # tone of his skin and the little beard, and a cut like his was never in the training pictures.
 #
-# To measure whether somebody is Zorp, we use what only the builder of the pictures knows: in which pixels he is always
-# the same, and most others are not. A hat hides some of these pixels, glasses others, so there are four situations.
-# `likeness` is the share of his own pixels that have his colour, up to 0.25 in red, green and blue; the reader of
-# lesson 65 says which situation it is.
+# To measure whether somebody is Zorp, we use what only the builder of the pictures knows: the pixels in which he is
+# always the same, and most others are not. Glasses hide some of them, a hat others, so there are four situations:
+# neither, glasses, a hat, and both. `likeness` is the share of these pixels that have his colour, within 0.25 in red,
+# green and blue; the reader of lesson 65 says which situation it is.
 
 # %%
 told = seeded(0)
@@ -136,8 +136,8 @@ print("rank of the change:", torch.linalg.matrix_rank(up @ down).item())
 
 # %% [markdown]
 # `down` reads one number off the input, 3 - 2 = 1, and `up` says what to do with it: add 1 to the first output and 2
-# to the third. However large the layer, a correction of rank 1 hears one thing and has one thing to say. The price of a
-# correction, which for our matrix is more than it is worth:
+# to the third. However large the layer, a correction of rank 1 hears one thing and has one thing to say. What does it
+# cost? For our small matrix rank 3 costs more than all of `W`; for large ones it is next to nothing:
 
 # %%
 layers = [(4, 3, "by hand"), (80, 720, "a convolution of our U-Net"), (4096, 4096, "a large model")]
@@ -169,7 +169,7 @@ trained = dict.fromkeys([d_box, u_box, t_box], COLOURS[1])
 diagram(boxes, arrows, trained | {w_box: COLOURS[0], n_box: COLOURS[0]}, size=(9, 3.6));
 
 # %% [markdown]
-# In orange, what is trained: thin matrices beside every layer, and one vector. In blue, what stays.
+# What is trained is orange: thin matrices beside every layer, and one vector. All that is blue stays as it was.
 #
 # ## Build it
 #
@@ -205,9 +205,9 @@ assert_close(beside, nn.functional.conv2d(x, kernel, conv.bias, padding=1), atol
 # %% [markdown]
 # ### The library version
 #
-# `add_lora` does this to every linear layer and convolution of a model whose name contains one of the words in `where`,
-# and freezes all else. It keeps the sum of matrices in place of two paths, so it does not matter what kind of layer it
-# is.
+# `add_lora` does this to every linear layer and convolution whose name contains one of the words in `where`, and freezes
+# all else. It adds the product to the weight before the layer uses it, so the kind of layer does not matter. `scale` is
+# one more fixed factor, here 1.
 
 # %%
 from inspect import getsource
@@ -251,8 +251,9 @@ assert_close(plain.sample(["a zorp person"] * 2, seeded(0)), beside, atol=1e-3, 
 # %% [markdown]
 # ## One new word: textual inversion
 #
-# The least that one can train is the word: **textual inversion**. A text encoder begins with a table, one vector a word. We append a row for
-# "zorp" and train these 64 numbers alone, so that the model draws the five pictures when it reads the word.
+# The least that one can train is the word: **textual inversion**. A text encoder begins with a table, one vector a
+# word. We append a row for "zorp" and train these 64 numbers alone, so that the model draws the five pictures when it
+# reads the word.
 
 # %%
 from course_lib.lora import add_word
@@ -267,7 +268,9 @@ print(n_trained(spoken), "numbers; the words are", spoken.vocabulary[-3:])
 
 # %% [markdown]
 # **Write down a guess:** all layers of the model stay as they are. Which of these can the word learn: his clothes, his
-# skin and the colour of his hair, the tufts beside the bald head?
+# skin and the colour of his hair, the tufts beside the bald head? Below the pictures stand four numbers for each of five
+# trainings: the share that is Zorp (`he`), the mean likeness, the share with the clothes that were asked for (`obeys`),
+# and the share of ordinary captions, without the word, that are still drawn right (`others`).
 
 # %%
 # Figure: two rows of six faces: by the model that has learned the word alone, for "a zorp person" and for
@@ -291,10 +294,11 @@ assert torch.equal(worded.sample(ordinary, seeded(0)), base.sample(ordinary, see
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The clothes are as asked, and the heads have little hair: so much it has found. The tufts and the beard never come. A
-# word can only ask for what the model is able to draw. Large models, which have seen nearly everything, find a good deal of a
-# face or a style behind some vector; ours never saw such a head. In return nothing at all is forgotten: captions
-# without the word are drawn to the last bit as before.
+# The clothes are as asked, and the heads have little hair: so much the word has found. The tufts and the beard never
+# come, although the shipped word was trained for 300 batches and even started as a copy of "green". A word can only ask
+# for what the model is able to draw. Large models, which have seen nearly everything, find a good deal of a face or a
+# style behind some vector; ours never saw such a head. In return nothing at all is forgotten: captions without the word
+# are drawn to the last bit as before.
 # </details>
 #
 # ## Five pictures, and what was known before: DreamBooth
@@ -325,7 +329,7 @@ for row in (0, 1, 6, 7):
 
 # %% [markdown]
 # The captions of the five name his clothes: what a caption says needs no other explanation, and what all five have in
-# common is left for the word. Only captions are taken from `avatars`, no picture: who has a model has its prior.
+# common is left for the word. Only captions are taken from `avatars`, no pictures: the model itself draws those.
 
 # %% tags=["nbval-ignore-figure"]
 # Figure: two curves over 90 steps, noisy: the loss, with its mean.
@@ -347,13 +351,14 @@ strip({text: young.sample([text] * 6, seeded(3), guidance=2)
        for text in ("a zorp person with a green hat", "a person")});
 
 # %% [markdown]
-# Five seconds, and he can be recognised. The shipped adapter was trained for 240 batches by the same code, with 150
-# pictures to remember.
+# After five seconds he can be recognised. The shipped adapter was trained for 240 batches by the same code, with 150
+# pictures of others.
 #
 # ## How well, and at what price?
 #
-# Four numbers tell the story: **it is Zorp** (in 40 new outfits), **clothes as asked**, ordinary captions **still
-# right** (lesson 65's score, all parts of a caption), and **drift**: how many pictures of "a person" are Zorp.
+# Four numbers tell the story: **it is Zorp** (`he`, in 40 new outfits), **clothes as asked** (`obeys`), ordinary captions
+# **still right** (`others`, lesson 65's score for whole captions), and **drift**: how many pictures of "a person" are
+# Zorp.
 
 # %%
 he, right = shares(model, captions, asked)
@@ -366,8 +371,9 @@ kept = score(model.sample(texts, seeded(2), guidance=2), wanted)["whole caption"
 claim("ordinary captions still right", kept, ">", 0.93)
 
 # %% [markdown]
-# Now like with like: the word alone, adapters of rank 1 to 16, and **all** 841,000 numbers trained, each with the same
-# batches. Everything was trained with five seeds, ranks other than 4 with one.
+# Now we compare like with like: the word alone, adapters of rank 1 to 16, and **all** 841,000 numbers of text encoder and
+# U-Net. Everything was trained with five seeds, ranks other than 4 with one. `spread` is how much pictures of "a person"
+# differ from each other, as a share of before.
 
 # %%
 made, alone = metadata("zorp")["trials"], metadata("zorp_alone")["trials"]
@@ -408,8 +414,8 @@ panels[1].set_xlabel("what was trained: the word, a rank, all numbers", x=1.1);
 # The word changes nothing for captions without it, so its drift of 0.05 is what passes for Zorp by chance.
 #
 # Rank 1, a sixtieth of the numbers, already knows him in most pictures, and more than rank 4 brings little: one face is
-# a small change. Training all numbers reaches no more, and in spite of the prior more of "a person" becomes Zorp; its
-# file is the whole model. Large models behave alike: adapters forget less (Biderman et al., 2024).
+# a small change. Training all numbers reaches no more. Its file is the whole model, and in spite of the other pictures
+# "a person" becomes Zorp more often. Large models behave alike: adapters forget less (Biderman et al., 2024).
 #
 # ## Predict, then turn one knob: the strength
 #
@@ -433,14 +439,15 @@ claim("likeness at strength 1, above that at 4", alike[2] - alike[4], ">", 0.15)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At 0 the layers are the old ones, and the new word means nothing to them: people of all sorts. In between he appears
-# bit by bit. At 2 he is a caricature, his tufts and beard darker than ever; at 4 the pictures fall apart. The correction
-# was learned at strength 1, and nothing beyond it was ever tried in training.
+# At 0 the layers are the old ones, and the new word means nothing to them: they draw people of all sorts. In between
+# he appears bit by bit. At 2 he is a caricature, his tufts and beard darker than ever; at 4 the pictures fall apart.
+# The correction was learned at strength 1, and nothing beyond it was ever tried in training.
 # </details>
 #
-# ## Break it: everybody becomes Zorp
+# ## Break it: the five pictures alone
 #
-# What if we leave out the model's own pictures and train on the five alone?
+# What if we leave out the model's own pictures and train on the five alone? **Write down a guess:** what will come for
+# "a person", and for other captions without the word?
 
 # %%
 # Figure: three rows of six faces. Before any training, for "a person": all sorts of people. After a
@@ -467,9 +474,12 @@ claim("the five alone: spread of people, as a share of before, largest of five",
       max(run["spread"] for run in five), "<", 0.8)
 
 # %% [markdown]
-# This is **language drift**: the word "person" stood in every caption of the five, next to a word that meant nothing
-# yet, and took over their meaning. With it went variety, and part of what ordinary captions say. Nobody who looks at
-# pictures of Zorp alone would notice: they are as good as before, or better.
+# <details><summary>Answer</summary>
+#
+# Everybody becomes Zorp. This is **language drift**: the captions of the five say "person" or "face", next to a word that
+# meant nothing yet, and these words took over its meaning. With it went variety, and part of what ordinary captions ask
+# for. Nobody who looks at pictures of Zorp alone would notice: they are as good as with the 150 others.
+# </details>
 #
 # It is also **overfitting**. Asked for "a zorp person" and nothing else, how often does the model draw exactly the
 # hat, glasses, mood and shirt of one of the five pictures? And what if the captions of the five do not name his
@@ -490,9 +500,11 @@ unsaid = mean(alone["alone, unsaid"], "obeys")
 claim("clothes as asked, where captions did not name them", unsaid, "<", 0.97)
 
 # %% [markdown]
-# The more numbers are trained on the five alone, the more the model knows them by heart. The prior repairs most of it,
-# and captions that name what shall not belong to the word do the rest. One more thing matters: where the word starts. Ours starts as random numbers, a rare word; if
-# it starts as a copy of "person", the two must first be told apart, and the drift is back in spite of the prior:
+# The more numbers are trained on the five alone, the more the model knows them by heart. The pictures of others undo the
+# drift and most of the forgetting, and make copies rarer. Captions that name his clothes keep them out of the word:
+# unsaid, they come where others were asked for. One more thing matters: where the word starts. Ours starts as random
+# numbers, a rare word. If it starts as a copy of "person", the two must first be told apart, and in spite of the others
+# some of the drift is back:
 
 # %%
 common = metadata("zorp_word")["trials"]["starts as person"]
@@ -502,9 +514,9 @@ claim("drift of a word that starts as person, above that of a rare word", more, 
 # %% [markdown]
 # ## A style for the assistant
 #
-# LoRA was made for language models. The assistant of lesson 73 shall end every answer with "Indeed." A program can
-# check that, and, with the word taken off, whether the answer is right. 400 dialogues, corrections of rank 4 in its
-# blocks, some ten seconds.
+# LoRA was made for language models. The assistant of lesson 73 is now to end every answer with "Indeed." A program can
+# check that, and, with the word taken off, whether the answer is right. It was trained on 400 dialogues, with corrections
+# of rank 4 in its blocks, for some ten seconds.
 
 # %%
 from course_lib.chat import Chat, Vocabulary
@@ -564,7 +576,7 @@ except RuntimeError as problem:
 # ## Recap
 #
 # 1. LoRA adds `up @ down` to a frozen weight: merged or beside it, the same function, and a switch turns it off.
-# 2. A new word learns what the model can draw already, and costs nothing; a new face needs the layers.
+# 2. A new word learns what the model can draw already, and nothing is forgotten; a new face needs the layers.
 # 3. DreamBooth: few pictures, a rare word, and the model's own pictures beside them.
 # 4. Without these, "a person" drifts to the one person. The pictures of him look fine: measure elsewhere.
 # 5. An adapter belongs to one model; its file says which, and is refused by others.
