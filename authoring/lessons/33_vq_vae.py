@@ -228,9 +228,9 @@ for name in ("reconstruction", "commitment", "codebook"):
 # $$N_k' = \gamma N_k + n_k \qquad e_k' = \frac{\gamma N_k\, e_k + \sum z}{N_k'}$$
 #
 # where the sum runs over these vectors. This is an *exponential moving average* (EMA): with the decay $\gamma = 0.99$,
-# a batch counts about a third as much after a hundred more. By hand, for the toy: with $N = (6, 6)$ and $\gamma = 0.5$ the first code
-# goes from 0 to $(3 \cdot 0 + 6)/(3 + 3) = 1$, halfway to its mean; the second stays at $(3 \cdot 9 + 18)/(3 + 2) =
-# 9$.
+# a batch counts about a third as much after a hundred more. By hand, for the toy: with $N = (6, 6)$ and $\gamma = 0.5$
+# the first code goes from 0 to $(3 \cdot 0 + 6)/(3 + 3) = 1$, halfway to its mean; the second stays at $(3 \cdot 9 +
+# 18)/(3 + 2) = 9$.
 
 # %%
 def ema_step(codes, count, z, gamma):
@@ -648,9 +648,9 @@ claim("perplexity of 128 words that see 8 × 8 pixels", middle_of[2, 1], "<", 30
 #
 # ## Break it: a codebook that dies
 #
-# Now the way it was done at first: codes start at random, $\mathcal N(0, I)$, and learn by gradient from the third term
-# of the loss. Let each word see nearly the whole digit (`wide`), so that a healthy codebook is used evenly. **Write down
-# a guess:** what is the perplexity after 100 steps?
+# Now we do it as it was done at first: codes start at random, $\mathcal N(0, I)$, and learn by gradient from the third
+# term of the loss. Let each word see nearly the whole digit (`wide`), so that a healthy codebook is used evenly. **Write
+# down a guess:** what is the perplexity after 100 steps?
 
 # %%
 def first_way(model, x):

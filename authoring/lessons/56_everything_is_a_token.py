@@ -355,9 +355,9 @@ listen([sound], 8_000, ["one bar by Bach, three by the model"])
 # Harmony has rules that can be counted. Two voices that move in **parallel fifths** (7 semitones apart) or **octaves**
 # (12) sound like one, which is forbidden. Voices should not **cross**. **Dissonance**, a second, a seventh or a tritone
 # (1, 2, 6, 10 or 11 semitones) between two voices, is spice. A line ends on a **triad**, as *c e g*, with its root (here
-# *c*) in the bass. Three neighbours give these counts a meaning: Bach's other
-# chorales; the same with the voices *shifted* against each other by whole bars, so that each sings Bach's melody and none
-# listens; and *copies* of the training set.
+# *c*) in the bass. Three neighbours give these counts a meaning: Bach's other chorales; the same with the voices
+# *shifted* against each other by whole bars, so that each sings Bach's melody and none listens; and *copies* of the
+# training set.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: counts of sampled music; those that matter are claimed below
