@@ -453,7 +453,7 @@ ax.set(xlabel="share of words written anew", ylabel="texts found", ylim=(-0.03, 
 #
 # ### Mixing, and another key
 #
-# Put 300 marked bytes into 1,400 of Austen's, and the mark is thinned out. A reader who suspects this looks through
+# Put 300 marked bytes into 1,500 of Austen's, and the mark is thinned out. A reader who suspects this looks through
 # windows of 300 bytes, and must pay: whoever looks $m$ times finds something up to $m$ times as often by chance, so
 # each window needs a false alarm below 1 % / $m$.
 

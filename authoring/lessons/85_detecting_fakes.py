@@ -453,7 +453,8 @@ for name, tested_on, op, bound in (("gan", "gan", ">", 0.7), ("vae", "vae", ">",
 # %% [markdown]
 # ### Know more generators
 #
-# One detector learned from 150 fakes of all ten; another from 1,500 of the seven that are no diffusion models.
+# One detector learned from 150 fakes of each of the ten, another from as many in all, of the seven that are no
+# diffusion models.
 
 # %%
 for name in ("vae", "gan", "ddpm", "flow"):
