@@ -504,7 +504,7 @@ claim("clothes as asked, where captions did not name them", unsaid, "<", 0.97)
 # drift and most of the forgetting, and make copies rarer. Captions that name his clothes keep them out of the word:
 # unsaid, they come where others were asked for. One more thing matters: where the word starts. Ours starts as random
 # numbers, a rare word. If it starts as a copy of "person", the two must first be told apart, and in spite of the others
-# some of the drift is back:
+# some of the drift is back (mean of two trainings):
 
 # %%
 common = metadata("zorp_word")["trials"]["starts as person"]
