@@ -263,7 +263,8 @@ claim("the least of five", runs.min(), ">", 0.65)
 #
 # It is easier to say in odds, hats for each bare head: 4 becomes $4^s$. We check it in a world of two kinds of faces
 # by rejection, as in lesson 63. A face is drawn from all of them, and $s$ people guess its job, each at random with
-# the probabilities of the classifier; if all say "zorp", the face stays.
+# the probabilities of the classifier; if all say "zorp", the face stays. (Lesson 63 drew from the class itself, so
+# that one caller fewer was enough.)
 
 # %%
 def ideal(s, share=0.8):
