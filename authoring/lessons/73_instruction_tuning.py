@@ -141,7 +141,7 @@ stages = torch.tensor(made["stages"])                             # batches, bit
 _, ax = plt.subplots(figsize=(7, 3))
 for column, name in ((2, "facts of a story"), (3, "towns")):
     ax.plot(stages[:, 0], stages[:, column], "o-", ms=3, color=COLOURS[column - 2], label=name)
-ax.set(xlabel="training batches", ylabel="next word right", ylim=(0, 1.03))
+ax.set(xlabel="training batches", ylabel="share of next words right", ylim=(0, 1.03))
 ax.legend(loc="lower right");
 
 # %% [markdown]
@@ -309,18 +309,19 @@ print(f"filling one a row, up to the longest: {1 - lengths.double().mean() / len
 claim("share of all tokens that are learned", packed_mask.double().mean(), "<", 0.6)
 
 # %%
-# Figure: 24 rows of 257 tokens as coloured bars, each dialogue in a colour of its own, dark where an
-# answer stands; white at the right where a row is not full.
+# Figure: 24 rows of 257 tokens as coloured bars, the dialogues of a row in orange and blue by turns, dark
+# where an answer stands; white at the right where a row is not full.
 which = (packed == BEGIN).long().cumsum(1)                        # 1 for a row's first dialogue, 2, ...
-shade = which.float() / 4 + 0.25 * packed_mask
-shade[(packed == END) & ~packed_mask] = 0.0
+shade = 2.0 * (which % 2) + ~packed_mask                          # colours of "tab20": blue or orange
+shade[(packed == END) & ~packed_mask] = float("nan")              # the fill stays white
 _, ax = plt.subplots(figsize=(9, 2.6))
-ax.imshow(shade[:24], cmap="Blues", vmin=0, vmax=1.2, aspect="auto", interpolation="nearest")
+ax.imshow(shade[:24], cmap="tab20", vmin=0, vmax=19, aspect="auto", interpolation="nearest")
 ax.set(xlabel="place in the row", ylabel="row");
 
 # %% [markdown]
-# Each colour is one dialogue, and what is darker within it is learned. The price of packing: a dialogue can see the one
-# before it in its row. It should learn that nothing before `<begin>` matters. We shall look whether it does.
+# The colour changes where a new dialogue begins, and what is dark is learned. The price of packing: from a dialogue the
+# model can look back at the one before it in its row. It should learn that nothing before `<begin>` matters. We shall
+# check whether it does.
 #
 # ## Train
 #
