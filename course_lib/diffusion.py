@@ -186,8 +186,8 @@ def timesteps(T: int, steps: int) -> list[int]:
 
 
 def guided(model, y: Tensor | int, null: Tensor | int, scale: float):
-    """Classifier-free guidance as a wrapper: returns f(x, t), so that every sampler accepts it. Scale 1 is
-    the conditional model, 0 the unconditional one, more than 1 exaggerates.
+    """Classifier-free guidance as a wrapper: returns f(x, t), so that every sampler accepts it. Scale 1 is the
+    conditional model, at half of the cost; 0 the unconditional one; more than 1 exaggerates.
 
     model(x, t, y) was trained with some labels replaced by `null`.  y: one label, or one for each of x.
     Or y and null are contexts (B or 1, L, n) for model(x, t, context=c); a null that says something is what to avoid,
@@ -195,10 +195,15 @@ def guided(model, y: Tensor | int, null: Tensor | int, scale: float):
     """
     finite(scale=scale)
 
+    def ask(x: Tensor, t: Tensor, told: Tensor) -> Tensor:
+        return model(x, t, context=told) if told.ndim == 3 else model(x, t, told)
+
     def predict(x: Tensor, t: Tensor) -> Tensor:
-        both = torch.cat([for_each(y, x), for_each(null, x)])                  # (2B,) or (2B, L, n)
-        twice = torch.cat([x, x]), torch.cat([t, t])
-        with_label, without = (model(*twice, context=both) if both.ndim == 3 else model(*twice, both)).chunk(2)
+        wanted = for_each(y, x)                                                # (B,) or (B, L, n)
+        if scale == 1:
+            return ask(x, t, wanted)
+        both = torch.cat([wanted, for_each(null, x)])                          # (2B,) or (2B, L, n)
+        with_label, without = ask(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
         return without + scale * (with_label - without)
 
     return predict
@@ -222,7 +227,10 @@ def autoguided(model, weak, scale: float):
     finite(scale=scale)
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
-        good, bad = model(x, t), weak(x, t)
+        good = model(x, t)
+        if scale == 1:
+            return good
+        bad = weak(x, t)
         same_shape(good=good, bad=bad)
         return bad + scale * (good - bad)
 

@@ -78,15 +78,14 @@ class Pipeline(nn.Module):
               steps: int, generator) -> Tensor:
         bound = {name: c for name, c in (("y", y), ("context", context)) if c is not None}
         model = partial(self.network, **bound)
-        if guidance != 1:                      # scale 1 would give the same, at twice the cost
-            if self.weak is not None:
-                model = diffusion.autoguided(model, self.weak, guidance)
-            elif context is not None:
-                if null is None:
-                    raise ValueError(f"guidance={guidance} leads away from something: say from what context, null=...")
-                model = diffusion.guided(partial(self.network, y=y), context, null, guidance)
-            elif y is not None:
-                model = diffusion.guided(self.network, y, self.network.config.n_class, guidance)
+        if self.weak is not None:
+            model = diffusion.autoguided(model, self.weak, guidance)
+        elif context is not None:
+            if null is None and guidance != 1:
+                raise ValueError(f"guidance={guidance} leads away from something: say from what context, null=...")
+            model = diffusion.guided(partial(self.network, y=y), context, null, guidance)
+        elif y is not None:
+            model = diffusion.guided(self.network, y, self.network.config.n_class, guidance)
         if self.config.path == "flow":
             return flow.midpoint(model, x, steps)
         alphas_cumprod = diffusion.cosine_alphas_cumprod(self.config.T)

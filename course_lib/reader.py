@@ -19,6 +19,8 @@ from torch.nn import functional as F
 from course_lib import checkpoint
 from course_lib.convnet import conv_block
 from course_lib.data.avatars import ATTRIBUTES, NAMES, UNSAID
+from course_lib.device import device_of, evaluating
+from course_lib.expect import floats, probabilities, whole
 
 SIZES = tuple(len(values) for values in ATTRIBUTES.values())
 WHOLE = "whole caption"
@@ -50,9 +52,7 @@ class Reader(nn.Module):
         """What the attributes are read from: a space in which sets of faces are compared.
 
         (B, 3, 16, 16) float in [0, 1] -> (B, n_feature), all >= 0.  Raises ValueError for another shape or dtype."""
-        if x.shape[1:] != (3, 16, 16) or not x.is_floating_point():
-            raise ValueError(f"Reader needs float images of shape (B, 3, 16, 16), got {x.dtype} of {tuple(x.shape)}")
-        return self.embed(self.convs(x))                          # (B, n_feature)
+        return self.embed(self.convs(floats(x, 3, 16, 16, like=self.heads.weight)))           # (B, n_feature)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:           # (B, 3, 16, 16)
         return self.heads(self.dropout(self.features(x))).split(SIZES, dim=1)     # 8 x (B, n_value)
@@ -81,20 +81,11 @@ def read(images: Tensor, reader: nn.Module | None = None, batch_size: int = 500)
     images (n, 3, 16, 16) float in [0, 1], on any device.  reader: default is the shipped one.
     Raises ValueError for another shape or range.
     """
-    if images.ndim != 4 or images.shape[1:] != (3, 16, 16) or len(images) == 0 or not images.is_floating_point():
-        raise ValueError(f"the reader looks at float images of shape (n, 3, 16, 16), n >= 1; got {images.dtype} "
-                         f"{tuple(images.shape)}")
-    low, high = images.min().item(), images.max().item()
-    if not (-1e-4 <= low and high <= 1 + 1e-4):                               # also catches nan
-        raise ValueError(f"the reader looks at images in [0, 1]; these reach from {low:.3g} to {high:.3g}: clamp or "
-                         f"rescale them")
-    reader = the_reader() if reader is None else reader
-    at, was_training = next(reader.parameters()).device, reader.training
-    reader.eval()
-    seen = [torch.stack([logits.argmax(1) for logits in reader(part.float().to(at))], 1).cpu()
-            for part in images.split(batch_size)]
-    reader.train(was_training)
-    return torch.cat(seen)
+    images = probabilities(floats(images, 3, 16, 16, like=torch.empty(0)).cpu())
+    whole(1, batch_size=batch_size)
+    with evaluating(the_reader() if reader is None else reader) as reader:
+        return torch.cat([torch.stack([logits.argmax(1) for logits in reader(part.to(device_of(reader)))], 1).cpu()
+                          for part in images.split(batch_size)])
 
 
 def obeys(images: Tensor, wanted: Tensor, reader: nn.Module | None = None) -> Tensor:

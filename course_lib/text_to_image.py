@@ -163,9 +163,7 @@ class TextToImage(nn.Module):
         x, context, null = self._noise(len(words), noise, generator), self.text(words), self.text(null)
         pictures = []
         for i in torch.arange(len(x), device=x.device).split(batch_size):
-            model = partial(self.network, context=context[i])
-            if guidance != 1:                                     # scale 1 would give the same, at twice the cost
-                model = guided(self.network, context[i], null, guidance)
+            model = guided(self.network, context[i], null, guidance)
             pictures.append(self.latents.decode(flow.midpoint(model, x[i], steps)))
         return torch.cat(pictures).clamp(0, 1)
 

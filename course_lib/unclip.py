@@ -180,15 +180,12 @@ class UnCLIP(nn.Module):
         """The noise from which `draw` makes these pictures under these vectors: the road walked backwards, as in "DDIM
         inversion".  x (n, C, H, W) in [0, 1], z (n, 64) -> (n, *latents.shape)"""
         guidance = self.config.guidance if guidance is None else guidance
-        forward = self._told(self.decoder, z, guidance)
-        return flow.midpoint(lambda x, t: -forward(x, 1 - t), self.latents.encode(x),
-                             self.config.steps if steps is None else steps)
+        way_back = flow.backwards(self._told(self.decoder, z, guidance))
+        return flow.midpoint(way_back, self.latents.encode(x), self.config.steps if steps is None else steps)
 
     def _told(self, model: nn.Module, y: Tensor, scale: float):
         """A network that is told these vectors, guided: f(x, t)."""
         finite(guidance=scale)
-        if scale == 1:                                                         # the same, at half of the cost
-            return partial(model, y=y)
         return guided(model, y, torch.zeros_like(y[:1]), scale)
 
 

@@ -9,7 +9,6 @@ Networks here are called with films x (n, T, C, H, W), and with one time for all
 frame (n, T)."""
 
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -155,9 +154,7 @@ class Video(nn.Module):
         known = None if known is None else 2 * self._checked(known, n).to(device) - 1
         x = torch.randn(n, *self.shape, generator=generator, device=device)
         for i in torch.arange(n, device=device).split(batch_size):
-            model = self if y is None else partial(self, y=y[i])
-            if y is not None and guidance != 1:
-                model = guided(self, y[i], null, guidance)
+            model = self if y is None else guided(self, y[i], null, guidance)
             if known is not None:
                 model = holding(model, known[i], hold)
             x[i] = flow.midpoint(model, x[i], steps)

@@ -137,6 +137,9 @@ def test_scale_1_is_conditional_and_0_unconditional():
     assert_close(guided[0.0], model(x, t, torch.full((3,), null)))
     assert_close(guided[3.0], 3 * guided[1.0] - 2 * guided[0.0])
     assert_close(diffusion.guided(model, 4, null, 2.0)(x, t)[1], diffusion.guided(model, y, null, 2.0)(x, t)[1])
+    asked = []
+    diffusion.guided(lambda x, t, y: asked.append(len(x)) or x, y, null, 1.0)(x, t)
+    assert asked == [3]                                                      # once for each, not twice
 
 
 def test_autoguidance_goes_from_the_weak_model_through_the_other_and_beyond():
@@ -148,7 +151,7 @@ def test_autoguidance_goes_from_the_weak_model_through_the_other_and_beyond():
 
     x, t = cloud(3, 2), torch.arange(3)
     assert_close(diffusion.autoguided(model, weak, 0.0)(x, t), weak(x, t))
-    assert_close(diffusion.autoguided(model, weak, 1.0)(x, t), model(x, t))
+    assert_close(diffusion.autoguided(model, None, 1.0)(x, t), model(x, t))    # nobody asks the weak one
     assert_close(diffusion.autoguided(model, weak, 2.5)(x, t), weak(x, t) + 2.5 * (model(x, t) - weak(x, t)))
 
 

@@ -81,8 +81,8 @@ def test_the_mode_of_the_model_is_left_alone_and_dropout_is_off():
 @pytest.mark.parametrize("bad, words", [
     (torch.rand(3, 16, 16), "(3, 16, 16)"),
     (torch.rand(2, 1, 28, 28), "(2, 1, 28, 28)"),
-    (torch.rand(0, 3, 16, 16), "n >= 1"),
-    (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), "torch.uint8"),
+    (torch.rand(0, 3, 16, 16), "(0, 3, 16, 16)"),
+    (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), "of uint8"),
     (torch.rand(2, 3, 16, 16) * 255 + 1, "[0, 1]"),
     (torch.rand(2, 3, 16, 16) - 1, "clamp"),
     (torch.full((2, 3, 16, 16), math.nan), "nan"),
@@ -154,11 +154,6 @@ def test_the_shipped_reader_does_not_guess_hair_from_shirts():
     """Pairs that it never met are read as well as others: it did not learn what goes with what."""
     seen, unseen = ceiling("test_seen"), ceiling("test_unseen")
     assert all(abs(seen[name] - unseen[name]) < 0.01 for name in ("hair colour", "hat", "glasses", "shirt"))
-
-
-def test_an_unknown_part_is_named():
-    with pytest.raises(ValueError, match="not measured on 'train': choose test_seen or test_unseen"):
-        ceiling("train")
 
 
 def test_a_table_shows_scores_beside_those_on_real_faces():
