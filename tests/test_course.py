@@ -12,6 +12,11 @@ LESSONS = sorted((build.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 BUILT = [path.name[:2] for path in LESSONS]
 SYMBOLS = build.ROOT / "notebooks" / "symbols.ipynb"
 README = build.ROOT / "README.md"
+OTHERS = [SYMBOLS, *sorted((build.ROOT / "solutions").glob("*/*.ipynb")), *(build.ROOT / name for name in (
+    "README.md", "course_lib/README.md", "benchmarks/README.md", "CONTRIBUTING.md", "CHANGELOG.md",
+    "solutions/README.md", "solutions/TEACHING.md"))]
+everywhere = pytest.mark.parametrize("path", [*LESSONS, *OTHERS],
+                                     ids=lambda path: path.relative_to(build.ROOT).as_posix())
 
 
 def markdown(path: Path) -> list[str]:
@@ -97,8 +102,7 @@ def anchors(path: Path) -> set[str]:
     return {h.replace(" ", "-") for h in headings}
 
 
-@pytest.mark.parametrize("path", [*LESSONS, SYMBOLS, *sorted((build.ROOT / "solutions").glob("*/*.ipynb")), README],
-                         ids=lambda path: path.stem)
+@everywhere
 def test_links_lead_somewhere(path):
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]+))?\)", prose(path)):
         there = (path.parent / target) if target else path
@@ -128,15 +132,9 @@ def test_a_promised_lesson_is_not_built():
     assert PROMISED and not PROMISED & set(BUILT)
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@everywhere
 def test_a_lesson_that_is_named_is_there_or_announced(path):
     assert broken_promises(GAPS.sub("", prose(path))) == []
-
-
-@pytest.mark.parametrize("path", [SYMBOLS, README, *sorted((build.ROOT / "solutions").glob("*/*.ipynb"))],
-                         ids=lambda path: path.stem)
-def test_a_lesson_that_is_named_elsewhere_is_there_or_announced(path):
-    assert broken_promises(prose(path)) == []
 
 
 # --- the same parts in the same order

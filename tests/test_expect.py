@@ -4,6 +4,7 @@ wrong. Each test is a kind of mistake, with examples from all over the library."
 import math
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ from course_lib.data.avatars import with_jobs
 from course_lib.dcgan import Discriminator, GANConfig, Generator
 from course_lib.device import seed, seeded
 from course_lib.dit import DiT, DiTConfig
-from course_lib.gpt import GPT, GPTConfig, fast, lm_loss, n_flops
+from course_lib.gpt import GPT, GPTConfig, fast, from_gpt2, lm_loss, n_flops
 from course_lib.muon import Muon
 from course_lib.unet import UNet, UNetConfig
 
@@ -288,15 +289,13 @@ def exact_v(x0, a):
 
 
 @pytest.mark.parametrize("sample", [
-    lambda model, x, a: diffusion.ddpm(model, x, a), lambda model, x, a: diffusion.ddim(model, x, a, 1),
-    lambda model, x, a: diffusion.ddim(model, x, a, 3), lambda model, x, a: diffusion.ddim(model, x, a, 4, eta=1.0),
-    lambda model, x, a: diffusion.ddim(model, x, a, 4, clip=1.0)])
+    diffusion.ddpm, partial(diffusion.ddim, steps=1), partial(diffusion.ddim, steps=3),
+    lambda *given: diffusion.ddim(*given, steps=len(given[2]), eta=1.0),
+    lambda *given: diffusion.ddim(*given, steps=len(given[2]), clip=1.0)])
 @pytest.mark.parametrize("target", ["v", "x0"])
 @pytest.mark.parametrize("schedule", [TO_ZERO, torch.tensor([0.5, 0.0, 0.0]), torch.tensor([1.0, 0.9, 0.3, 0.0])])
 def test_a_schedule_may_end_in_zero_and_begin_with_one(sample, target, schedule):
     """Where nothing is left of the image, v is -x0, and x0 itself is known."""
-    if len(schedule) < 4:
-        sample, x0 = (lambda model, x, a: diffusion.ddim(model, x, a, 3)), X
     x0 = 2 * X - 1
     v = exact_v(x0, schedule)
     model = diffusion.predicts_eps(v if target == "v" else lambda x, t: x0, schedule, target)
@@ -418,8 +417,6 @@ ABOUT = dict(recipe="none", seed=0, steps=0, seconds=0.0, metrics={})
 ])
 def test_what_could_not_be_read_again_is_not_written(call, words, folder):
     check(call, words)
-    from pathlib import Path
-
     assert not [*Path().iterdir()]
 
 
@@ -634,7 +631,7 @@ BYTES = (255 * X).to(torch.uint8)
     ("an array to predict", lambda: classify.predict(linear(), X.numpy()), "ndarray"),
     ("labels for a game without", lambda: play(loader=[(X, Y)]), "n_class=0"),
     ("lists in place of tensors", lambda: Batches([1, 2, 3]), "list"),
-    ("weights of another GPT-2", lambda: __import__("course_lib.gpt").gpt.from_gpt2(a_gpt(), {}), "transformer.wte"),
+    ("weights of another GPT-2", lambda: from_gpt2(a_gpt(), {}), "transformer.wte"),
 ])
 def test_a_type_works_or_is_named(call, words):
     check(call, words)
