@@ -58,10 +58,10 @@ class Word:
         return "word-" + re.sub(r"\W+", "-", self.word.lower()).strip("-")
 
 
-def lessons(root: Path = ROOT) -> list[Lesson]:
+def lessons() -> list[Lesson]:
     """All lessons, from the first cell of each and its row in the README."""
-    readme, found = (root / "README.md").read_text(encoding="utf-8"), []
-    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+    readme, found = (ROOT / "README.md").read_text(encoding="utf-8"), []
+    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         opening = " ".join(nbformat.read(path, as_version=4).cells[0].source.split())
         minutes, dots = OPENING.search(opening).groups()
         needs = opening.partition("**You need**")[2].partition("**It takes**")[0]
@@ -72,8 +72,8 @@ def lessons(root: Path = ROOT) -> list[Lesson]:
     return found
 
 
-def words(root: Path = ROOT) -> list[Word]:
-    lines = (root / "authoring" / "site" / "glossary.txt").read_text(encoding="utf-8").splitlines()
+def words() -> list[Word]:
+    lines = (HERE / "glossary.txt").read_text(encoding="utf-8").splitlines()
     return [Word(*(part.strip() for part in line.split(" | ", 2))) for line in lines if not line.startswith("#")]
 
 
@@ -103,13 +103,13 @@ def page(nb, links: str = ""):
     return nb
 
 
-def defined(nb, known: list[Word], up: str = "../"):
+def defined(nb, known: list[Word]):
     """The first bold appearance of each word leads to the glossary, and the glossary leads back to it."""
     for word in known:
         bold = re.compile(r"\*\*(" + r"\s+".join(map(re.escape, word.word.split())) + r")\*\*", re.IGNORECASE)
         for cell in nb.cells:
             if cell.cell_type == "markdown" and bold.search(cell.source):
-                link = f'<a id="{word.slug}" href="{up}glossary.html#{word.slug}"><strong>\\1</strong></a>'
+                link = f'<a id="{word.slug}" href="../glossary.html#{word.slug}"><strong>\\1</strong></a>'
                 cell.source = bold.sub(link, cell.source, count=1)
                 break
         else:
