@@ -311,8 +311,7 @@ ax.invert_yaxis();
 #   hundred, and they add 5 points as well. Both pass on what we know of handwriting, that a shifted seven is a seven, and
 #   lose half of it on the way: used directly, it is worth 11.
 # - **More labels, less to gain.** With 1,000 labels generated digits help nowhere, not even those of the shipped flow. With 30,
-#   Gaussians on top of augmentation may help: 1.9 points, between −0.3 and 4.1 (call `difference` with `n="30"`).
-#   Five seeds cannot tell.
+#   Gaussians on top of augmentation may help: 1.9 points, between −0.3 and 4.1 . Five seeds cannot tell.
 #
 # ## The leak
 #
@@ -518,8 +517,7 @@ right.set(xlabel="round", ylabel="letters alive", ylim=(0, 27))
 right.legend(fontsize=9);
 
 # %% [markdown]
-# On average each letter keeps its share: what one chain loses, another gains. But each single chain becomes poorer, and the
-# rare letters go first.
+# On average each letter keeps its share, but each single chain becomes poorer, and the rare letters go first.
 #
 # ### The repair, proved
 #
@@ -656,14 +654,13 @@ handles, labels = panels[0].get_legend_handles_labels()
 fig.legend(handles, labels, loc="lower center", ncol=4, bbox_to_anchor=(0.5, -0.12));
 
 # %% [markdown]
-# Replaced, the fours and sixes are gone after four rounds, and after ten there is hardly anything but eights. All five chains
-# end alike.
+# Replaced, the fours and sixes are gone after four rounds, and after ten there is hardly anything but eights.
 #
-# The VAEs (dashed) deceive the eye. Their tenth model draws digits with clear strokes, as the first picture showed, and no
-# single one gives away what has happened: they cover 8 % of the test digits, where the first covered 44 %, and their
-# distance has nearly doubled. The variance of the pixels says nothing of it. It measures contrast, too, and each VAE draws with more
-# contrast than it has learned (lesson 31). **Variety must be measured on many samples, against real ones.** When everything is
-# kept, the VAEs stay where they were.
+# The VAEs (dashed) deceive the eye. Their tenth model draws digits with clear strokes, as the first picture showed.
+# But they cover 8 % of the test digits, where the first covered 44 %, and their distance has nearly doubled. The
+# variance of the pixels says nothing of it. It measures contrast, too, and each VAE draws with more contrast than it
+# has learned (lesson 31). **Variety must be measured on many samples, against real ones.** When everything is kept,
+# the VAEs stay where they were.
 #
 # Kept, the mixtures are far better, too. But look closely: their distance still grows, from 33 to 47. Does that contradict
 # the proof? No: it is about a model that *can* be right, so that only drawing errs. Our mixture errs by itself, and in the
@@ -716,15 +713,13 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 #
 # ## What this does not show
 #
-# One data set, small models, ten rounds, and of VAEs one chain of each kind. The mixture was chosen because it errs so visibly,
-# and because it is fitted in half a second. Nobody replaces all data of the world by samples. What stands in the web has been
+# One data set, small models, ten rounds, and of VAEs one chain of each kind.   What stands in the web has been
 # selected by people, and a selection is news: it is not a matter of dice. In the first half, generators had a hundred
 # pictures and a minute.
 #
 # ## In the wild
 #
-# Mixing real and generated examples is one line of PyTorch, and how often each is drawn is another. The generator would
-# be one of the open models:
+# Mixing real and generated examples takes two lines of PyTorch:
 #
 # ```python
 # import torch
@@ -765,8 +760,6 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 #   [doi:10.1038/s41586-024-07566-y](https://doi.org/10.1038/s41586-024-07566-y).
 # - M. Gerstgrasser et al., *Is model collapse inevitable? Breaking the curse of recursion by accumulating real and synthetic
 #   data* (2024), [arXiv:2404.01413](https://arxiv.org/abs/2404.01413).
-# - J. Kazdan et al., *Collapse or thrive? Perils and promises of synthetic data in a self-generating world* (2024),
-#   [arXiv:2410.16713](https://arxiv.org/abs/2410.16713): replace, accumulate, and accumulate on a budget.
 # - S. Alemohammad et al., *Self-consuming generative models go MAD* (2023),
 #   [arXiv:2307.01850](https://arxiv.org/abs/2307.01850): fresh real data in every round.
 # - S. Azizi et al., *Synthetic data from diffusion models improves ImageNet classification* (2023),

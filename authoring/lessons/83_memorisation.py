@@ -121,7 +121,7 @@ claim("loss of the perfect model on fresh digits, as a multiple of the network's
 # %% [markdown]
 # The perfect model draws training pictures and nothing else, and on fresh digits it is far worse than the network. So
 # a network draws new pictures because it *fails* to reach the minimum of its own loss. That a flow does not copy is
-# no law. It must be measured.
+# no law.
 #
 # ## What is a copy?
 #
@@ -235,7 +235,7 @@ colours = {flow_box: COLOURS[0]} | dict.fromkeys(["copy?", "member?", "often dra
 diagram(boxes, arrows, colours, size=(10, 3));
 
 # %% [markdown]
-# In orange, the three questions that we ask. Only the first one needs the training set.
+# In orange, our three questions. Only the first one needs the training set.
 #
 # ## Train a copying machine
 #
@@ -275,15 +275,14 @@ grid(pairs, n_col=10, ax=right, title="samples, and the nearest below");
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Between the 180th and the 240th, after a few seconds. After the 120th there was not a single copy: once copying sets
-# in, it is quick.
+# Between the 180th and the 240th, after a few seconds. At the 120th there was not a single copy.
 # </details>
 #
 # ## Predict, then turn one knob: how many pictures?
 #
 # We train the same network on 50, 200, 1,000 or 4,000 digits, for 700 batches of 32: a third of what our model of 200
-# pictures had so far. With 50 and with 200 we do it three times, each time with other digits. **Write down a guess:**
-# the share of copies for each of the four.
+# pictures had so far. (With 50 and 200 we do it three times.) **Write down a guess:** the share of copies for each of
+# the four.
 
 # %%
 trials = metadata("memory_200")["trials"]
@@ -433,8 +432,8 @@ strip({"extracted": extracted, "training set": train_200[found]});
 #
 # A model that takes captions can be asked for one thing. What if a caption belongs to one picture alone, as a name does,
 # or an exact title? We give each of the 200 digits a label of its own, a number from 0 to 199, and train for 700
-# batches. Without labels two to four samples in a hundred were copies (counted below on 200 samples in place of 500).
-# **Write down a guess:** how many are it with keys?
+# batches. Without labels two to four samples in a hundred were copies . **Write down a guess:** how many are it with
+# keys?
 
 # %%
 keys = metadata("memory_keys")["trials"]
@@ -470,8 +469,8 @@ strip({"asked for\nkeys 0 to 9": from_keys[:10], "their pictures": train_200[:10
 #
 # ## Membership: was this picture in the training set?
 #
-# Copies are the loud case. A quieter leak: the loss of a picture that was trained on is smaller than that of one that was
-# not. **Membership inference** guesses from that. Whoever can evaluate the model can compute, for any picture, the flow's
+# A quieter leak than copies: the loss of a picture that was trained on is smaller than that of one that was not.
+# **Membership inference** guesses from that. Whoever can evaluate the model can compute, for any picture, the flow's
 # error at a few times, each with noise of its own.
 
 # %%
@@ -559,11 +558,11 @@ claim("copies after 700 batches", stages[4][1], "<", 0.06)
 print(f"4,000 pictures, 700 batches: distance {far_4000:.1f}, copies {copies['4000'][0]:.3f}")
 
 # %% [markdown]
-# **Private training.** All repairs so far lower a measured rate. One gives a promise, **differential privacy**. **DP-SGD**
-# (Abadi et al., 2016) shortens the gradient of *each example* to a length of at most 1, adds them, and adds normal noise.
-# Then no example can move the weights much, whatever it is. We choose a small number *delta*; an *accountant*, a
-# function that adds up what all steps may give away, computes a number *epsilon*. And for *every* attack, also those
-# not yet invented,
+# **Private training.** All repairs so far lower a measured rate. One gives a promise, **differential privacy**.
+# **DP-SGD** (Abadi et al., 2016) shortens the gradient of *each example* to a length of at most 1, adds them, and
+# adds normal noise. Then no example can move the weights much, whatever it is. We choose a small number *delta*; an
+# *accountant*, a function that adds up what all steps may give away, computes a number *epsilon*. And for *every*
+# attack, also those not yet invented,
 #
 # > members found ≤ exp(*epsilon*) · others accused + *delta*
 #
@@ -775,9 +774,8 @@ strip({"asked for threes,\nafter forgetting": asked_before,
 # - N. Carlini et al., *Membership inference attacks from first principles* (2021),
 #   [arXiv:2112.03570](https://arxiv.org/abs/2112.03570).
 # - M. Abadi et al., *Deep learning with differential privacy* (2016), [arXiv:1607.00133](https://arxiv.org/abs/1607.00133).
-# - A. Heng and H. Soh, *Selective amnesia: a continual learning approach to forgetting in deep generative models* (2023),
-#   [arXiv:2305.10120](https://arxiv.org/abs/2305.10120); V. Suriyakumar et al., *Unstable unlearning: the hidden risk of
-#   concept resurgence in diffusion models* (2024), [arXiv:2410.08074](https://arxiv.org/abs/2410.08074).
+# - V. Suriyakumar et al., *Unstable unlearning: the hidden risk of concept resurgence in diffusion models* (2024),
+#   [arXiv:2410.08074](https://arxiv.org/abs/2410.08074).
 # - A. F. Cooper and J. Grimmelmann, *The files are in the computer: on copyright, memorization, and generative AI* (2024),
 #   [arXiv:2404.12590](https://arxiv.org/abs/2404.12590).
 # - In the library: `metrics.py` (`copy_ratio`), `privacy.py` (`drawn_often`, `roc`, `private_gradient`, `epsilon`),
