@@ -95,9 +95,9 @@ torch.testing.assert_close(_scaled.std(1).float(), torch.ones(3), rtol=0, atol=1
 # ## 3 · Find the bug (3 points)
 #
 # For guidance, one caption in ten is left out *whole* in training: all its words become padding, number 0. The function below
-# does that with the random numbers `u`, one for each caption, which are uniform between 0 and 1. It runs without an error when
-# it is trained with batches of 24, and the loss falls. But the model that comes out draws worse with guidance than without.
-# There is **one bug**, in one line.
+# should do that with the random numbers `u`, one for each caption, which are uniform between 0 and 1. It runs without an
+# error when it is trained with batches of 24, and the loss falls. But the model that comes out draws worse with guidance
+# than without. There is **one bug**, in one line.
 
 # %%
 def leave_out_broken(words, u, share=0.1):

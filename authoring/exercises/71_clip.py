@@ -200,7 +200,7 @@ assert abs(float(floor) - _want) < 0.02 * _want, "another number comes out when 
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Where in the figure does your number lie?
+# Where in the figure does your number lie, at B = 256? Why is it not as low as the lower curve there?
 
 # %%
 # Figure: the loss of guessing, log B, and log B minus log of the number of distinct captions, over batches of 8 to

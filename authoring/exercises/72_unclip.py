@@ -40,9 +40,9 @@ hint()
 #
 # where $w$ is the angle between $a$ and $b$.
 #
-# **Given** `a` and `b` of shape (n, D): in row $i$ two vectors of one length, which is not 1, and another one in each row; they
-# never point the same way or in opposite ways. `share` is a number from 0 to 1. **Asked:** the points on the n arcs, a tensor of
-# shape (n, D). **Checked:** the values, for several n, D and shares.
+# **Given** `a` and `b` of shape (n, D): the two vectors in row $i$ have the same length, which is not 1 and differs from row
+# to row; they never point the same way or in opposite ways. `share` is a number from 0 to 1. **Asked:** the points on the n
+# arcs, a tensor of shape (n, D). **Checked:** the values, for several n, D and shares.
 
 # %% tags=["solution:along_the_arc"]
 def along_the_arc(a, b, share):

@@ -89,7 +89,7 @@ for _r in (1, 3):
 # %% [markdown]
 # ## 3 · Find the bug (3 points)
 #
-# For DreamBooth, a batch holds pictures of Zorp and, as many, pictures of others, each with its own caption. The function
+# For DreamBooth, a batch holds pictures of Zorp and as many pictures of others, each with its own caption. The function
 # below puts one together. `i` says which of the few pictures are in the batch, `j` which of the others. It runs without an
 # error, and the loss falls. But after the training the model has forgotten what "a red hat" is. There is **one bug**, in
 # one line.
