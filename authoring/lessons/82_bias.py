@@ -2,10 +2,9 @@
 # # 82 · Bias: the world in the data, the world in the samples
 #
 # In a world that we invent, eight of ten *zorps* wear a hat. A model learns to draw zorps from pictures of that world.
-# How many of the zorps that it draws wear a hat? It depends on a slider that nobody thinks of as a question of
-# fairness. Here the world is known, so we can count: what is in the data, what is in the samples, how sure one can be
-# of it, and what each repair costs. At the end you will have made the picture below, and you will audit a model that
-# you have used before.
+# How many of the zorps that it draws wear a hat?  Here the world is known, so we can count: what is in the data, what
+# is in the samples, how sure one can be of it, and what each repair costs. At the end you will have made the picture
+# below, and you will audit a model that you have used before.
 #
 # **After this lesson you can**
 # - audit a generator: count what its samples show, with an interval, and say how many samples it takes;
@@ -86,8 +85,8 @@ for name, kind in (("with a hat", has_hat[rows]), ("without", ~has_hat[rows])):
 
 # %% [markdown]
 # A zorp with a hat, or a mip without one, is **aligned**: it is as the habit has it. The share of aligned pictures is
-# 0.8 in the data, and it is the number that this lesson follows (Roos et al., 2025, call it ρ). Our judge is the
-# reader of lesson 65. Its error on real faces is the least that we must allow for:
+# 0.8 in the data, and it is the number that this lesson follows . Our judge is the reader of lesson 65. Its error on
+# real faces is the least that we must allow for:
 
 # %%
 claim("hats that the reader reads right, real faces, seen pairs", ceiling("test_seen")["hat"], ">", 0.99)
@@ -145,8 +144,8 @@ for hits, n in ((9, 10), (10, 10), (0, 40), (900, 1000)):
 
 # %% [markdown]
 # **Write down a guess:** a share is 0.80 in the data, and 0.85 in the samples. How many samples does it take to
-# notice the five points in four of five audits? And two and a half points? (`samples_to_tell` has a formula for it,
-# which the cell tries out on 4,000 audits.)
+# notice the five points in four of five audits? And two and a half points? (The cell tries out the formula of
+# `samples_to_tell`.)
 
 # %%
 from course_lib.metrics import samples_to_tell
@@ -263,8 +262,7 @@ claim("the least of five", runs.min(), ">", 0.65)
 #
 # It is easier to say in odds, hats for each bare head: 4 becomes $4^s$. We check it in a world of two kinds of faces
 # by rejection, as in lesson 63. A face is drawn from all of them, and $s$ people guess its job, each at random with
-# the probabilities of the classifier; if all say "zorp", the face stays. (Lesson 63 drew from the class itself, so
-# that one caller fewer was enough.)
+# the probabilities of the classifier; if all say "zorp", the face stays.
 
 # %%
 def ideal(s, share=0.8):
@@ -332,8 +330,8 @@ claim("largest distance from eq. 2, taken from the model's own share", own, "<",
 #
 # ### When does a walk follow the tilt?
 #
-# After lesson 63 it is a surprise that the model follows eq. 2 so well. To see why, we take the network away. If the
-# data are these 7,214 faces and nothing else, the velocity has a formula: the mean of the faces, each weighted by the
+# After lesson 63 it is a surprise that the model follows eq. 2 so well. We take the network away. If the data are
+# these 7,214 faces and nothing else, the velocity has a formula: the mean of the faces, each weighted by the
 # probability that $x_t$ comes from it, less $x_t$, over $1 - t$.
 
 # %%
@@ -398,8 +396,8 @@ claim("the model's share at scale 4, less that of the walk in the data", beyond,
 #
 # ## Predict, then turn one knob: steps
 #
-# A sampler with fewer steps is cheaper and less exact. **Write down a guess:** does it draw more hats, or fewer? The
-# model and the noise are the same in all cases; only the number of evaluations of the network and the method differ.
+# A sampler with fewer steps is cheaper and less exact. **Write down a guess:** does it draw more hats, or fewer?
+# Model and noise are the same in all cases.
 
 # %%
 found = {}
@@ -419,7 +417,7 @@ ax.axhline(0.8, color="0.7", lw=1, ls="--")
 ax.set(xscale="log", xlabel="evaluations of the network", ylabel="share of aligned pictures",
        xticks=[2, 4, 8, 16, 50], xticklabels=[2, 4, 8, 16, 50])
 ax.minorticks_off()
-ax.legend(fontsize=9);
+ax.legend(fontsize=9, ncol=2, loc="lower left", bbox_to_anchor=(0.02, 0.53));
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -520,7 +518,7 @@ for (text, s), seen in asked.items():
 # <details><summary>Answer</summary>
 #
 # For "a person" there are far fewer glasses and beards than in the data, more hats, and less tan skin. With no
-# caption at all, tan skin is still too rare, and so, a little, are glasses and beards. Nobody planted any of this.
+# caption at all, tan skin is still too rare, and so, a little, are glasses and beards.
 # </details>
 #
 # Part of it can be computed. In the captions of lesson 65 everything that can be seen is left out with probability
@@ -559,14 +557,13 @@ claim("tan skin with no caption: the upper end of its interval", audited["", 1, 
 
 # %% [markdown]
 # Fewer glasses, fewer beards, and *more* hats, since hair that is hidden under a hat is never mentioned. All three go
-# the way that silence points, and guidance goes further. (Of the 256,000 captions of its training some 8 were silent
-# about everything. The model has put the answer together from captions that leave out one thing or another.) So the
-# audit compared with the wrong baseline: the samples are those of a caption that says little. Seshadri, Singh and
-# Elazar (2023) found the same in Stable Diffusion: its amplification shrinks greatly once one compares with training
-# captions that say as little as the question does. A baseline is part of an audit.
+# the way that silence points, and guidance goes further. (Only 8 of the 256,000 captions of its training were so
+# silent.) So the audit compared with the wrong baseline: the samples are those of a caption that says little.
+# Seshadri, Singh and Elazar (2023) found the same in Stable Diffusion: its amplification shrinks greatly once one
+# compares with training captions that say as little as the question does.
 #
 # Tan skin is another matter: silence does not explain it. It is a lack of coverage of the model, or of the reader,
-# which was never tested on pictures that are a little wrong. Here our audit ends with a question.
+# which was never tested on pictures that are a little wrong.
 #
 # ## Break it, and repair it
 #
@@ -679,9 +676,8 @@ claim("captions of lesson 65 not obeyed at guidance 3", wrong[3.0], "<", 0.002)
 # The model is small, the world invented, the attribute plain to see, and the judge nearly without error. In photographs
 # the judge is another model with habits of its own, and no classifier knows what only people can say of themselves:
 # Luccioni et al. (2023) therefore compare whole sets of pictures in place of labels. One habit was planted; real ones
-# come in dozens, and a repair of one can move another. Few trainings on one data set say how sure the numbers are
-# here, not elsewhere. And no number says which share is right: 0.8 as in the data, one half, or another. That must be
-# decided, and by whom is part of the question.
+# come in dozens, and a repair of one can move another.  And no number says which share is right: 0.8 as in the data,
+# one half, or another. That must be decided, and by whom is part of the question.
 #
 # ## In the wild
 #
@@ -713,8 +709,7 @@ claim("captions of lesson 65 not obeyed at guidance 3", wrong[3.0], "<", 0.002)
 # 4. What a caption does not say is evidence: an audit of "a person" must be compared with captions that say as little.
 # 5. Every repair has a price: faces thrown away, sureness, labels and questions, or obedience.
 #
-# **What we left out.** Habits that nobody has named. Guidance that keeps a share (Kim et al., 2026). What people do with
-# such pictures.
+# **What we left out.** Habits that nobody has named. Guidance that keeps a share (Kim et al., 2026).
 #
 # **Exercises:** [82_bias](../exercises/82_bias/82_bias.ipynb). One more: plant a habit of two things at once, a hat and
 # glasses, and find out whether guidance treats them alike.
