@@ -65,7 +65,7 @@ ax.set_axis_off()
 strip({"without": kept.of("plain")[:10], "with a mark": kept.of("free")[:10]});
 
 # %% [markdown]
-# Which letters are green is a secret; without it there is nothing to see.
+# Which letters are green is a secret.
 #
 # ## What we will build
 
@@ -189,8 +189,8 @@ claim("what 300 bytes more add to it", narrow_z[-1] - narrow_z[1], "<", 1.2)
 #
 # ### Repaired: more tokens choose the list
 #
-# Let the last three tokens choose the list. Any rule will do that spreads well; ours reads them as a number in base
-# 31, modulo 256. How many tokens choose is the **width** of the mark.
+# Let the last three tokens choose the list. Ours reads them as a number in base 31, modulo 256. How many tokens
+# choose is the **width** of the mark.
 
 # %%
 three = torch.tensor([3, 1, 4])
@@ -217,7 +217,7 @@ right.set(xlabel="bytes", ylabel="mean z of 20 texts", ylim=(0, None))
 right.legend();
 
 # %% [markdown]
-# With width 3 the evidence grows with the text, nearly as the root does. Even there texts repeat themselves in the end.
+# With width 3 the evidence grows with the text, nearly as the root does.
 #
 # ## Does the promise hold on real text?
 #
@@ -276,8 +276,7 @@ ax.set(xticks=range(3), xticklabels=list(ways), ylabel="false alarms, one dot a 
 #
 # Counted every time, about one innocent text in ten is accused. Counted once, the promise holds in the mean over
 # *keys*. For a single key it need not: all English texts share the frequent pairs, and a key that happens to paint
-# those green accuses English as such, again and again. Width 3 does not remove this: the unluckiest of 40 keys still
-# accuses 8 %.
+# those green accuses English as such. Width 3 does not remove this: the unluckiest of 40 keys still accuses 8 %.
 # </details>
 #
 # **Repaired by an audit:** try keys on text of the kind that will be tested, and keep those that behave.
@@ -512,10 +511,9 @@ claim("the same, width 3", finds[3], "<=", 3)
 # ## Pictures: a pattern in the noise
 #
 # The flow makes a picture from noise $\varepsilon$. Let the maker choose a part of it. Noise, too, is a sum of waves:
-# lesson 77 took sounds apart by a Fourier transform, and `fft2` does it for squares, along both sides. Each wave gets
-# a complex number, and we put the slowest waves in the middle. At distances of 1 to 12 from the middle, the real
-# parts become the numbers of a **key**, and the way back gives noise again. Then the flow draws as always. In `kept`
-# are 200 pictures with each kind of mark, and 200 from the same noise without.
+# `fft2` takes squares apart as lesson 77 did with sounds, into a complex number for each wave; we put the slowest in
+# the middle. At distances of 1 to 12 from there, the real parts become the numbers of a **key**. Then the flow draws
+# as always. In `kept` are 200 pictures with each kind of mark, and 200 from the same noise without.
 
 # %%
 from functools import partial
@@ -629,7 +627,7 @@ for name, behind in (("no label", behind_free), ("label", with_label), ("label, 
           f"   found {(values < 0.01).sum().item()} of 40   median p {values.median().item():.0e}")
 
 # %% [markdown]
-# Knowing more helps little. What the picture has lost, no way back restores.
+# Knowing more helps little.
 #
 # ## Break it: a little noise
 #
@@ -788,7 +786,11 @@ signature = sign(picture, claims, secret)                         # 64 bytes
 tampered = picture.clone()
 tampered[0, 16, 16] += 1 / 255 if tampered[0, 16, 16] < 0.5 else -1 / 255     # one step of one colour
 difference = (tampered - picture).abs() * 255
-strip({"signed, tampered, difference": torch.stack([picture, tampered, difference])});
+_, axes = plt.subplots(1, 3, figsize=(7, 2.5))
+titles = ("as it was signed", "one pixel, one grey level", "difference × 255")
+for ax, title, image in zip(axes, titles, (picture, tampered, difference)):
+    ax.imshow(image.permute(1, 2, 0))
+    ax.set(xticks=[], yticks=[], title=title)
 
 # %%
 checks = {
@@ -863,8 +865,7 @@ ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for nam
        xlabel="how often the claim is made", xlim=(-0.03, 1.03));
 
 # %% [markdown]
-# - "**This text holds our mark**" survives copying, mixing and light rewriting, if the text is long and free. An answer of ten
-#   words holds no mark.
+# - "**This text holds our mark**" survives copying, mixing and light rewriting, if the text is long and free.
 # - "**This picture holds our mark**" survives noise, blur and compression if the finder starts half-way, and not
 #   cropping or turning.
 # - "**We wrote it**" does not survive theft: a mark that is found says that somebody knew the key.
@@ -873,16 +874,14 @@ ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for nam
 #
 # **What this does not show.** Our tokens are bytes, our model writes badly, our pictures are small digits. Real
 # vocabularies leave more choice, real pictures more room, and real detectors are trained. The thieves knew the network,
-# or human text by the same author. Nobody was asked whether a marked text reads worse. And with 1 %, whoever tests a
-# million innocent texts accuses ten thousand.
+# or human text by the same author.  And with 1 %, whoever tests a million innocent texts accuses ten thousand.
 #
 # ## In the wild
 #
 # `transformers` has green lists as one argument of `generate`; its detector counts repeated pairs each time unless told
 # otherwise. SynthID-Text, in Google's Gemini, replaces the lists by a tournament among candidates, which can be set so
 # that the mean over keys leaves the distribution as it was. The C2PA standard ("Content Credentials") signs claims
-# about a file and its history; those behind it recommend a watermark or a fingerprint beside it, since platforms may
-# remove what is attached.
+# about a file and its history.
 #
 # ```python
 # from transformers import AutoModelForCausalLM, AutoTokenizer, WatermarkDetector, WatermarkingConfig
