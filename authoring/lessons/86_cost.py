@@ -499,8 +499,7 @@ claim("distance of the distilled flow in 2 steps", levers["distilled, 2 steps"][
 # %% [markdown]
 # **Too few steps** break the teacher: with one look it draws the mean of each class, as lesson 64 proved. The student
 # reaches in two looks what its teacher reaches in four to thirty without guidance, though not the distance of sixty with
-# it. It has learnt to jump and forgotten how to walk: with more steps it gets *worse*. And it is not free: the pairs and
-# the training are work too, done once.
+# it. With more steps it gets *worse*. And it is not free: the pairs and the training are work too, done once.
 
 # %%
 from course_lib.checkpoints import part8_cost as recipe
@@ -618,8 +617,8 @@ claim("distance of the GAN minus that of the flow, in half-widths", apart(dear[1
 
 # %% [markdown]
 # A conditional GAN draws digits that the judge can hardly tell from the flow's, for a two-hundredth of the work. The
-# VAE with a fitted prior is next to it. That holds for digits. The flow as we shipped it is beaten by itself with
-# fewer steps. Near the bottom, differences are within the intervals: the front there is drawn by chance.
+# VAE with a fitted prior is next to it.  The flow as we shipped it is beaten by itself with fewer steps. Near the
+# bottom, differences are within the intervals: the front there is drawn by chance.
 #
 # ## Training, or sampling?
 #
@@ -660,8 +659,7 @@ ax.set(xlabel="digits drawn", ylabel="seconds, training included")
 ax.legend();
 
 # %% [markdown]
-# For few digits, whatever trains fastest is cheapest; for many, whatever samples fastest. What is used by millions is
-# paid for in samples: there a lever that saves a tenth of a sample is worth a long training.
+# For few digits, whatever trains fastest is cheapest; for many, whatever samples fastest.
 #
 # ## Predict, then turn one knob: the number of bits
 #
@@ -751,8 +749,8 @@ claim("how many times faster, as a share of how many times fewer operations", fa
 
 # %% [markdown]
 # Some ten times, on this machine. It reads and writes as much memory as the whole one, and has hardly anything to
-# multiply in between. Nothing is repaired here but the claim: *operations compare networks of one kind, seconds
-# compare machines, and neither stands for the other* (Ma et al., 2018).
+# multiply in between. *Operations compare networks of one kind, seconds compare machines, and neither stands for the
+# other* (Ma et al., 2018).
 #
 # ## What this does not show
 #
