@@ -43,8 +43,8 @@ claim("probability of 8", p[encode("8")], ">", 0.9)
 
 # %%
 # Figure: a prompt of seven pairs of a letter and a digit, as tiles in a row; the last letter has no digit
-# yet. The tiles are the darker the more one head of the second layer looks at them from the last letter:
-# nearly all weight lies on the digits that followed the same letter before.
+# yet. The tiles are the darker the more the heads of the second layer, in the mean, look at them from the
+# last letter: most of the weight lies on the digit that followed the same letter before.
 maps = attention_maps(recall, encode(prompt)[None])               # (2 layers, 1, 4 heads, 13, 13)
 looks = maps[1, 0, :, -1].mean(0)                                 # (13,): from the last token
 _, ax = plt.subplots(figsize=(9, 1.2))
@@ -116,19 +116,20 @@ claim("largest difference with two layers", (two_layers[0] - two_layers[1]).abs(
 
 # %%
 # Figure: a diagram. Tokens (B, T) are embedded and go through layer 1, in which each token notes its left
-# neighbour, and layer 2, in which the last token looks for its own note; then logits (B, T, 88). Below,
-# three prompts that are given to such models: pairs, sums with steps, and an instruction with its data.
+# neighbour, and layer 2, in which the last token looks for its own note; then logits (B, T, 88). At the
+# left, three prompts that become tokens: pairs, sums with steps, and an instruction with its data.
 tokens_box, logits_box = "tokens\n(B, T)", "logits\n(B, T, 88)"
 one_box = "layer 1\nnotes its left neighbour\n(B, T, 64)"
 two_box = "layer 2\nlooks for its own note\n(B, T, 64)"
-boxes = {tokens_box: (0, 1), one_box: (1.5, 1), two_box: (3.4, 1), logits_box: (4.9, 1),
-         "n 8 o 2 n": (0, 0), "48+39= 8+9+0=17 …": (1.9, 0), "sort the letters : b a d >": (4.2, 0)}
-arrows = [(tokens_box, one_box), (one_box, two_box), (two_box, logits_box), ("n 8 o 2 n", tokens_box)]
-diagram(boxes, arrows, {one_box: COLOURS[0], two_box: COLOURS[0]});
+kinds = {"n 8 o 2 n": (0, 1.8), "48+39= 8+9+0=17 …": (0, 1), "sort the letters : b a d >": (0, 0.2)}
+boxes = {tokens_box: (1.6, 1), one_box: (2.9, 1), two_box: (4.6, 1), logits_box: (6, 1)}
+arrows = [(tokens_box, one_box), (one_box, two_box), (two_box, logits_box)]
+arrows += [(text, tokens_box) for text in kinds]
+diagram(kinds | boxes, arrows, {one_box: COLOURS[0], two_box: COLOURS[0]});
 
 # %% [markdown]
-# It is the GPT of lesson 54, with a width of 64 and 88 tokens: letters, digits, signs and some words. Below, the prompts
-# of this lesson; each kind has its own model.
+# It is the GPT of lesson 54, with a width of 64 and 88 tokens: letters, digits, signs and some words. At the left, the
+# prompts of this lesson; each kind has its own model.
 #
 # ## Train: when does it learn to learn?
 #
@@ -181,12 +182,11 @@ _, ax = plt.subplots(figsize=(7, 3.2))
 for k in range(4):
     ax.plot(history.eval_steps, history[f"{k} shots"], color=COLOURS[k], label=f"{k} shots")
     ax.axhline(frequent[k], color=COLOURS[k], ls=":", lw=1)
+ax.plot([], [], ":", color="0.4", label="most frequent digit")
 ax.set(xlabel="training batches", ylabel="share right", ylim=(0, 1.03))
 ax.legend(loc="center right", fontsize=9);
 
 # %% [markdown]
-# Dotted: the rule of the most frequent digit.
-#
 # <details><summary>Answer</summary>
 #
 # Not evenly. At first the model does no better than the rule, and after 75 to 100 batches it rises steeply: notes are of
@@ -355,8 +355,8 @@ claim("one map, new maps at 3 shots, the best of five seeds", shot("one map", 3)
 # not compared: one of the three models is trained here
 _, panels = plt.subplots(1, 2, figsize=(9, 2.8), sharey=True)
 for panel, which, title in zip(panels, range(2), ("the map that some were trained on", "new maps")):
-    for name, both in lines.items():
-        panel.plot(range(4), both[which], "o-", label=f"trained with {name}")
+    for (name, both), style in zip(lines.items(), ("o-", "s--", "^:")):
+        panel.plot(range(4), both[which], style, label=f"trained with {name}")
     panel.set(xlabel="shots", xticks=range(4), title=title, ylim=(0, 1.03))
 panels[0].set_ylabel("share right")
 panels[0].legend(fontsize=9);
