@@ -32,7 +32,7 @@ from course_lib.device import seed, seeded
 
 # %%
 from course_lib.plots import COLOURS, diagram, grid, sliders, strip
-from course_lib.reader import obeys, read, score, table
+from course_lib.reader import read, score, table
 from course_lib.text_to_image import Latents, TextToImage, TextToImageConfig, word_maps
 
 faces = load("avatars")
@@ -125,14 +125,16 @@ for words in (first, second):
 words_box = "caption\n(B, 24) words"
 context_box = "context\n(B, 24, 64)"
 noise_box = "noise\n(B, 4, 8, 8)"
+time_box = "time\n(B,)"
 latent_box = "latent\n(B, 4, 8, 8)"
 picture_box = "picture\n(B, 3, 16, 16)"
 unet_box = "U-Net\nlooks at the words"
 boxes = {words_box: (0, 2), "text encoder": (1.2, 2), context_box: (2.4, 2), noise_box: (1.2, 1),
-         unet_box: (2.4, 1), latent_box: (3.6, 1), "decoder": (4.6, 1), picture_box: (5.7, 1),
-         "encoder\n(in training)": (4.6, 2)}
+         time_box: (2.4, 0), unet_box: (2.4, 1), latent_box: (3.6, 1), "decoder": (4.6, 1),
+         picture_box: (5.7, 1), "encoder\n(in training)": (4.6, 2)}
 arrows = [(words_box, "text encoder"), ("text encoder", context_box), (context_box, unet_box),
-          (noise_box, unet_box), (unet_box, latent_box), (latent_box, "decoder"), ("decoder", picture_box),
+          (noise_box, unet_box), (time_box, unet_box), (unet_box, latent_box),
+          (latent_box, "decoder"), ("decoder", picture_box),
           (picture_box, "encoder\n(in training)"), ("encoder\n(in training)", latent_box)]
 networks = dict.fromkeys(["text encoder", unet_box, "decoder", "encoder\n(in training)"], COLOURS[0])
 diagram(boxes, arrows, networks);
@@ -380,8 +382,7 @@ claim("hats", small_scores["hat"], ">", 0.9)
 # without any would be the product of the shares of its parts.
 
 # %%
-right = obeys(small_pictures, seen_wanted)                        # (150, 8), True where nothing was asked
-asked = seen_wanted != -1
+asked = seen_wanted != -1                                         # (150, 8)
 share = torch.tensor([small_scores.get(name, 1.0) for name in NAMES])         # (8,) of each attribute
 expected = torch.where(asked, share, 1.0).prod(dim=1).mean().item()
 print(f"parts asked for, on average: {asked.sum(1).float().mean():.1f}")

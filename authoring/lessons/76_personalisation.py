@@ -332,7 +332,7 @@ for row in (0, 1, 6, 7):
 # common is left for the word. Only captions are taken from `avatars`, no pictures: the model itself draws those.
 
 # %% tags=["nbval-ignore-figure"]
-# Figure: two curves over 90 steps, noisy: the loss, with its mean.
+# Figure: a curve, the loss over 90 steps: noisy, it falls from about 0.7 to 0.3.
 # not compared: trained here
 from course_lib.text_to_image import text_to_image_loss
 from course_lib.train import fit
