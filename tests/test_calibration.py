@@ -15,9 +15,8 @@ def two(*p: float) -> torch.Tensor:
     return torch.stack([p, 1 - p], dim=1)
 
 
-def some(n: int = 400, n_class: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = 2 * torch.randn(n, n_class, generator=seeded(seed))
-    return logits, torch.randint(n_class, (n,), generator=seeded(seed + 1))
+def some(n: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
+    return 2 * torch.randn(n, 4, generator=seeded(0)), torch.randint(4, (n,), generator=seeded(1))
 
 
 def test_by_hand():

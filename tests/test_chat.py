@@ -2,6 +2,7 @@ from random import Random
 
 import pytest
 import torch
+from awake import awake
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -30,25 +31,21 @@ WORDS = Vocabulary(("Ben", "ran", "the", "hall", "3"))
 TURNS = [("Hello!", "Good day."), ("Who ran?", "Ben ran.")]
 
 
-def small(block_size: int = 64, words: Vocabulary = WORDS) -> GPT:
+def small() -> GPT:
     seed(0)
-    model = GPT(fast(vocab_size=len(words), block_size=block_size, n_layer=1, n_head=2, n_embd=16))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.3 * torch.randn(p.shape, generator=seeded(p.numel())))
-    return model.eval()
+    return awake(GPT(fast(vocab_size=len(WORDS), block_size=64, n_layer=1, n_head=2, n_embd=16)), 0.3)
 
 
 class Parrot(torch.nn.Module):
     """Says what it was given, token by token, wherever its answer begins; then one thing for ever."""
 
-    def __init__(self, answer: list[int], n: int = len(WORDS), block_size: int = 64, then: int = END):
+    def __init__(self, answer: list[int], then: int = END):
         super().__init__()
-        self.answer, self.n, self.then = answer, n, then
-        self.config = fast(vocab_size=n, block_size=block_size)
+        self.answer, self.then = answer, then
+        self.config = fast(vocab_size=len(WORDS), block_size=64)
 
     def forward(self, idx):
-        idx, out = idx[0].tolist(), torch.zeros(1, idx.shape[1], self.n)
+        idx, out = idx[0].tolist(), torch.zeros(1, idx.shape[1], len(WORDS))
         said = len(idx) - 1 - max(i for i, token in enumerate(idx) if token == ASSISTANT)
         out[0, -1, self.answer[said] if said < len(self.answer) else self.then] = 1.0
         return out
@@ -196,8 +193,8 @@ def test_look_ups_are_short():
 HOUSE = Vocabulary(house.WORDS)
 
 
-def answers(name: str, family: str, n: int, seed: int = 1, **which):
-    texts, questions = zip(*house.exam(seed, family, n, **which))
+def answers(name: str, family: str, n: int, **which):
+    texts, questions = zip(*house.exam(1, family, n, **which))
     return replies(load_checkpoint(name), HOUSE, list(texts), 32), questions
 
 
@@ -225,12 +222,8 @@ def test_failures_that_are_shipped_fail():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: Vocabulary(("two words",)), "two words"), (lambda: Vocabulary(("a", "a")), "not 2"),
-    (lambda: WORDS.encode(b"Ben"), "bytes"), (lambda: WORDS.decode([265]), "265"),
-    (lambda: pack([], 0), "block_size=0"),
-    (lambda: chat_loss(small(), torch.zeros(2, 5).long(), torch.ones(2, 5)), "float32"),
+    (lambda: Vocabulary(("a", "a")), "not 2"), (lambda: Chat(small(), WORDS, n_new=64), "n_new=64"),
     (lambda: chat_loss(small(), torch.zeros(2, 5).long(), torch.zeros(2, 5).bool()), "0 of 10 tokens"),
-    (lambda: text_bits(small(), WORDS, []), "0 texts"), (lambda: Chat(small(), WORDS, n_new=64), "n_new=64"),
     (lambda: Chat(small(), WORDS, temperature=-1), "temperature=-1")])
 def test_what_cannot_work_is_said_in_one_line(call, words):
     with pytest.raises(ValueError, match=words):

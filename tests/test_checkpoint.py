@@ -150,11 +150,6 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
         save(tmp_path / "nowhere" / "a.safetensors", Tiny(TinyConfig()), **HOW)
 
 
-def test_a_model_without_a_kind_cannot_be_saved(tmp_path):
-    with pytest.raises(ValueError, match="Linear has no entry in course_lib.checkpoint.KINDS"):
-        save(tmp_path / "a.safetensors", nn.Linear(1, 1), **HOW)
-
-
 def test_shipped_checkpoints_are_small_and_whole():
     sizes = {n: (checkpoint.FOLDER / f"{n}.safetensors").stat().st_size for n in names()}
     assert max(sizes.values()) <= 5e6 and sum(sizes.values()) <= 90e6, sizes

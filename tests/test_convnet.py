@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from course_lib.convnet import ConvNet, ConvNetConfig, conv_block
@@ -79,14 +78,6 @@ def test_other_inputs_are_refused_in_one_line(x):
     with pytest.raises(ValueError, match=r"\(B, 1, 28, 28\), got \(") as e:
         ConvNet(ConvNetConfig(n_channel=4))(x)
     assert "\n" not in str(e.value)
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_nothing_is_born_on_the_wrong_device(n):
-    with FakeTensorMode(), torch.device("cuda"):
-        model, x = ConvNet(ConvNetConfig(n_channel=4)).eval(), torch.rand(n, 1, 28, 28)
-        assert model(x).device.type == "cuda" and model(x).shape == (n, 10)
-        assert model.features(x).shape == (n, 64)
 
 
 def test_each_half_ends_with_the_largest_of_four():

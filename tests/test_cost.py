@@ -128,16 +128,9 @@ def test_the_distilled_flow_is_what_its_metadata_say():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: joules(1.0, 0.0), "watts=0"),
-    (lambda: grams_of_co2(-1.0, 400), "joules=-1"),
-    (lambda: seconds(lambda: None, 0), "repeats=0"),
     (lambda: pareto([1.0, 2.0], [1.0]), "2 costs and 1 losses"),
-    (lambda: pareto([], []), "0 costs"),
     (lambda: pareto([float("nan")], [1.0]), "cost 0=nan"),
-    (lambda: to_int8(torch.rand(4)), r"shape \(4,\)"),
-    (lambda: Int8(nn.ReLU()), "ReLU is neither"),
-    (lambda: in_int8(nn.Sequential(nn.ReLU())), "Sequential has no"),
 ])
-def test_what_has_no_cost_is_named(call, message):
+def test_what_has_no_front_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -84,11 +84,6 @@ def test_rows_are_prompts_with_answers_that_end():
     assert mask.sum(1).tolist() == [5, N_ANSWER] and (idx[0, N_PROMPT + 5:] == PAD).all()
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: encode("Eva has 5 zorps"), "'zorps'"), (lambda: questions(0), "n=0"),
-    (lambda: gold("", EVA, price=-1), "price=-1"), (lambda: rows([EVA], []), "1 questions"),
-    (lambda: decode(torch.tensor([99])), "99")])
-def test_what_cannot_be_is_one_clear_line(call, words):
-    with pytest.raises(ValueError) as error:
-        call()
-    assert words in str(error.value) and "\n" not in str(error.value)
+def test_a_number_that_no_word_has_is_named():
+    with pytest.raises(ValueError, match="99"):
+        decode(torch.tensor([99]))

@@ -24,9 +24,6 @@ def test_the_device_can_be_set_by_hand(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setenv("COURSE_DEVICE", "cpu")
     assert device().type == "cpu"
-    monkeypatch.setenv("COURSE_DEVICE", "gpu")
-    with pytest.raises(ValueError, match="COURSE_DEVICE='gpu' is not available here"):
-        device()
 
 
 @pytest.mark.parametrize("known, fast", [({"avx2": True, "avx512_f": True, "avx512_bf16": False}, False), ({}, False),
@@ -47,9 +44,6 @@ def test_the_budget_follows_the_profile(monkeypatch):
     for chosen, steps in {"cpu": 500, "gpu": 5_000, "GPU": 5_000}.items():
         monkeypatch.setenv("COURSE_PROFILE", chosen)
         assert budget(cpu=500, gpu=5_000) == steps
-    monkeypatch.setenv("COURSE_PROFILE", "tpu")
-    with pytest.raises(ValueError, match="COURSE_PROFILE='tpu' is unknown: set it to cpu or gpu"):
-        profile()
     monkeypatch.delenv("COURSE_PROFILE")
     monkeypatch.delenv("COURSE_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -11,7 +11,6 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as SklearnMixture
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from course_lib.baselines import Noise, NoiseConfig, TrainingDigits, TrainingDigitsConfig
 from course_lib.data import load
@@ -288,16 +287,6 @@ def test_generators_are_rebuilt_from_their_config_and_state(make):
     assert torch.equal(model.sample(3, generator=seeded(0)), twin.sample(3, generator=seeded(0)))
 
 
-def test_nothing_is_born_on_the_wrong_device():
-    with FakeTensorMode(), torch.device("cuda"):
-        x = torch.rand(3, 1, 28, 28)
-        by_class = ClassGaussians(ClassGaussiansConfig())
-        mixture = GaussianMixture(GaussianMixtureConfig())
-        tensors = [by_class.log_prob(x), by_class.predict(x), by_class.sample(3), by_class.draw(torch.arange(3)),
-                   mixture.log_prob(x), mixture.responsibilities(x), mixture.sample(3), Noise(NoiseConfig()).sample(3)]
-        assert {t.device.type for t in tensors} == {"cuda"}
-
-
 def test_training_digits_are_different_real_images_with_the_label_asked_for(digits):
     model = TrainingDigits(TrainingDigitsConfig())
     x = model.sample(1000, generator=seeded(0)).flatten(1)
@@ -323,12 +312,8 @@ BAD = [
     (lambda: ClassGaussians.fit(X[:0], Y[:0]), "got shape (0, 1, 4, 4)"),
     (lambda: ClassGaussians.fit(X, Y + 1, n_axis=3), "must be whole numbers from 0 to 9, got 1 to 10"),
     (lambda: ClassGaussians.fit(X, Y.float(), n_axis=3), "got (20,) of float32"),
-    (lambda: ClassGaussians.fit(X, Y.clamp(max=8), n_axis=3), "no image of class 9 to fit a Gaussian to"),
     (lambda: ClassGaussians.fit(X, Y, n_axis=17), "n_axis=17 must be a whole number between 1 and 16"),
     (lambda: ClassGaussians.fit(X / 0, Y, n_axis=3), "must be finite floats, got torch.float32 with 320 numbers"),
-    (lambda: GaussianMixture.fit(X, n_axis=2, n_gaussian=21), "n_gaussian=21 must be a whole number between 1 and 20"),
-    (lambda: ClassGaussians(ClassGaussiansConfig()).log_prob(X), "of shape (B, 1, 28, 28), got (20, 1, 4, 4)"),
-    (lambda: ClassGaussians(ClassGaussiansConfig()).sample(2, 10), "y must be whole numbers from 0 to 9, got 10"),
 ]
 
 

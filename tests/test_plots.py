@@ -71,19 +71,13 @@ def test_curves_smooth_long_lines_and_keep_short_ones():
 def test_scatter_draws_one_group_per_label():
     ax = scatter(torch.randn(6, 2), torch.tensor([0, 0, 2, 2, 2, 5]))
     assert [len(c.get_offsets()) for c in ax.collections] == [2, 3, 1]
-    with pytest.raises(ValueError, match=r"points of shape \(3, 4\)"):
-        scatter(torch.zeros(3, 4))
 
 
-def test_strip_and_confusion_check_their_input():
+def test_a_strip_has_the_names_of_its_rows_and_a_table_of_confusions_its_counts():
     ax = strip({"a": torch.rand(3, 1, 4, 4), "b": torch.rand(3, 1, 4, 4)})
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
-    with pytest.raises(ValueError, match="same number and size"):
-        strip({"a": torch.rand(3, 1, 4, 4), "b": torch.rand(2, 1, 4, 4)})
     ax = confusion(torch.tensor([[5, 1], [0, 6]]), ("cat", "dog"))
     assert sorted(t.get_text() for t in ax.texts) == ["1", "5", "6"]
-    with pytest.raises(ValueError, match="do not belong to 3 classes"):
-        confusion(torch.zeros(2, 2), ("a", "b", "c"))
 
 
 def test_a_diagram_has_its_boxes_and_arrows_from_edge_to_edge():
@@ -93,12 +87,10 @@ def test_a_diagram_has_its_boxes_and_arrows_from_edge_to_edge():
     assert set(boxes) == {"a", "b"} and boxes["b"].get_edgecolor()[:3] == pytest.approx((0, 0x72 / 255, 0xb2 / 255))
     arrow = ax.texts[-1].arrow_patch.get_window_extent()
     assert boxes["a"].get_window_extent().x1 < arrow.x0 < arrow.x1 < boxes["b"].get_window_extent().x0
-    with pytest.raises(ValueError, match="none called 'c'"):
-        diagram({"a": (0, 0)}, [("a", "c")])
 
 
-def tone(frequency, rate=8_000, seconds=0.5):
-    return 0.5 * torch.sin(2 * torch.pi * frequency * torch.arange(int(rate * seconds)) / rate)
+def tone(frequency):
+    return 0.5 * torch.sin(2 * torch.pi * frequency * torch.arange(4_000) / 8_000)
 
 
 def test_a_spectrogram_has_its_axes_in_hertz_and_seconds():
@@ -129,7 +121,6 @@ def test_what_is_in_the_page_is_the_sound(monkeypatch):
 
 
 @pytest.mark.parametrize("sounds, rate, titles, message", [
-    (torch.full((50,), 1.25), 8_000, ["a"], "its largest value is 1.25"),
     (torch.tensor([0.0, torch.nan]), 8_000, ["a"], "its largest value is nan"),
     (torch.zeros(2, 50), 8_000, ["a"], "2 sounds need as many titles, got 1"),
     (torch.zeros(50, dtype=torch.int16), 8_000, ["a"], "int16 cannot be played"),
@@ -173,7 +164,6 @@ def test_a_film_is_a_strip_and_a_moving_picture(monkeypatch):
 
 @pytest.mark.parametrize("films, titles, seconds, message", [
     (torch.rand(2, 4, 2, 6, 6), ["a", "b"], 0.1, r"\(2, 4, 2, 6, 6\)"),
-    (torch.rand(2, 4, 1, 6, 6), ["a"], 0.1, "1 titles"),
     (torch.rand(1, 4, 1, 6, 6), ["a"], 0.001, "seconds=0.001"),
 ])
 def test_what_is_no_film_is_named(films, titles, seconds, message):

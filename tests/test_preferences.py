@@ -156,8 +156,8 @@ REWARDS = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
 BETA = 1 / math.log(2)                                             # exp(reward / beta) is 1, 2, 4
 
 
-def optimise(model, loss, steps=800):
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=steps, tolerance_grad=1e-12, tolerance_change=1e-14)
+def optimise(model, loss):
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=800, tolerance_grad=1e-12, tolerance_change=1e-14)
 
     def closure():
         optimizer.zero_grad()
@@ -169,9 +169,9 @@ def optimise(model, loss, steps=800):
     return model.logits.detach().softmax(0)
 
 
-def objective(model, rewards, beta=BETA):
+def objective(model, rewards):
     logp = model.logits.log_softmax(0)
-    return (logp.exp() * (rewards - beta * (logp - REF))).sum()
+    return (logp.exp() * (rewards - BETA * (logp - REF))).sum()
 
 
 def test_the_optimum_is_the_reference_times_exp_of_reward_over_beta():
@@ -237,7 +237,8 @@ def test_the_dpo_loss_of_a_model_is_that_of_its_answers():
     terms = dpo_loss(model, better, mask, worse, other, *given, beta=0.3)
     high, low = answer_logp(model, better, mask), answer_logp(model, worse, other)
     assert_close(terms["loss"], dpo(high, low, *given, beta=0.3).mean())
-    assert_close(terms["better"], high.mean()) and assert_close(terms["worse"], low.mean())
+    assert_close(terms["better"], high.mean())
+    assert_close(terms["worse"], low.mean())
     kept = dpo_loss(model, better, mask, worse, other, *given, beta=0.3, likely=2.0)
     assert_close(kept["loss"] - terms["loss"], -2 * (high / mask.sum(1)).mean())
 
@@ -310,15 +311,9 @@ def test_the_loss_of_a_group_is_that_of_its_answers():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: bradley_terry(torch.zeros(3), torch.zeros(2)), "(2,)"), (lambda: best_of_n_kl(0), "n=0"),
-    (lambda: best_of_n(torch.zeros(2, 4), torch.zeros(2, 4), 5), "n=5"),
     (lambda: pass_at_k(torch.zeros(2, 4), 2), "torch.float32"),
-    (lambda: pass_at_k(torch.zeros(2, 4).bool(), 6), "k=6"),
-    (lambda: dpo(*torch.zeros(4, 2), beta=0), "beta=0"), (lambda: tilted(REF, REWARDS, -1), "beta=-1"),
-    (lambda: group_advantages(torch.zeros(4)), "(4,)"),
+    (lambda: dpo(*torch.zeros(4, 2), beta=0), "beta=0"),
     (lambda: token_logp(small_gpt(), *pairs()[:1], torch.ones(5, 4).bool()), "(5, 4)"),
-    (lambda: grpo_loss(small_gpt(), *pairs(), torch.zeros(3)), "(3,)"),
-    (lambda: answers(small_gpt(), torch.ones(2, 3).long(), 0, 3, END), "n=0"),
     (lambda: Rollouts(small_gpt(), torch.ones(2, 3).long(), reward, small_gpt(), end=END, n_new=3, size=1), "size=1")])
 def test_what_cannot_be_is_one_clear_line(call, words):
     with pytest.raises(ValueError) as error:

@@ -114,15 +114,11 @@ def test_the_accountant_knows_the_plain_gaussian_and_the_edges():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: auc(torch.rand(3, 1), torch.rand(3)), r"\(3, 1\)"),
     (lambda: roc(torch.tensor([float("nan")]), torch.rand(3)), "1 of 1 scores are nan"),
-    (lambda: found_at(torch.rand(3), torch.rand(3), 1.5), "accused=1.5"),
     (lambda: drawn_often(torch.rand(3, 2), 0.0), "radius=0"),
     (lambda: drawn_often(torch.rand(3, 2), 1.0, 0), "at_least=0"),
-    (lambda: clipped(torch.rand(3, 2), 0.0), "most=0"),
     (lambda: private_gradient(nn.Linear(1, 1), loss, (torch.rand(2, 1),), 1.0, -1.0), "noise=-1"),
     (lambda: epsilon(1.5, 1.0, 1, 1e-5), "share=1.5"),
-    (lambda: epsilon(0.1, 0.0, 1, 1e-5), "noise=0"),
     (lambda: epsilon(0.1, 1.0, 1, 0.0), "delta=0"),
 ])
 def test_what_promises_nothing_is_named(call, message):

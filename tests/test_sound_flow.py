@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from awake import awake
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -25,14 +26,6 @@ from course_lib.metrics import frechet_distance
 from course_lib.sound_flow import SoundFlow, SoundFlowConfig, sound_loss
 
 ASKED = torch.tensor([[0, 1], [2, 0], [1, 1]])
-
-
-def awake(model):
-    """Weights that start at zero would hide what they multiply."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=seeded(p.numel())))
-    return model.eval()
 
 
 def build(**config) -> SoundFlow:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from awake import awake
 from torch.testing import assert_close
 
 from course_lib.data.avatars import WORDS, encode
@@ -11,11 +12,7 @@ RED_HAT, BLUE_HAT = encode(["a red hat and a blue shirt", "a blue hat and a red 
 
 def build(**config) -> TextEncoder:
     seed(0)
-    model = TextEncoder(TextEncoderConfig(**dict(n_embd=8, n_head=2) | config)).eval()
-    with torch.no_grad():
-        for p in model.parameters():                               # weights that start at zero would hide what they do
-            p.add_(0.3 * torch.randn(p.shape, generator=seeded(p.numel())))
-    return model
+    return awake(TextEncoder(TextEncoderConfig(**dict(n_embd=8, n_head=2) | config)), 0.3)
 
 
 def moved(model: TextEncoder, place: int) -> list[int]:

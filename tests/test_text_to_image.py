@@ -1,6 +1,7 @@
 
 import pytest
 import torch
+from awake import awake
 from torch.testing import assert_close
 
 from course_lib.checkpoint import load as load_checkpoint
@@ -27,14 +28,6 @@ from course_lib.vae import kl_to_standard_normal
 
 SMALL = dict(n_channel=4, n_embd=8)
 CAPTIONS = ["a red hat and a blue shirt", "a blue hat and a red shirt", "a sad person"]
-
-
-def awake(model):
-    """Weights that start at zero would hide what they multiply."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=seeded(p.numel())))
-    return model.eval()
 
 
 def build(**config) -> TextToImage:
@@ -112,7 +105,8 @@ def test_a_picture_is_decoded_from_where_the_road_ends():
             p.zero_()                                              # no velocity: the road ends where it begins
     x = model.sample(CAPTIONS, noise=noise)
     assert_close(seen[0], noise / model.latents.scale + model.latents.shift)
-    assert_close(x, model.latents.decode(noise).clamp(0, 1)) and x.shape == (3, 3, 16, 16)
+    assert x.shape == (3, 3, 16, 16)
+    assert_close(x, model.latents.decode(noise).clamp(0, 1))
 
 
 def test_what_is_avoided_is_what_guidance_leads_away_from():
@@ -133,12 +127,10 @@ def test_one_noise_serves_all_captions_and_batches_change_nothing():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda m: m.sample(["a zorp"]), "'zorp'"), (lambda m: m.sample([]), "captions=0"),
-    (lambda m: m.sample("a hat", steps=0), "steps=0"), (lambda m: m.sample("a hat", guidance=float("nan")), "nan"),
+    (lambda m: m.sample([]), "captions=0"), (lambda m: m.sample("a hat", guidance=float("nan")), "nan"),
     (lambda m: m.sample("a hat", negative="a purpel hat"), "did you mean 'purple'"),
     (lambda m: m.sample("a hat", noise=torch.zeros(1, 3, 16, 16)), "(1, 3, 16, 16)"),
-    (lambda m: m.sample(CAPTIONS, noise=torch.zeros(2, 4, 8, 8)), "not 2 times"),
-    (lambda m: text_to_image_loss(m, torch.zeros(2, 4, 8, 8), m.words(CAPTIONS[:2]), drop=2), "drop=2")])
+    (lambda m: m.sample(CAPTIONS, noise=torch.zeros(2, 4, 8, 8)), "not 2 times")])
 def test_what_cannot_be_drawn_is_one_clear_line(call, words):
     with pytest.raises(ValueError) as error:
         call(build())

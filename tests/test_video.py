@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from awake import awake
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -35,14 +36,6 @@ from course_lib.video import (
     velocity_error,
     video_loss,
 )
-
-
-def awake(model):
-    """Weights that start at zero would hide what they multiply."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=seeded(p.numel())))
-    return model.eval()
 
 
 def build(**config) -> Video:

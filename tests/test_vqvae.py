@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from awake import awake
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from torch.testing import assert_close
 
@@ -38,13 +39,8 @@ def randn(*shape, seed=0):
 
 
 def build(**config) -> VQVAE:
-    """A small model whose weights are not 0 anywhere."""
     seed(0)
-    model = VQVAE(VQVAEConfig(**dict(n_code=12, n_embd=3, n_channel=4) | config))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=seeded(p.numel())))
-    return model.eval()
+    return awake(VQVAE(VQVAEConfig(**dict(n_code=12, n_embd=3, n_channel=4) | config)))
 
 
 def images(n):
