@@ -73,7 +73,8 @@ for name, (spent, row) in rows.items():
     ax.plot(spent, row["frechet"], "o", color=colour, ms=5)
     if name in names:
         ax.annotate(name, (spent, row["frechet"]), (6, -10 if name in below else 3),
-                    textcoords="offset points", fontsize=9)
+                    textcoords="offset points", fontsize=9,
+                    bbox=dict(facecolor="white", edgecolor="none", alpha=0.75, pad=0.5))
 points = [[*rows.values()][i] for i in best]
 ax.plot([spent for spent, _ in points], [row["frechet"] for _, row in points], color=COLOURS[0], zorder=0)
 for begins, colour in series.items():
@@ -321,8 +322,8 @@ claim("speed with 50 texts, as a multiple of that with one",
 #
 # A machine that takes 15 watts for 20 seconds has used 300 joules. A kilowatt-hour is 3.6 million joules, and how
 # many grams of CO2 it stands for depends on how it was made: in 2023, about 30 in Norway, 56 in France, 381 in
-# Germany, 713 in India, 481 in the world (Ember). The 20 seconds below are what the flow takes for 1,000 digits on
-# one core of our machine. **Watts and grid are not measured**: turn them.
+# Germany, 713 in India, 481 in the world (Ember). The 20 seconds below are about what the flow takes for 1,000 digits
+# on one core of our machine. **Watts and grid are not measured**: turn them.
 
 # %%
 # Figure: two sliders, for watts and for grams of CO2 a kilowatt-hour, and the joules and milligrams for
