@@ -36,8 +36,8 @@ from course_lib.train import fit
 
 x, y = load("digits").train                                       # 4,000 images (4000, 1, 28, 28), labels
 x_test, y_test = load("digits").test                              # 1,000
-mae = load_checkpoint("mae").requires_grad_(False)
-speller = load_checkpoint("masked_codes").requires_grad_(False)
+mae = load_checkpoint("mae").requires_grad_(False)                # guesses the pixels of hidden patches
+speller = load_checkpoint("masked_codes").requires_grad_(False)   # gives several answers: see below
 
 # %%
 # Figure: six rows of ten digits, 0 to 9. The whole digit; the 12 patches of 49 that the networks see, the
@@ -325,8 +325,9 @@ for kind, numbers in zip(kinds, table):
 
 own = table.diagonal()
 others = (table.sum(0) - own) / 2
-advantage = (others / own).min()
-claim("smallest advantage of the network that knows the damage", advantage, ">", 1.5, digits=1)
+ratio = (others / own).min()
+claim("mean error of the two other networks, over that of the right one", ratio, ">", 1.5, digits=1)
+claim("network that knows noise, on salt and pepper, over the right one", table[0, 2] / own[2], "<", 1.5)
 
 # %% [markdown]
 # In each column the network that knows the damage is best, mostly by far: the mean of what is possible depends on how the
@@ -498,8 +499,8 @@ in_turn = speller.fill_in(half, top, seeded(1))
 
 # %%
 # Figure: three rows of eight pictures of one digit of which the upper three sevenths are seen, and below
-# them the guess of the masked autoencoder. Rows: what is seen; all letters drawn at once; letters drawn
-# one after the other; the single guess.
+# them the guess of the masked autoencoder. Rows: what is seen; all letters sampled at once; letters
+# sampled one after the other; the single guess.
 strip({"what is seen": seen(half, top), "all at once": at_once, "one by one": in_turn,
        "one guess": mae.fill_in(half, top)});
 
