@@ -176,7 +176,8 @@ class MyEncoded:
         while True:
             i = torch.randint(4000, (32,))
             distorted = augment(digits.train.x[i], **HALF)
-            yield join(digits.train.y[i], painter.vqvae.encode(distorted), n_class=10),
+            idx = join(digits.train.y[i], painter.vqvae.encode(distorted), n_class=10)
+            yield (idx,)                                          # a batch is a tuple, here of one tensor
 
 seed(1)
 mine = next(iter(MyEncoded()))[0]
