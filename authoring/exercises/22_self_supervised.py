@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Exercise 22 · Self-supervised learning
 #
-# Six tasks on lesson 22: two functions, a bug, a measurement, and two short texts. They take about two hours of
-# yours, and some fifteen seconds of the computer's.
+# Six tasks on lesson 22: two functions, a bug, a measurement, a short text and a question of your own. They take about
+# two hours of yours, and some fifteen seconds of the computer's.
 #
 # - Write your answer **in place of** `raise NotImplementedError()`, then run the cell and the check below it.
 # - A check prints `ok:` and the name of the task, or one sentence about what is wrong; `hint()` then says more.
@@ -41,8 +41,8 @@ hint()
 # equal. **Given** B `told` points (B, D), each the true one plus normal noise of deviation `noise`, a number.
 # **Asked:** for each told point the guess with the smallest expected squared distance from the true one; (B, D).
 #
-# **Checked:** the values and the gradient by `told`, also for B = 1, and for a point that is far from all others, of
-# which the densities are 0 in floating point.
+# **Checked:** the values and the gradient by `told`, also for B = 1, and for a told point so far from all known ones that
+# every density is 0 in floating point.
 
 # %% tags=["solution:best_guess"]
 def best_guess(told, means, weights, noise):
@@ -69,7 +69,7 @@ torch.testing.assert_close(_flat.float(), torch.tensor([[0.8, 0.0]] * 3), rtol=1
 # ## 2 · Count what was hidden (3 points)
 #
 # **Given** the guesses of a masked autoencoder and the true patches, both (B, T, P): images, patches, pixels of a
-# patch; and `kept` (B, K), the numbers of the patches that the encoder saw, other ones in each image. **Asked:** the
+# patch; and `kept` (B, K), the numbers of the patches that the encoder saw, different ones in each image. **Asked:** the
 # squared error of a hidden patch: summed over its pixels, mean over all hidden patches of all images; one number.
 #
 # **Checked:** the value and its gradient by `guess`, also for B = 1 and for K = 0.
@@ -144,8 +144,8 @@ strip({"digits": x_test[:8], "broken": picture(guess_with(assemble_broken, broke
        "shipped": picture(mae(x_test[:8], kept))});
 
 # %% [markdown]
-# Half of each digit was seen, and the network does hardly better than the mean digit would. The decoder adds to each place
-# a vector that says where it is.
+# Half of each digit was seen, and the network does only a little better than the mean digit would. The decoder adds to
+# each place a vector that says where it is.
 
 # %%
 mean_error = (patchify(x_train, 4) - patchify(x_train.mean(0, keepdim=True), 4)).square().sum(2).mean()
@@ -255,7 +255,7 @@ claim("accuracy of probes with 100 labels, 37 hidden minus 5 hidden", worse, ">"
 # Ask a question about descriptions or missing patches that the lesson does not answer, **write down your guess**, and
 # find out. Examples: Which layer of the encoder gives the best descriptions? Which digits need most patches? Are
 # descriptions of the *alphabet* network better than those of the MAE? What does a 2 look like to a network that may
-# see only its lower half? Are random filters still better with 9 × 9 pixels, or with 16 of them? Your code shall run in
+# see only its lower half? Are random filters as good with 9 × 9 pixels, or if there are only 16? Your code shall run in
 # less than a minute.
 
 # %% tags=["solution:own_experiment"]

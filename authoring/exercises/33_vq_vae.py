@@ -98,8 +98,8 @@ torch.testing.assert_close(_moved.float(), torch.stack([_vectors[_idx == k].mean
 # ## 3 · Find the bug (3 points)
 #
 # An encoder of convolutions ends in a map (B, D, H, W): at each of H · W places a vector of D numbers. `quantise_map_broken`
-# replaces each vector by the nearest code. All shapes are right, and a model with it trains, so well that its loss and its
-# images hardly show it. But it has **a bug**: the words do not belong to places.
+# replaces each vector by the nearest code. All shapes are right, and a model with it trains so well that neither its loss
+# nor its images show much. But it has **a bug**: the words do not belong to places.
 
 # %%
 def quantise_map_broken(h, codebook):
