@@ -653,7 +653,9 @@ def test_an_answer_that_is_taken_from_the_checks_is_named(kernel, examiner):
     kernel.run("from course_lib.checks import hint, gan\ndef mine(): pass\nclass Bad(Exception): pass\n"
                "class Own: pass\nkept = Own()\nkept")
     kernel.run("raise Bad")                                  # honest work, which must not be named
-    assert examiner.changed(kernel) == []
+    for answer, failed in ((WRONG_ANSWER, "an error"), (RIGHT_ANSWER, None)):
+        assert kernel.run(f"check.squared_distances({answer})")[1] == failed
+        assert examiner.changed(kernel) == []
     kernel.run("losses = gan.losses.right")
     assert examiner.changed(kernel) == ["changed: losses, which is taken from the checks"]
     kernel.run("del losses")

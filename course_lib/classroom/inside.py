@@ -103,13 +103,16 @@ def form(x, depth=9):
     return type(x).__qualname__, getattr(x, "__qualname__", "")
 
 
+STATE = [f"course_lib.checks.{name}" for name in ("_last", "_right", "_shown", "_output")]      # what hint() goes by
+
+
 def differences(name: str, module, code: str):
     """What a module of ours is, and what its file says."""
     new = {"__name__": name, "__file__": module.__file__}
     exec(marshal.loads(base64.b64decode(code)), new)
     for key in {*new, *vars(module)}:
         mine, right = vars(module).get(key), new.get(key)
-        if not (key.startswith("__") or key in ("_last", "_shown", "_output") or type(mine) is types.ModuleType) and (
+        if not (key.startswith("__") or f"{name}.{key}" in STATE or type(mine) is types.ModuleType) and (
                 form(mine) != form(right)):
             yield f"{name}.{key}"
 
