@@ -506,6 +506,28 @@ def test_answers_in_cells_that_lost_their_metadata_count(course):
     assert {row["student"]: row["score"] for row in course.group.table(course.task)} == {"stripped": 5, "moved": 5}
 
 
+def test_a_written_answer_counts_in_whatever_cell_it_stands(course):
+    """A program has dropped all metadata; or the answer is in a new cell, in place of its own, or below or above it."""
+    good, stripped, moved, below, above = (answered(course.root, **RIGHT, why=w) for w in ("So.",) * 3 + (None,) * 2)
+    for cell in stripped.cells:
+        cell.metadata.pop("nbgrader", None)
+    moved.cells[-1].metadata.pop("nbgrader")
+    below.cells += [new_markdown_cell("So."), new_code_cell("1")]
+    above.cells.insert(-1, new_markdown_cell("So."))
+    want, _ = grading.restore(grading.cells_in(nbformat.writes(good).encode()), course.task)
+    for nb, said in ((stripped, "known by their text or place: sq, test_sq, add, test_add, why"),
+                     (moved, "known by their text or place: why"), (below, "why: the answer stands in a cell beside"),
+                     (above, "why: the answer stands in a cell beside")):
+        got, remarks = grading.restore(grading.cells_in(nbformat.writes(nb).encode()), course.task)
+        assert [c.source for c in got.cells][:6] == [c.source for c in want.cells]
+        assert len(remarks) == 1 and said in remarks[0]
+    stripped.cells[2].source = "print('ok')"         # which hides the answers on either side
+    got, remarks = grading.restore(grading.cells_in(nbformat.writes(stripped).encode()), course.task)
+    assert remarks == ["cells without metadata are known by their text or place: test_add, why",
+                       "sq: the cell was deleted", "test_sq: the cell was deleted; it is put back",
+                       "add: the cell was deleted"]
+
+
 def test_a_given_cell_that_was_changed_or_deleted_runs_first_as_it_was(tmp_path):
     """An import that only another machine has, a helper deleted by mistake; what was repaired in place still counts."""
     solved = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}, cells=[

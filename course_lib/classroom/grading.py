@@ -11,6 +11,7 @@ import copy
 import csv
 import hashlib
 import html
+import itertools
 import json
 import os
 import re
@@ -192,9 +193,26 @@ def cells_in(data: bytes) -> list[tuple[str, str, dict]]:
         raise Unreadable("it is not a notebook: the file is JSON, but has no proper cells") from None
 
 
+def recognised(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[list[tuple[str, str, dict]], list[str]]:
+    """A cell that has lost its metadata is known by its text, if it is a test, or else by the cells before and after
+    it.  -> (the cells, the names of those that were lost)"""
+    there = {entry.get("grade_id") for _, _, entry in cells}
+    entries = [c.metadata.get("nbgrader", {}) for c in task.released.cells]
+    keys = [None, *(e.get("grade_id", c.source.strip()) for c, e in zip(task.released.cells, entries)), None]
+    tests = {c.source.strip(): e.grade_id for c, e in zip(task.released.cells, entries) if e.get("locked")}
+    found = [None, *(entry.get("grade_id") or tests.get(text.strip(), text.strip()) for _, text, entry in cells), None]
+    lost = {key: e for key, e in zip(keys[1:], entries) if e and key not in there}
+    place = {(c.cell_type, before, after): e for c, e, before, after in
+             zip(task.released.cells, entries, keys, keys[2:]) if e and e.grade_id in lost and not e.locked}
+    new = [(kind, text, entry or lost.get(key) or (key not in keys and place.get((kind, before, after))) or {})
+           for (kind, text, entry), before, key, after in zip(cells, found, found[1:], found[2:])]
+    return new, [entry["grade_id"] for _, _, entry in new if entry and entry["grade_id"] in lost]
+
+
 def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbformat.NotebookNode, list[str]]:
     """The notebook to be run: test cells, points and order come from the assignment, answers and further cells from the
     student.  -> (the notebook, what had to be put right)"""
+    cells, lost = recognised(cells, task)
     order = [c.metadata.nbgrader.grade_id for c in task.complete.cells if "nbgrader" in c.metadata]
     last = {entry["grade_id"]: i for i, (_, _, entry) in enumerate(cells) if entry.get("grade_id") in order}
     between, anchor = {None: []}, None               # cells of the student's own, by the known cell before them
@@ -205,6 +223,8 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
             between.setdefault(anchor, []).append((kind, source, {}))
     remarks = [f"{entry['grade_id']}: the cell is there more than once; the last one counts"
                for i, (_, _, entry) in enumerate(cells) if last.get(entry.get("grade_id"), i) != i]
+    if lost:
+        remarks.append(f"cells without metadata are known by their text or place: {', '.join(lost)}")
     if sorted(last, key=last.get) != [name for name in order if name in last]:
         remarks.append("cells were moved; the order of the assignment is restored")
     lost, anchor = {}, None                          # given code that is changed or gone: it runs first, so that the
@@ -215,7 +235,11 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
             lost.setdefault(anchor, []).append(("code", cell.source, {}))
             remarks.append(f"a given cell was changed or deleted; as it was given, it runs before yours: "
                            f"{cell.source.strip().splitlines()[0]:.60}")
-    new = lost.get(None, []) + between[None]
+    new, given = lost.get(None, []) + between[None], {c.source.strip() for c in task.released.cells}
+
+    def own(cell: tuple[str, str, dict]) -> bool:
+        return cell[0] == "markdown" and not cell[2] and cell[1].strip() not in given
+
     for complete, released in zip(task.complete.cells, task.released.cells):
         if "nbgrader" not in complete.metadata:
             continue
@@ -235,6 +259,13 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
             if kind != wanted.cell_type or any(entry.get(k) != wanted.metadata.nbgrader.get(k) for k in ENTRY):
                 remarks.append(f"{name}: points or other metadata were changed; they are restored")
             source = wanted.source if wanted is complete else source
+        if wanted.cell_type == "markdown" and source.strip() == released.source.strip():
+            above = [*itertools.takewhile(own, reversed(new))][::-1]
+            below = [*itertools.takewhile(own, between.get(name, []))]
+            if above + below:                        # a blank answer with a text of the student's own beside it
+                remarks.append(f"{name}: the answer stands in a cell beside its own; it counts")
+                source = "\n\n".join(text for _, text, _ in above + below)
+                del new[len(new) - len(above):], between.get(name, [])[:len(below)]
         new.append((wanted.cell_type, source, dict(wanted.metadata.nbgrader)))
         new += lost.get(name, []) + between.get(name, [])
     kinds = {"code": new_code_cell, "markdown": new_markdown_cell}
