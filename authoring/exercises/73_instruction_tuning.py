@@ -206,10 +206,10 @@ print(f"a room drawn at random occurs in the story with probability {chance:.2f}
 # ## 6 · Your own question (4 points)
 #
 # Ask a question about the assistant that the lesson does not answer, **write down your guess**, and find out with `model`,
-# `replies` and `house`. Examples: How does it do on longer stories than those of its training (2 to 8 sentences)? What if the same
-# thing is told twice, differently? Does a word that it does not know in the question matter? Does the order of sentences? Which
-# of two people does it take when their names are exchanged? How surely does it know the answers that are wrong? Your code shall
-# run in less than a minute.
+# `replies` and `house`. Examples: How does it do on longer stories than those of its training (4 to 10 sentences)? What if the
+# same thing is told twice, differently? Does it matter if the question has a word that the model does not know, or if two
+# sentences change places? How probable does it find its wrong answers, compared with its right ones? Your code shall run in less
+# than a minute.
 
 # %% tags=["solution:own_experiment"]
 from random import Random
