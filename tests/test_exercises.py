@@ -90,31 +90,30 @@ class TestExercise:
         tests read only those that nobody would use for something else."""
         data = "x_train y_train x_test y_test digits ring alphas_cumprod A judge with_bug alphabet gpt windows".split()
         code = [c for c in cells(job.notebook) if c.cell_type == "code"]
-        given = set().union(*[variables(c.source) for c in code if not kind(c)])
+        given = set().union(*[used(parsed(c.source), ast.Store) for c in code if not kind(c)])
         for source in (c.source for c in code if kind(c) == "test"):
             hidden = ast.parse(source.split("### BEGIN HIDDEN TESTS")[1])
-            read = {n.id for n in ast.walk(hidden) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-            own = {n.id for n in ast.walk(hidden) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-            own |= {n.arg for n in ast.walk(hidden) if isinstance(n, ast.arg)}
-            assert read & given - own <= set(data)
+            own = used(hidden, ast.Store) | {n.arg for n in ast.walk(hidden) if isinstance(n, ast.arg)}
+            assert used(hidden, ast.Load) & given - own <= set(data)
 
 
 # --- hidden tests
 
-def variables(source: str) -> set[str]:
-    """The names that code assigns to, but for functions and classes."""
-    tree = ast.parse(source.replace("%", "#%") if source.startswith("%") else source)
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source.replace("%", "#%") if source.startswith("%") else source)
 
 
-def defined(cell) -> set[str]:
-    """The names that a cell gives a value to."""
-    names = set()
-    for node in ast.parse(cell.source.replace("%", "#%") if cell.source.startswith("%") else cell.source).body:
-        names |= {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else set()
-        names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        names |= {a.asname or a.name for a in getattr(node, "names", []) if isinstance(a, ast.alias)}
-    return names
+def used(tree: ast.AST, how: type[ast.expr_context]) -> set[str]:
+    """The variables that code reads (ast.Load) or assigns to (ast.Store)."""
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, how)}
+
+
+def defined(source: str) -> set[str]:
+    """The names that code gives a value to: variables, functions, classes and imports."""
+    tree = parsed(source)
+    named = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    imported = {a.asname or a.name for a in ast.walk(tree) if isinstance(a, ast.alias)}
+    return used(tree, ast.Store) | named | imported
 
 
 def run_with(names: dict, source: str, given: list) -> None:
@@ -123,10 +122,10 @@ def run_with(names: dict, source: str, given: list) -> None:
         try:
             return exec(compile(source, "<cell>", "exec"), names)
         except NameError as e:
-            cell = next((c for c in given if e.name in defined(c)), None)
+            cell = next((source for source in given if e.name in defined(source)), None)
             if cell is None:
                 raise
-            run_with(names, cell.source, given)
+            run_with(names, cell, given)
     raise RuntimeError("the cells depend on each other")
 
 
@@ -152,7 +151,7 @@ def test_a_right_answer_passes_the_hidden_tests_too(job, answer, name, hidden, k
     names = kernels[job.text.stem]
     names[name] = answer.answer
     try:
-        run_with(names, hidden, [c for c in cells(job.notebook) if c.cell_type == "code" and kind(c) != "test"])
+        run_with(names, hidden, [c.source for c in cells(job.notebook) if c.cell_type == "code" and kind(c) != "test"])
     finally:
         names.pop(name, None)
 
