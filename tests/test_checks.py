@@ -1,6 +1,7 @@
 """The checks of the exercises: right answers pass however they are written, each wrong one is told what is wrong with
 it, and nothing that a learner may return breaks a check or shows its inside."""
 
+import copy
 import importlib
 import io
 import math
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
-from torch import Tensor
+from torch import Tensor, nn
 from wrong_answers import EQUIVALENT, read_all
 
 from course_lib import checks
@@ -79,10 +80,9 @@ def test_each_slip_is_told_from_all_others(task):
             assert str(mistake_of(task, wrong)) == " ".join(slip.sentence.split())
 
 
-@pytest.mark.parametrize("module, task", [(m, t) for m in MODULES for t in vars(m).values()
-                                          if isinstance(t, Implementation)], ids=lambda x: getattr(x, "name", ""))
-def test_the_reference_with_one_operation_changed_is_rejected(module, task):
-    alive, number = mutants.survivors(module, task)
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+def test_the_reference_with_one_operation_changed_is_rejected(task):
+    alive, number = mutants.survivors(task)
     assert set(alive) == {change for check, change in EQUIVALENT if check == id(task)} and number > 0
 
 
@@ -93,6 +93,8 @@ def test_each_wrong_measurement_is_told_from_all_others(task):
     for slip in task.slips:
         for wrong in slip.formulas:
             assert str(mistake_of(task, wrong(*given), *given)) == " ".join(slip.sentence.split())
+    if 0 < (true := float(task.truth(*given))) <= 1:
+        assert f"{task.name} is in percent" in str(mistake_of(task, 100 * true, *given))
 
 
 @pytest.mark.parametrize("task", TASKS + MEASURED, ids=lambda t: t.name)
@@ -130,6 +132,10 @@ def forever(*_):
             time.sleep(0.01)
         except Exception:
             pass
+
+
+def deeper(*args):
+    return deeper(*args)
 
 
 def on_every_tensor(change):
@@ -179,7 +185,8 @@ ABUSE = {
     "an exception that cannot be printed": lambda right: lambda *args: raise_(type("E", (Exception,), {
         "__str__": lambda self: 1 / 0})()),
     "an exit": lambda right: lambda *args: sys.exit(3),
-    "endless recursion": lambda right: on_every_tensor(lambda t: ABUSE["endless recursion"](right)())(right),
+    "endless recursion": lambda right: deeper,
+    "noise of its own": on_every_tensor(lambda t: t + torch.randn(t.shape)),
     "too few arguments": lambda right: lambda: 1.0,
     "no function": lambda right: 3.0,
     "no function, but an odd object": lambda right: Odd(),
@@ -195,6 +202,22 @@ ABUSE = {
     "rounded": on_every_tensor(lambda t: t.long()),
 }
 MAY_BE_RIGHT = {"no graph", "half precision", "rounded", "NumPy arrays in place of tensors"}    # for some tasks
+HEARD = {                                          # in every task
+    "None": r"returns nothing \(None\): does it end with a `return`\?",
+    **dict.fromkeys(("an ellipsis", "not written"), "is not written yet"),
+    "a string": "an object of type str", "a set": "an object of type set", "a class": "an object of type type",
+    "a generator": "an object of type generator", "an object without a name": "an object of type Odd",
+    "a NumPy array": "a NumPy array",
+    "an exception": r"ZeroDivisionError \(division by zero\), in line",
+    "an exception without words": "stopped with Exception, in line",
+    "an exception that cannot be printed": "stopped with E, in line",
+    "an exit": r"SystemExit \(3\)",
+    "endless recursion": "RecursionError",
+    "noise of its own": "random numbers of its own|noise of your own",
+    "too few arguments": "cannot be called as the task says",
+    "no function": "must be a function, and it is the Python number 3.0",
+    **dict.fromkeys(("no function, but an odd object", "no function yet"), "must be a function"),
+}
 
 
 @pytest.mark.parametrize("abuse", ABUSE)
@@ -207,41 +230,48 @@ def test_nothing_breaks_a_check(task, abuse, capsys):
         except Mistake as mistake:
             shown = mistake._render_traceback_()
             assert len(shown) == 1 and 20 < len(shown[0]) < 600 and "\n" not in str(mistake)
+            assert re.search(HEARD.get(abuse, ""), str(mistake))
         else:
             assert abuse in MAY_BE_RIGHT
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-def test_a_blank_answer_hears_that_it_is_not_written(task):
-    for abuse in ("not written", "an ellipsis"):
-        assert "is not written yet" in str(mistake_of(task, ABUSE[abuse](task.right)))
+@pytest.mark.parametrize("task, name", [(t, name) for t in TASKS for name in t.gradient
+                                        if (t.name, name) != ("straight_through", "q")],     # none is asked for
+                         ids=lambda x: getattr(x, "name", x))
+def test_an_argument_that_no_gradient_reaches_is_named(task, name):
+    def cut(value):
+        return copy.deepcopy(value).requires_grad_(False) if isinstance(value, nn.Module) else value.detach()
+
+    def learner(*args):
+        return task.right(*(cut(a) if known == name else a for known, a in zip(task.arguments, args)))
+
+    assert re.search(rf"no gradient reaches (the parameters of )?{name}\b|cannot be differentiated: .item\(\)|"
+                     "bring the check above to its ok first", str(mistake_of(task, learner)))
 
 
 @pytest.mark.parametrize("task", MEASURED, ids=lambda t: t.name)
-@pytest.mark.parametrize("answer", [None, ..., "abc", [], {}, np.ones(3), torch.ones(2), torch.ones((), device="meta"),
-                                    len, math.inf, 10**400, 1j, Odd(), Odd], ids=lambda a: type(a).__name__)
-def test_nothing_breaks_a_measurement(task, answer):
+@pytest.mark.parametrize("words, answers", [
+    ("has no value yet", [None, ...]), ("is a function", [len, Odd]), ("grew without limit", [math.inf, math.nan]),
+    ("one number is asked for", ["abc", [], {}, np.ones(3), torch.ones(2), torch.ones((), device="meta"), 10**400, 1j,
+                                 Odd()])])
+def test_nothing_breaks_a_measurement(task, words, answers):
     given = next(a.given for a in ANSWERS if a.check is task)
-    sentence = str(mistake_of(task, answer, *given))
-    assert 20 < len(sentence) < 400 and "\n" not in sentence
+    for answer in answers:
+        sentence = str(mistake_of(task, answer, *given))
+        assert words in sentence and 20 < len(sentence) < 400 and "\n" not in sentence
 
 
 DISTANCES = start_here.squared_distances
 
 
 @pytest.mark.parametrize("abuse, words", [
-    ("a NumPy array", "NumPy array, and a tensor is asked for"),
+    ("a NumPy array", "NumPy array, and a tensor is asked for: stay with torch functions"),
     ("a number", "the Python number 0.5"),
     ("an extra axis", "has shape (1, 1, 2), and (1, 2) is asked for"),
     ("another device", "on the device 'meta', and the inputs are on 'cpu'"),
     ("NaN", "and is nan"),
-    ("an exception", "ZeroDivisionError (division by zero), in line"),
-    ("an exit", "SystemExit"),
-    ("too few arguments", "cannot be called as the task says"),
-    ("no function", "must be a function, and it is the Python number 3.0"),
     ("rounded", "dtype is int64"),
-    ("None", "returns nothing (None): does it end with a `return`?"),
 ])
 def test_words_for_what_comes_back(abuse, words):
     assert words in str(mistake_of(DISTANCES, ABUSE[abuse](DISTANCES.right)))

@@ -399,6 +399,11 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
     return torch.cat([t.detach().flatten() for t in tensors])
 
 
+def by_example(value: Tensor, x: Tensor) -> Tensor:
+    """A number for each example, ready to be multiplied with x.  (B,), (B, ...) -> (B, 1, ...)"""
+    return value.view(-1, *[1] * (x.ndim - 1))
+
+
 def trained(fn: Callable, model: nn.Module, *case) -> dict:
     """The `run` of a function that trains a model and returns the loss of each step."""
     losses = fn(model, *case)
@@ -652,6 +657,21 @@ FAMILIES: list[tuple[str, Callable[[Tensor, Tensor], Iterable[tuple[Tensor, Tens
     ("it is 1 minus what it should be", lambda g, w: [(g, 1 - w)]),
     ("it is the absolute value of what it should be", lambda g, w: [(g, w.abs())]),
     *((f"its order along axis {d} is reversed", lambda g, w, d=d: [(g, w.flip(d))]) for d in range(4)),
+]
+
+
+EULER_SLIPS = [                                # rows for a walk in small steps whose reference has these three knobs
+    ("a step moves by the velocity / steps: {}", ("yours moves by all of it", dict(move=lambda v, n: v)),
+     ("yours moves against it", dict(move=lambda v, n: -v / n))),
+    ("the velocity is taken at the start of each step, so t is 0, 1 / steps, 2 / steps, ...: {}",
+     ("yours is taken at its end", dict(clock=lambda i, n: (i + 1) / n)),
+     ("yours is taken at its middle", dict(clock=lambda i, n: (i + 0.5) / n)),
+     ("your last step begins at 1 already", dict(clock=lambda i, n: i / max(1, n - 1))),
+     ("your clock stands still", dict(clock=lambda i, n: 0.0)),
+     ("yours goes from 1 to 0", dict(clock=lambda i, n: 1 - i / n), dict(clock=lambda i, n: (n - 1 - i) / n)),
+     ("yours counts steps", dict(clock=lambda i, n: float(i)))),
+    ("`steps` steps lead to t = 1: {}", ("you make one too few", dict(count=lambda n: n - 1)),
+     ("you make one too many", dict(count=lambda n: n + 1)), ("you make only one", dict(count=lambda n: 1))),
 ]
 
 

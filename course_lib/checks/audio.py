@@ -160,9 +160,8 @@ overlap_add = Implementation(
 # --- 4
 
 
-def _right(found, wanted, heard, asked, off=lambda f, w: 1200 * (f / w).log2().abs(), limit=20.0,
-           count=lambda tune, same: (tune & same).double().mean()) -> float:
-    return count(off(found, wanted) < limit, heard == asked).item()
+def _right(found, wanted, heard, asked, count=lambda tune, same: (tune & same).double().mean()) -> float:
+    return count(1200 * (found / wanted).log2().abs() < 20, heard == asked).item()
 
 
 both_right = Measurement(

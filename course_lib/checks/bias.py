@@ -120,10 +120,9 @@ weights = Implementation(
 # --- 3
 
 
-def _largest(scales, hits, n, share=0.8, passes=None, pick=max) -> float:
-    """The largest scale whose interval holds the share of the data."""
-    passes = passes or (lambda k: wilson(k, n)[1] <= share <= wilson(k, n)[2])
-    found = [scale for scale, k in zip(scales, hits) if passes(k)]
+def _largest(scales, hits, n, passes=lambda k, n: wilson(k, n)[1] <= 0.8 <= wilson(k, n)[2], pick=max) -> float:
+    """The largest scale whose interval holds the share of the data, 0.8."""
+    found = [scale for scale, k in zip(scales, hits) if passes(k, n)]
     return pick(found) if found else float("nan")
 
 
@@ -138,7 +137,7 @@ largest_scale = Measurement(
         ("this is the scale whose share is nearest to 0.8: ask of each scale whether its interval holds 0.8",
          lambda scales, hits, n: min(zip(scales, hits), key=lambda row: abs(row[1] / n - 0.8))[0]),
         ("this is the largest scale whose share is below 0.8: the interval around the share decides",
-         lambda scales, hits, n: _largest(scales, hits, n, passes=lambda k: k / n <= 0.8)),
+         dict(passes=lambda k, n: k / n <= 0.8)),
         ("this is a number of pictures: the scale is asked for", lambda scales, hits, n: float(
             hits[scales.index(_largest(scales, hits, n))])),
         ("this is a share: the scale is asked for", lambda scales, hits, n: hits[scales.index(

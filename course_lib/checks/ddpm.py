@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from course_lib.checks import Implementation, Measurement, filled
+from course_lib.checks import Implementation, Measurement, by_example, filled
 
 
 def _away(g: torch.Generator, *shape: int, low: float = 0.5, high: float = 1.5) -> Tensor:
@@ -40,7 +40,7 @@ def _jumps(g: torch.Generator) -> list[tuple]:
 def _jump(x_s, s, t, eps, alphas_cumprod, of_x=lambda s, t: (t / s).sqrt(), of_eps=lambda s, t: (1 - t / s).sqrt(),
           at=lambda s, t: (s, t)) -> Tensor:
     """The factors of x_s and of the noise come from what is left at the times at(s, t)."""
-    left = [_left(alphas_cumprod, i).view(-1, *[1] * (x_s.ndim - 1)) for i in at(s, t)]
+    left = [by_example(_left(alphas_cumprod, i), x_s) for i in at(s, t)]
     return of_x(*left) * x_s + of_eps(*left) * eps
 
 

@@ -18,10 +18,9 @@ def _codes(logits, n_class, temperature, hidden=lambda token, n_class: token < n
     return last(scale(logits, temperature).masked_fill(hidden(token, n_class), value), axis)
 
 
-def _after(logits, n_class, temperature, again=False) -> Tensor:
+def _after(logits, n_class, temperature) -> Tensor:
     """Labels struck out of the probabilities, and not of the logits."""
-    p = (logits / temperature).softmax(1) * (torch.arange(logits.shape[1]) >= n_class)
-    return p / p.sum(1, keepdim=True) if again else p
+    return (logits / temperature).softmax(1) * (torch.arange(logits.shape[1]) >= n_class)
 
 
 def _logits(g: torch.Generator) -> list[tuple]:

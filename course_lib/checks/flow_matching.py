@@ -7,15 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Mistake, rand
+from course_lib.checks import Implementation, Measurement, Mistake, by_example, rand
 from course_lib.data import toys
 from course_lib.device import seeded
-
-
-def _each(t: Tensor, x: Tensor) -> Tensor:
-    """A time for each example, ready to be multiplied with x.  (B,), (B, ...) -> (B, 1, ...)"""
-    return t.view(-1, *[1] * (x.ndim - 1))
-
 
 # --- 1
 
@@ -30,7 +24,7 @@ def _roads(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _ends(x_t, v, t, noise=lambda x, v, t: x - t * v, data=lambda x, v, t: x + (1 - t) * v, each=_each):
+def _ends(x_t, v, t, noise=lambda x, v, t: x - t * v, data=lambda x, v, t: x + (1 - t) * v, each=by_example):
     return noise(x_t, v, each(t, v)), data(x_t, v, each(t, v))
 
 
@@ -77,7 +71,7 @@ class Field(nn.Module):
             raise Mistake(f"your function calls the model with a time of {what}, for {len(x)} examples: it wants one "
                           f"time for each, a tensor of shape ({len(x)},)",
                           "Make a tensor with one number for each example. One that fits x is not for the model.")
-        return self.turn * x.flip(-1) + (2 * x + 3 * _each(t, x) + self.phase).sin()
+        return self.turn * x.flip(-1) + (2 * x + 3 * by_example(t, x) + self.phase).sin()
 
 
 def _starts(g: torch.Generator) -> list[tuple]:
@@ -261,7 +255,7 @@ def _batches(g: torch.Generator) -> list[tuple]:
 
 def _loss(model, x, eps, t, place=lambda x, eps, t: (1 - t) * eps + t * x, target=lambda x, eps, x_t, t: x - eps,
           told=lambda t: t, guess=lambda v, t: v, reduce=lambda d: d.square().mean()) -> Tensor:
-    each = _each(t, x)
+    each = by_example(t, x)
     x_t = place(x, eps, each)
     return reduce(guess(model(x_t, told(t)), each) - target(x, eps, x_t, each))
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib import diffusion
-from course_lib.checks import Implementation, Measurement, rand
+from course_lib.checks import Implementation, Measurement, by_example, rand
 
 # --- 1
 
@@ -20,7 +20,7 @@ class _Network:
     def __call__(self, x: Tensor, t: Tensor, y: Tensor | int) -> Tensor:
         y = torch.as_tensor(y).expand(len(x))
         scale, shift, slope = (F.embedding(y, part.flatten(1)).view(len(x), *self.shape) for part in self.table)
-        return (x * scale + shift).tanh() + slope * _each(0.1 * t, x)
+        return (x * scale + shift).tanh() + slope * by_example(0.1 * t, x)
 
 
 def _wished(g: torch.Generator) -> list[tuple]:
@@ -34,12 +34,8 @@ def _wished(g: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _each(value: Tensor, x: Tensor) -> Tensor:
-    """A number for each example, ready to be multiplied with x.  (B,), (B, ...) -> (B, 1, ...)"""
-    return value.view(-1, *[1] * (x.ndim - 1))
-
-
-def _guided(model, x, t, y, null, scale, rule=lambda u, c, s: u + s * (c - u), empty=torch.full_like, strength=_each):
+def _guided(model, x, t, y, null, scale, rule=lambda u, c, s: u + s * (c - u), empty=torch.full_like,
+            strength=by_example):
     """rule(the answer without the label, the one with it, scale)"""
     with_label, without = model(x, t, y), model(x, t, empty(y, null))
     return rule(without, with_label, strength(scale, x))
@@ -49,7 +45,7 @@ def _interleaved(model, x, t, y, null, scale):
     """The labels of a doubled batch in the order y0, null, y1, null, ..., its examples in the order x0, x1, x0, x1."""
     pairs = torch.stack([y, torch.full_like(y, null)], 1).flatten()
     c, u = model(torch.cat([x, x]), torch.cat([t, t]), pairs).chunk(2)
-    return u + _each(scale, x) * (c - u)
+    return u + by_example(scale, x) * (c - u)
 
 
 guided_prediction = Implementation(

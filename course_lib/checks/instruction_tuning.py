@@ -2,7 +2,6 @@
 comes from."""
 
 import math
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -76,13 +75,11 @@ which_to_learn = Implementation(
 
 
 def _masked(logits: Tensor, tokens: Tensor, learn: Tensor, shift=1, targets=slice(1, None),
-            reduce=None) -> Tensor:
+            reduce=lambda x, m: x.sum() / m.sum()) -> Tensor:
     """The mean over learned targets; shift moves the mask, targets the tokens."""
     log_p = logits.log_softmax(-1).gather(2, tokens[:, targets][:, :logits.shape[1], None])[:, :, 0]
     mask = learn[:, shift:][:, :logits.shape[1]].to(log_p.dtype)
-    if reduce:
-        return reduce(-log_p * mask, mask)
-    return (-log_p * mask).sum() / mask.sum()
+    return reduce(-log_p * mask, mask)
 
 
 def _rows(g: torch.Generator) -> list[tuple]:
@@ -135,9 +132,9 @@ masked_loss = Implementation(
 # --- 3
 
 
-def _length(rows: Tensor, none=1, which="first", axis=1, mark=END) -> Tensor:
+def _length(rows: Tensor, none=1, which="first", axis=1) -> Tensor:
     """Tokens before the first END of each row; a row without one is as long as it is."""
-    hit = (rows == mark).long()
+    hit = (rows == END).long()
     if which == "number":
         return hit.sum(axis)
     if which == "others":
@@ -185,12 +182,11 @@ reply_lengths = Implementation(
 ROOMS = ("kitchen", "garden", "attic", "cellar", "hall", "bathroom", "library", "garage")
 
 
-def _borrowed(stories: list[str], said: list[str], within=None, among=None, rooms=ROOMS) -> float:
+def _borrowed(stories: list[str], said: list[str], within=lambda story, room: room in story, among=len) -> float:
     """Of the replies that name a room, the share in which the story names it too."""
-    named = [(story, next((room for room in rooms if room in reply), None)) for story, reply in zip(stories, said)]
+    named = [(story, next((room for room in ROOMS if room in reply), None)) for story, reply in zip(stories, said)]
     kept = [(story, room) for story, room in named if room]
-    hits = sum((within or (lambda story, room: room in story))(*pair) for pair in kept)
-    return hits / (among or len)(kept)
+    return sum(within(*pair) for pair in kept) / among(kept)
 
 
 def _last(story: str, room: str) -> bool:
@@ -207,12 +203,11 @@ borrowed = Measurement(
          lambda stories, said: _borrowed(stories, said, among=lambda kept: len(said))),
         ("that is the share of rooms that do *not* occur in the story",
          lambda stories, said: 1 - _borrowed(stories, said)),
-        ("that is the number of such replies: divide by how many name a room",
-         lambda stories, said: _borrowed(stories, said, among=lambda kept: 1)),
+        ("that is the number of such replies: divide by how many name a room", dict(among=lambda kept: 1)),
         ("that is the share of replies that name a room at all", lambda stories, said: sum(
             any(room in reply for room in ROOMS) for reply in said) / len(said)),
         ("that is the share of rooms that the story names *last*: anywhere in it will do",
-         partial(_borrowed, within=_last)),
+         dict(within=_last)),
     ],
     hints=("Read five stories and their replies. Which rooms does the reply name, and does the story name them?",
            "For each pair find the first room of house.ROOMS that occurs in the reply. Leave out the pairs without "

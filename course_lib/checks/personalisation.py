@@ -108,11 +108,12 @@ compress = Implementation(
 # --- 3
 
 
-def _batch(z_few, words_few, z_many, words_many, i, j, z1="i", w1="i", z2="j", w2="j", swap=False):
-    of = {"i": i, "j": j}
-    few, many = (z_few[of[z1]], words_few[of[w1]]), (z_many[of[z2]], words_many[of[w2]])
-    first, second = (many, few) if swap else (few, many)
-    return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
+def _batch(z_few, words_few, z_many, words_many, i, j, z=("few", "others"), words=("few", "others")):
+    """Whose pictures, and whose captions."""
+    rows = {"few": (z_few[i], words_few[i]), "others": (z_many[j], words_many[j]),
+            "others by i": (z_many[i], words_many[i]), "first of the few": (z_few[:len(i)], words_few[:len(i)]),
+            "first of the others": (z_many[:len(j)], words_many[:len(j)])}
+    return torch.cat([rows[who][0] for who in z]), torch.cat([rows[who][1] for who in words])
 
 
 def _drawn(g: torch.Generator) -> list[tuple]:
@@ -130,21 +131,20 @@ mixed = Implementation(
     cases=_drawn,
     slips=[
         ("the bug is still there: the captions of the others are taken with `i`, and so belong to other pictures",
-         dict(w2="i"), "Print i and j. Which of them says which of the others' pictures are in the batch?"),
+         dict(words=("few", "others by i")),
+         "Print i and j. Which of them says which of the others' pictures are in the batch?"),
         ("the pictures of the others are taken with `i` now: `j` is theirs, for pictures and captions",
-         dict(z2="i"), dict(z2="i", w2="i")),
-        ("the others come first: the few come first, then the others", dict(swap=True)),
-        ("the words of the batch are {}", ("all of the few", lambda zf, wf, zm, wm, i, j: (
-            torch.cat([zf[i], zm[j]]), torch.cat([wf[i], wf[i]]))), ("all of the others", lambda zf, wf, zm, wm, i, j: (
-                torch.cat([zf[i], zm[j]]), torch.cat([wm[j], wm[j]])))),
-        ("the pictures of the batch are {}", ("all of the few", lambda zf, wf, zm, wm, i, j: (
-            torch.cat([zf[i], zf[i]]), torch.cat([wf[i], wm[j]]))), ("all of the others", lambda zf, wf, zm, wm, i, j: (
-                torch.cat([zm[j], zm[j]]), torch.cat([wf[i], wm[j]])))),
-        ("pictures stand in one order and words in the other", lambda zf, wf, zm, wm, i, j: (
-            torch.cat([zf[i], zm[j]]), torch.cat([wm[j], wf[i]])), lambda zf, wf, zm, wm, i, j: (
-                torch.cat([zm[j], zf[i]]), torch.cat([wf[i], wm[j]]))),
-        ("`i` and `j` say which pictures are in the batch: you took the first ones", lambda zf, wf, zm, wm, i, j: (
-            torch.cat([zf[:len(i)], zm[:len(j)]]), torch.cat([wf[:len(i)], wm[:len(j)]]))),
+         dict(z=("few", "others by i")), dict(z=("few", "others by i"), words=("few", "others by i"))),
+        ("the others come first: the few come first, then the others",
+         dict(z=("others", "few"), words=("others", "few"))),
+        ("the words of the batch are {}", ("all of the few", dict(words=("few", "few"))),
+         ("all of the others", dict(words=("others", "others")))),
+        ("the pictures of the batch are {}", ("all of the few", dict(z=("few", "few"))),
+         ("all of the others", dict(z=("others", "others")))),
+        ("pictures stand in one order and words in the other",
+         dict(words=("others", "few")), dict(z=("others", "few"))),
+        ("`i` and `j` say which pictures are in the batch: you took the first ones",
+         dict(z=("first of the few", "first of the others"), words=("first of the few", "first of the others"))),
     ],
     hints=("Take the first picture of the others in the batch. Which row of words_many describes it?",
            "Pictures and captions of one group are taken with the same numbers: the few with i, the others with j.",

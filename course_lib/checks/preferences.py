@@ -13,9 +13,9 @@ from course_lib.checks import Implementation, Measurement, rand
 
 
 def _dpo(better, worse, better_ref, worse_ref, beta, ratio=lambda a, b: a - b, sign=1.0, surprise=F.logsigmoid,
-         over=torch.mean, scale=torch.mul, margin=lambda high, low: high - low):
+         scale=torch.mul, margin=lambda high, low: high - low):
     high, low = ratio(better, better_ref), ratio(worse, worse_ref)
-    return -over(surprise(sign * scale(margin(high, low), beta)))
+    return -surprise(sign * scale(margin(high, low), beta)).mean()
 
 
 def _four(g: torch.Generator) -> list[tuple]:
@@ -179,8 +179,7 @@ answer_logp = Implementation(
 # --- 4
 
 
-def _pass(right: Tensor, k: int, among=lambda right: right) -> float:
-    right = among(right)
+def _pass(right: Tensor, k: int = 8) -> float:
     n = right.shape[1]
     wrong = (~right).sum(1).tolist()
     return sum(1 - math.comb(w, k) / math.comb(n, k) for w in wrong) / len(wrong)
@@ -188,13 +187,13 @@ def _pass(right: Tensor, k: int, among=lambda right: right) -> float:
 
 pass_at_8 = Measurement(
     "pass_at_8",
-    truth=lambda right, k=8: _pass(right, k),
+    truth=_pass,
     tolerance=0.002,
     slips=[
         ("this is pass@1, the share of all answers that are right", dict(k=1)),
         ("this is pass@{}, the share of prompts with a right one among all their answers", ("16", dict(k=16))),
         ("this is the chance that all eight are wrong: one less it is asked for",
-         lambda right: 1 - _pass(right, 8)),
+         lambda right: 1 - _pass(right)),
         ("you took the first eight answers only: the mean over all ways to choose eight of the sixteen is asked for, "
          "which has less noise", lambda right: right[:, :8].any(1).double().mean().item()),
         ("1 - (1 - share)^8 draws the same answer more than once, and is too low on average: count the ways to choose "

@@ -10,34 +10,17 @@ from course_lib.checks import Implementation, Measurement, rand
 # --- 1
 
 
-def _score(maps, idx, shift=1, before=-1, count=None, only=None, weigh=None) -> Tensor:
+def _score(maps, idx, shift=1, before=-1, which=lambda same: same, weigh=lambda weights, after: weights.sum(3),
+           over=lambda weight, places, same: weight.sum((0, 2)) / places.sum()) -> Tensor:
     """shift: how far after an earlier occurrence one looks; before: from which diagonal on it is earlier."""
-    same = (idx[:, :, None] == idx[:, None]).tril(before)                     # (B, T, T): t, and an earlier s
-    if only == "latest":
-        same = same & (same.flip(2).cumsum(2).flip(2) == 1)
-    if only == "earliest":
-        same = same & (same.cumsum(2) == 1)
+    same = which((idx[:, :, None] == idx[:, None]).tril(before))              # (B, T, T): t, and an earlier s
     after = F.pad(same.int(), (shift, -shift))                                # (B, T, T): the places after them
-    weight = (maps * after[:, None]).sum(3)                                   # (B, H, T)
-    if weigh == "mean":
-        weight = weight / after.sum(2).clamp(min=1)[:, None]
-    if weigh == "largest":
-        weight = (maps * after[:, None]).amax(3)
-    places = same.any(2)                                                      # (B, T)
-    if count == "all":
-        return weight.sum((0, 2)) / idx.numel()
-    if count == "rows":                                                       # the mean of the means of the rows
-        own = weight.sum(2) / places.sum(1).clamp(min=1)[:, None]
-        return own.mean(0)
-    if count == "pairs":
-        return weight.sum((0, 2)) / same.sum()
-    if count == "sum":
-        return weight.sum((0, 2))
-    if count == "apart":
-        return weight.sum(2) / places.sum(1).clamp(min=1)[:, None]            # (B, H)
-    if count == "heads":
-        return (weight.sum((0, 2)) / places.sum()).mean()
-    return weight.sum((0, 2)) / places.sum()
+    weight = weigh(maps * after[:, None], after)                              # (B, H, T)
+    return over(weight, same.any(2), same)
+
+
+def _of_rows(weight, places, same) -> Tensor:
+    return weight.sum(2) / places.sum(1).clamp(min=1)[:, None]                # (B, H)
 
 
 def _rows(g: torch.Generator) -> list[tuple]:
@@ -62,16 +45,23 @@ score_of_heads = Implementation(
         ("you added up the weights on the places *before* the same token: one further is right", dict(shift=-1)),
         ("you looked two places further: what comes directly after counts", dict(shift=2)),
         ("where a token stood several times, you took only {}: all places after it count",
-         ("the latest occurrence", dict(only="latest")), ("the earliest occurrence", dict(only="earliest")),
-         ("the mean of the weights, not their sum", dict(weigh="mean")), ("the largest weight", dict(weigh="largest"))),
+         ("the latest occurrence", dict(which=lambda same: same & (same.flip(2).cumsum(2).flip(2) == 1))),
+         ("the earliest occurrence", dict(which=lambda same: same & (same.cumsum(2) == 1))),
+         ("the mean of the weights, not their sum",
+          dict(weigh=lambda weights, after: weights.sum(3) / after.sum(2).clamp(min=1)[:, None])),
+         ("the largest weight", dict(weigh=lambda weights, after: weights.amax(3)))),
         ("you divided by the number of all places: only those whose token stood earlier in the row count, and no place "
-         "is earlier than itself", dict(count="all"), dict(before=0)),
+         "is earlier than itself", dict(over=lambda weight, places, same: weight.sum((0, 2)) / places.numel()),
+         dict(before=0)),
         ("you took the mean of each row first, and then of the rows: rows have different numbers of places, so take "
-         "one mean over all places of all rows", dict(count="rows")),
-        ("you divided by the number of pairs (t, s): the mean is over places t", dict(count="pairs")),
-        ("this is the sum over the places: their mean is asked for", dict(count="sum")),
-        ("one score for each head is asked for: {}", ("you kept the rows apart", dict(count="apart")),
-         ("you also took the mean over the heads", dict(count="heads"))),
+         "one mean over all places of all rows", dict(over=lambda *parts: _of_rows(*parts).mean(0))),
+        ("you divided by the number of pairs (t, s): the mean is over places t",
+         dict(over=lambda weight, places, same: weight.sum((0, 2)) / same.sum())),
+        ("this is the sum over the places: their mean is asked for",
+         dict(over=lambda weight, places, same: weight.sum((0, 2)))),
+        ("one score for each head is asked for: {}", ("you kept the rows apart", dict(over=_of_rows)),
+         ("you also took the mean over the heads",
+          dict(over=lambda weight, places, same: (weight.sum((0, 2)) / places.sum()).mean()))),
         ("you have exchanged the two axes of a map: maps[b, h, t, s] is what t gives to s",
          lambda maps, idx: _score(maps.mT, idx)),
     ],
@@ -86,24 +76,14 @@ score_of_heads = Implementation(
 # --- 2
 
 
-def _most(answers, tie="first", over=None) -> Tensor:
-    if over == "all":
-        everyone = answers.flatten()[None]
-        return _most(everyone).expand(len(answers))
-    votes = (answers[:, :, None] == answers[:, None]).sum(2)                  # (P, N)
-    if over == "count":
-        return votes.max(1).values
-    best = votes == votes.max(1, keepdim=True).values
-    places = torch.arange(answers.shape[1]).expand_as(answers)
-    if over == "place":
-        return torch.where(best, places, answers.shape[1]).min(1).values
-    if tie == "smallest":
-        return torch.where(best, answers, answers.max() + 1).min(1).values
-    if tie == "largest":
-        return torch.where(best, answers, answers.min() - 1).max(1).values
-    chosen = torch.where(best, places, answers.shape[1]).min(1).values if tie == "first" else (
-        torch.where(best, places, -1).max(1).values)
-    return answers.gather(1, chosen[:, None]).squeeze(1)
+def _first(answers, votes, best) -> Tensor:
+    return answers.gather(1, best.int().argmax(1)[:, None]).squeeze(1)
+
+
+def _most(answers, choose=_first) -> Tensor:
+    """choose(answers, how often each occurs in its row, whether that is most often), all (P, N)"""
+    votes = (answers[:, :, None] == answers[:, None]).sum(2)
+    return choose(answers, votes, votes == votes.amax(1, keepdim=True))
 
 
 def _ballots(g: torch.Generator) -> list[tuple]:
@@ -118,11 +98,17 @@ vote = Implementation(
     cases=_ballots,
     slips=[
         ("of answers that tie, yours is {}: the one that comes first in its row is asked for",
-         ("the smallest, as torch.mode gives it", dict(tie="smallest"), lambda answers: answers.mode(1).values),
-         ("the largest", dict(tie="largest")), ("the one that comes last", dict(tie="last"))),
-        ("this is how often the winner occurs: the answer itself is asked for", dict(over="count")),
-        ("this is the place of the winner in its row: the answer itself is asked for", dict(over="place")),
-        ("you counted over all problems together: each row votes alone", dict(over="all")),
+         ("the smallest, as torch.mode gives it", lambda answers: answers.mode(1).values,
+          dict(choose=lambda answers, votes, best: answers.where(best, answers.max() + 1).amin(1))),
+         ("the largest", dict(choose=lambda answers, votes, best: answers.where(best, answers.min() - 1).amax(1))),
+         ("the one that comes last",
+          dict(choose=lambda answers, votes, best: _first(answers.flip(1), votes, best.flip(1))))),
+        ("this is how often the winner occurs: the answer itself is asked for",
+         dict(choose=lambda answers, votes, best: votes.amax(1))),
+        ("this is the place of the winner in its row: the answer itself is asked for",
+         dict(choose=lambda answers, votes, best: best.int().argmax(1))),
+        ("you counted over all problems together: each row votes alone",
+         lambda answers: _most(answers.view(1, -1)).expand(len(answers))),
         ("this is {}: a vote counts how often each answer occurs",
          ("the first answer of each row", lambda answers: answers[:, 0]),
          ("the median", lambda answers: answers.median(1).values),

@@ -68,20 +68,15 @@ def _others(few, n) -> Tensor:
 
 
 def _given(x, y, few, eps, asked, middle_of=lambda few, n: few, spread_of=lambda few, n: few,
-           centre=lambda own: own.mean(0), spread=lambda own: own.std(0), single=False, real=lambda few, n: few,
-           first="real", parts=("real", "made")):
+           centre=lambda own: own.mean(0), spread=lambda own: own.std(0), own=lambda x, y, k: x[y == k],
+           real=lambda few, n: few, parts=("real", "made")):
     made = torch.zeros_like(eps)
     for k in asked.unique():
-        sources = []
-        for source in (middle_of, spread_of):
-            i = source(few, len(x))
-            sources.append(x[i] if single else x[i][y[i] == k])
-        made[asked == k] = centre(sources[0]) + spread(sources[1]) * eps[asked == k]
+        middle, around = (own(x[i], y[i], k) for i in (middle_of(few, len(x)), spread_of(few, len(x))))
+        made[asked == k] = centre(middle) + spread(around) * eps[asked == k]
     i = real(few, len(x))
-    images = {"real": x[i], "made": made}
-    labels = {"real": y[i], "made": asked}
-    order = [part for part in (("real", "made") if first == "real" else ("made", "real")) if part in parts]
-    return torch.cat([images[part] for part in order]), torch.cat([labels[part] for part in order])
+    pairs = {"real": (x[i], y[i]), "made": (made, asked)}
+    return tuple(torch.cat(both) for both in zip(*(pairs[part] for part in parts)))
 
 
 def _everything(few, n):
@@ -113,7 +108,7 @@ given = Implementation(
          ("means", dict(middle_of=_everything)), ("deviations", dict(spread_of=_everything))),
         ("the generator learns from the examples that are *not* labelled: just these are forbidden", dict(
             middle_of=_others, spread_of=_others)),
-        ("each class has its own mean and deviation: yours has one for all", dict(single=True)),
+        ("each class has its own mean and deviation: yours has one for all", dict(own=lambda x, y, k: x)),
         ("the noise is missing: all generated examples of a class are equal", dict(
             spread=lambda own: torch.zeros_like(own[0]))),
         ("each entry has a mean of its own: yours is one number for the class", dict(centre=lambda own: own.mean()),
@@ -121,7 +116,8 @@ given = Implementation(
         ("you hand out all examples as real ones: only the few are labelled", dict(real=_everything)),
         ("the {} are missing: real and generated ones are asked for",
          ("real examples", dict(parts=("made",))), ("generated examples", dict(parts=("real",)))),
-        ("the real ones come first, then the generated ones: yours are the other way round", dict(first="made")),
+        ("the real ones come first, then the generated ones: yours are the other way round",
+         dict(parts=("made", "real"))),
         ("the deviation was not the bug: std(0) is right, and yours is {}",
          ("the variance", dict(spread=lambda own: own.var(0))),
          ("divided by n and not by n - 1", dict(spread=lambda own: own.std(0, correction=0))),
@@ -134,13 +130,13 @@ given = Implementation(
 # --- 3
 
 
-def _half_life(n=50, correction=0, typical=True, left=0.5):
-    """Rounds until this share of the variance is left: of the median row (nearly), or of the mean over rows."""
+def _half_life(n=50, typical=True):
+    """Rounds until half of the variance is left: of the median row (nearly), or of the mean over rows."""
     if typical:
-        fall = math.log((n - correction) / 2) - torch.digamma(torch.tensor((n - 1) / 2, dtype=torch.float64)).item()
+        fall = math.log(n / 2) - torch.digamma(torch.tensor((n - 1) / 2, dtype=torch.float64)).item()
     else:
-        fall = -math.log((n - 1) / (n - correction))
-    return -math.log(left) / fall
+        fall = math.log(n / (n - 1))
+    return math.log(2) / fall
 
 
 half_life = Measurement(

@@ -21,7 +21,7 @@ def _on_the_left(x: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)
 
 
-def _pairs(x, W_own, W_right, c, neighbour=lambda x: _on_the_right(x), residual=1.0, bias=1.0,
+def _pairs(x, W_own, W_right, c, neighbour=_on_the_right, residual=1.0, bias=1.0,
            of=lambda x, W: x @ W.mT, swap=False, keep=1.0) -> Tensor:
     W_own, W_right = (W_right, W_own) if swap else (W_own, W_right)
     return residual * x + keep * of(x, W_own) + of(neighbour(x), W_right) + bias * c

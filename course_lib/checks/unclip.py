@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.checks import Implementation, Measurement, Mistake, kind, rand
+from course_lib.checks import EULER_SLIPS, Implementation, Measurement, Mistake, kind, rand
 
 # --- 1
 
@@ -138,17 +138,7 @@ imagine = Implementation(
           dict(rule=lambda u, c, s: u + s * c))),
         ("no caption is a y of zeros: {}", ("yours is one of ones", dict(empty=torch.ones_like)),
          ("yours is y with the other sign", dict(empty=lambda y: -y))),
-        ("a step moves by the velocity / steps: {}", ("yours moves by all of it", dict(move=lambda v, n: v)),
-         ("yours moves against it", dict(move=lambda v, n: -v / n))),
-        ("the velocity is taken at the start of each step, so t is 0, 1 / steps, 2 / steps, ...: {}",
-         ("yours is taken at its end", dict(clock=lambda i, n: (i + 1) / n)),
-         ("yours is taken at its middle", dict(clock=lambda i, n: (i + 0.5) / n)),
-         ("your last step begins at 1 already", dict(clock=lambda i, n: i / max(1, n - 1))),
-         ("your clock stands still", dict(clock=lambda i, n: 0.0)),
-         ("yours goes from 1 to 0", dict(clock=lambda i, n: 1 - i / n), dict(clock=lambda i, n: (n - 1 - i) / n)),
-         ("yours counts steps", dict(clock=lambda i, n: float(i)))),
-        ("`steps` steps lead to t = 1: {}", ("you make one too few", dict(count=lambda n: n - 1)),
-         ("you make one too many", dict(count=lambda n: n + 1)), ("you make only one", dict(count=lambda n: 1))),
+        *EULER_SLIPS,
         ("the way starts at `noise`: {}", ("yours starts at 0", dict(start=torch.zeros_like)),
          ("yours starts at the caption's vector", lambda prior, y, noise, *more: _imagine(prior, y, y, *more))),
         ("this is the midpoint method, and Euler's was asked for: it takes the velocity at the start", _halfway),

@@ -272,8 +272,8 @@ free_bits = Implementation(
 
 
 @cache
-def _two_gradients(n: int = 6000) -> dict[str, Tensor]:
-    """n one-sample gradients (n, D) of E_q[-log p(x|z)] with respect to mu for test digit 24, by two estimators;
+def _two_gradients() -> dict[str, Tensor]:
+    """6,000 one-sample gradients (6000, D) of E_q[-log p(x|z)] with respect to mu for test digit 24, by two estimators;
     the factors in which one can go wrong."""
     from course_lib import checkpoint
     from course_lib.data import load
@@ -281,7 +281,7 @@ def _two_gradients(n: int = 6000) -> dict[str, Tensor]:
 
     model, x = checkpoint.load("vae"), load("digits").test.x[24:25]
     mu, logvar = (p.detach() for p in model.encode(x))
-    eps = torch.randn(n, mu.shape[1], generator=torch.Generator().manual_seed(0))
+    eps = torch.randn(6000, mu.shape[1], generator=torch.Generator().manual_seed(0))
     z = (mu + (logvar / 2).exp() * eps).requires_grad_()
     f = torch.cat([-bernoulli_log_prob(model.decoder(part), x.expand(len(part), -1, -1, -1)) for part in z.split(500)])
     through, = torch.autograd.grad(f.sum(), z)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from course_lib.checks import Implementation, Measurement, Mistake, kind, rand
+from course_lib.checks import EULER_SLIPS, Implementation, Measurement, Mistake, kind, rand
 
 # --- 1
 
@@ -134,16 +134,7 @@ go_on = Implementation(
         ("the known frames are the first of the film, and yours are the last", _known_last),
         ("the whole film is asked for, known frames and new ones: yours are the new ones alone",
          dict(last=lambda known, x: x[:, known.shape[1]:])),
-        ("a step moves by the velocity / steps: {}", ("yours moves by all of it", dict(move=lambda v, n: v)),
-         ("yours moves against it", dict(move=lambda v, n: -v / n))),
-        ("the velocity is taken at the start of each step, so t is 0, 1 / steps, 2 / steps, ...: {}",
-         ("yours is taken at its end", dict(clock=lambda i, n: (i + 1) / n)),
-         ("yours is taken at its middle", dict(clock=lambda i, n: (i + 0.5) / n)),
-         ("your clock stands still", dict(clock=lambda i, n: 0.0)),
-         ("yours goes from 1 to 0", dict(clock=lambda i, n: 1 - i / n), dict(clock=lambda i, n: (n - 1 - i) / n)),
-         ("yours counts steps", dict(clock=lambda i, n: float(i)))),
-        ("`steps` steps lead to t = 1: {}", ("you make one too few", dict(count=lambda n: n - 1)),
-         ("you make one too many", dict(count=lambda n: n + 1)), ("you make only one", dict(count=lambda n: 1))),
+        *EULER_SLIPS,
     ],
     hints=("Try steps=1: what does the network see in each frame, and which time does it get for each?",
            "Put the known frames and the rest of the noise together. In a loop over i: times (n, T) of i / steps, the "

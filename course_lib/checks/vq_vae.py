@@ -177,11 +177,11 @@ quantise_map = Implementation(
 # --- 4
 
 
-def _levels(z, L, half=lambda L: (L - 1) / 2, squeeze=torch.tanh, rounded=torch.round, scale=lambda h: 1 / h,
-            path=lambda s, q: s + (q - s).detach()) -> Tensor:
+def _levels(z, L, half=lambda L: (L - 1) / 2, squeeze=torch.tanh, rounded=torch.round,
+            scale=lambda h: 1 / h) -> Tensor:
     h = half(L)
     s = h * squeeze(z)
-    return path(s, rounded(s)) * scale(h)
+    return (s + (rounded(s) - s).detach()) * scale(h)
 
 
 round_to_levels = Implementation(

@@ -165,10 +165,9 @@ any_window = Implementation(
 # --- 4
 
 
-def _shortest(found: Tensor, lengths: list[int], share=0.9, mean=lambda f: f.double().mean(0), passes=torch.ge,
-              pick=min, hold=True):
-    ok = passes(mean(found), share)
-    good = [length for k, length in enumerate(lengths) if (ok[k:].all() if hold else ok[k])]
+def _shortest(found: Tensor, lengths: list[int], share=0.9, pick=min):
+    ok = found.double().mean(0) >= share
+    good = [length for k, length in enumerate(lengths) if ok[k:].all()]
     return float(pick(good)) if good else float("nan")
 
 

@@ -23,12 +23,6 @@ def _(told, means, weights, noise):
     return torch.stack(rows)
 
 
-@wrong(check.best_guess, "cannot be differentiated")
-def _(told, means, weights, noise):
-    squared = torch.cdist(told.detach(), means).square()
-    return (weights.log() - squared / (2 * noise**2)).softmax(1) @ means
-
-
 # --- 2
 
 
@@ -46,12 +40,6 @@ def _(guess, patches, kept):
         for t in set(range(guess.shape[1])) - set(kept[b].tolist()):
             total, n = total + ((guess[b, t] - patches[b, t]) ** 2).sum(), n + 1
     return total / n
-
-
-@wrong(check.hidden_loss, "cannot be differentiated")
-def _(guess, patches, kept):
-    hide = torch.ones(guess.shape[:2], dtype=torch.bool).scatter(1, kept, False)
-    return ((guess.detach() - patches) ** 2).sum(2)[hide].mean()
 
 
 # --- 3
@@ -72,14 +60,6 @@ def _(h, kept, hidden_vector, n_patch):
     others = seen.argsort(dim=1, stable=True)[:, :n_patch - K]                    # the hidden places
     restore = torch.cat([kept, others], 1).argsort(dim=1)
     return listed.gather(1, restore[..., None].expand(-1, -1, C))
-
-
-@wrong(check.assemble, "changes its argument h in place")
-def _(h, kept, hidden_vector, n_patch):
-    everywhere = hidden_vector.expand(len(h), n_patch, -1).clone()
-    everywhere[torch.arange(len(h))[:, None], kept] = h
-    h.zero_()
-    return everywhere
 
 
 # --- 4

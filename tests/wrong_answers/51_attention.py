@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -124,9 +123,6 @@ def _(slopes, T):
 def _(slopes, T):
     bias = -slopes[:, None, None] * (torch.arange(T)[:, None] - torch.arange(T))
     return bias.masked_fill(bias > 0, -math.inf)
-
-
-wrong(check.distance_bias, "is a NumPy array")(lambda slopes, T: np.zeros((len(slopes), T, T)))
 
 
 # --- 5

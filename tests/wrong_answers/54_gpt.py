@@ -5,15 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from course_lib.checks import gpt as check
-from wrong_answers import equivalent, right, wrong
+from wrong_answers import Later, equivalent, right, wrong
 
 # --- 1
-
-
-@wrong(check.next_probs, "random numbers of its own")
-def _(logits, temperature, top_k):
-    z = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -math.inf)
-    return F.one_hot(torch.multinomial((z / temperature).softmax(1), 1)[:, 0], z.shape[1]).float()
 
 
 @right(check.next_probs)
@@ -50,11 +44,6 @@ equivalent(check.cached_step, "root(q, at_k) -> root(at_k, q)", "their last axes
 # --- 3
 
 
-@wrong(check.next_byte_loss, "cannot be differentiated")
-def _(model, idx):
-    return F.cross_entropy(model(idx[:, :-1]).flatten(0, 1), idx[:, 1:].flatten()).item()
-
-
 @right(check.next_byte_loss)
 def _(model, idx):
     return F.cross_entropy(model(idx[:, :-1]).flatten(0, 1), idx[:, 1:].flatten())
@@ -66,16 +55,6 @@ def _(model, idx):
 
 
 # --- 4
-
-
-class Later:
-    """A number that depends on the shipped checkpoint and on this Python's texts: computed when it is looked at."""
-
-    def __init__(self, f):
-        self.f = f
-
-    def __float__(self):
-        return float(self.f())
 
 
 wrong(check.context_gain, "is too large")(5.5)

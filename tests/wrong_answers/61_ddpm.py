@@ -77,14 +77,11 @@ def _(model, x0, t, eps, a):
     return (model(a.sqrt() * x0 + (1 - a).sqrt() * eps, t) - eps).square().mean()
 
 
-wrong(check.noise_loss, "cannot be differentiated")(
-    lambda model, x0, t, eps, a: F.mse_loss(model(diffusion.q_sample(x0, t, eps, a), t), eps).item())
 right(check.noise_loss)(lambda model, x0, t, eps, a: F.mse_loss(model(diffusion.q_sample(x0, t, eps, a), t), eps))
 
 
 # --- 5: 0.58 of the pairs
 
-wrong(check.share_agreed, "is in percent")(58.1)
 wrong(check.share_agreed, "is too small")(0.3514)         # t = 30
 right(check.share_agreed)(0.585)
 right(check.share_agreed)(np.float32(0.572))

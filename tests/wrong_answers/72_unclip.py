@@ -26,6 +26,7 @@ def _(a, b, share):
 
 
 equivalent(check.along_the_arc, "angle(a, b) -> angle(b, a)", "the angle between two has no order")
+equivalent(check.along_the_arc, "F.cosine_similarity(a, b, dim=1) -> F.cosine_similarity(b, a, dim=1)", "nor a cosine")
 
 # --- 2
 
@@ -56,21 +57,11 @@ def _(prior, y, noise, steps, scale):
 wrong(check.imagine, "a time for each of the 1 vectors")(lambda prior, y, noise, *_: prior(noise, 0.0, y))
 
 
-@wrong(check.imagine, "changes its argument noise")
-def _(prior, y, noise, steps, scale):
-    for i in range(steps):
-        t = torch.full((len(y),), i / steps)
-        u = prior(noise, t, 0 * y)
-        noise += (u + scale * (prior(noise, t, y) - u)) / steps
-    return F.normalize(noise, dim=1) * noise.shape[1] ** 0.5
-
-
 # --- 3
 
 right(check.pairs)(lambda z, y: (torch.cat([z] * (len(y) // len(z))), y))
 right(check.pairs)(lambda z, y: (z[torch.arange(len(y)) % len(z)], y.clone()))
 wrong(check.pairs, "the bug is still there")(lambda z, y: (z.repeat_interleave(len(y) // len(z), 0), y))
-wrong(check.pairs, "wrong order")(lambda z, y: (y, z.repeat(len(y) // len(z), 1)))
 
 # --- 4: seven blue hats of 14, five of them with nothing else changed
 
@@ -81,4 +72,3 @@ AFTER[:, 3] = torch.tensor([4, 1, 1, 2, 1, 2, 1, 2, 2, 1, 2, 2, 2, 4])
 AFTER[[5, 6, 7, 13], 0], AFTER[[4, 8], 6], AFTER[[4, 6, 13], 7] = 1, 1, 3
 
 right(check.unchanged, BEFORE, AFTER)(5 / 7)
-wrong(check.unchanged, "has no value yet", BEFORE, AFTER)(...)

@@ -1,4 +1,3 @@
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -18,11 +17,6 @@ def _(better, worse, better_ref, worse_ref, beta):
 def _(better, worse, better_ref, worse_ref, beta):
     rewards = beta * torch.stack([better - better_ref, worse - worse_ref], 1)
     return F.cross_entropy(rewards, torch.zeros(len(better), dtype=torch.long))
-
-
-@wrong(check.dpo_loss, "no gradient reaches worse")
-def _(better, worse, better_ref, worse_ref, beta):
-    return -F.logsigmoid(beta * (better - better_ref - worse.detach() + worse_ref)).mean()
 
 
 @wrong(check.dpo_loss, "its log is -inf")
@@ -55,12 +49,6 @@ def _(rewards):
     return (rewards - rewards.mean(1, keepdim=True)) / rewards.std(1, keepdim=True, correction=0)
 
 
-@wrong(check.advantages, "changes its argument rewards")
-def _(rewards):
-    rewards -= rewards.mean(1, keepdim=True)
-    return rewards / (rewards.square().mean(1, keepdim=True).sqrt() + 1e-4)
-
-
 equivalent(check.advantages, "0.0001 -> 0.0002", "too small to be seen")
 equivalent(check.advantages, "spread(centred, axis) + small -> spread(centred, axis) - small", "0 / -0.0001 is 0 too")
 
@@ -81,11 +69,6 @@ def _(logits, idx, mask):
     return torch.stack(sums)
 
 
-@wrong(check.answer_logp, "NumPy array")
-def _(logits, idx, mask):
-    return np.zeros(len(idx))
-
-
 equivalent(check.answer_logp, "on(each, mask[:, kept]) -> on(mask[:, kept], each)", "a product")
 
 # --- 4
@@ -95,4 +78,3 @@ for k, n in enumerate((0, 0, 1, 2, 3, 1, 12, 16, 5, 10)):
     ROWS[k, torch.randperm(16, generator=torch.Generator().manual_seed(k))[:n]] = True
 
 right(check.pass_at_8, ROWS)(0.6653846)
-wrong(check.pass_at_8, "has no value yet", ROWS)(...)

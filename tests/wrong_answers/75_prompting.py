@@ -1,6 +1,5 @@
 from collections import Counter
 
-import numpy as np
 import torch
 
 from course_lib.checks import prompting as check
@@ -29,12 +28,6 @@ def _(maps, idx):
     return total / (same.sum(2) > 0).sum()
 
 
-@wrong(check.score_of_heads, "shape")
-def _(maps, idx):                                                 # the weights of all places
-    same = torch.tril(idx.unsqueeze(2) == idx.unsqueeze(1), diagonal=-1).float()
-    return (maps * torch.nn.functional.pad(same, (1, 0))[:, None, :, :-1]).sum(3)
-
-
 # --- 2
 
 
@@ -55,8 +48,6 @@ def _(answers):
     return torch.stack(winners)
 
 
-wrong(check.vote, "NumPy array")(lambda answers: np.array([Counter(row).most_common(1)[0][0]
-                                                           for row in answers.tolist()]))
 wrong(check.vote, "should be")(lambda answers: answers.float().mean(1).round().long())
 
 # --- 3
@@ -74,16 +65,8 @@ def _(idx, learn):
     return targets[:, 1:]
 
 
-@wrong(check.targets, "changes its argument idx")
-def _(idx, learn):
-    targets = idx[:, 1:]
-    targets[~learn[:, 1:]] = -100
-    return targets
-
-
 # --- 4: of 20, 4 whose answers are the same; of 16, 5 obey, 9 are right, 2 do neither
 
 WANTED, INJECTED = ["a"] * 20, ["a"] * 4 + ["b"] * 16
 SAID = ["a"] * 3 + ["c"] + ["b"] * 5 + ["a"] * 9 + ["c"] * 2
 right(check.obeyed, SAID, WANTED, INJECTED)(5 / 16)
-wrong(check.obeyed, "has no value yet", SAID, WANTED, INJECTED)(...)

@@ -1,8 +1,7 @@
-import numpy as np
 import torch
 
 from course_lib.checks import bias as check
-from wrong_answers import equivalent, right, wrong
+from wrong_answers import equivalent, right
 
 # --- 1
 
@@ -17,12 +16,6 @@ def _(prior, says, scale):
     weights = [p * q**scale for p, q in zip(prior, says)]
     total = sum(weights)
     return torch.stack([w / total for w in weights])
-
-
-@wrong(check.tilted, "no gradient reaches says")
-def _(prior, says, scale):
-    weights = prior * says.detach() ** scale
-    return weights / weights.sum()
 
 
 equivalent(check.tilted, "weigh(prior, power(says, scale)) -> weigh(power(says, scale), prior)", "a product")
@@ -44,11 +37,6 @@ def _(job, hat):
     return torch.tensor(found)
 
 
-@wrong(check.weights, "NumPy")
-def _(job, hat):
-    return np.ones(len(job))
-
-
 equivalent(check.weights, "2 * job -> 3 * job", "any numbers that tell four pairs apart")
 equivalent(check.weights, "pair.bincount(minlength=4) -> pair.bincount(minlength=5)", "one count that nobody reads")
 
@@ -57,4 +45,3 @@ equivalent(check.weights, "pair.bincount(minlength=4) -> pair.bincount(minlength
 SCALES, HITS, N = [0.5, 1.0, 1.5, 1.7, 2.0, 3.0], [22, 30, 34, 28, 36, 39], 40
 
 right(check.largest_scale, SCALES, HITS, N)(2.0)
-wrong(check.largest_scale, "has no value yet", SCALES, HITS, N)(...)

@@ -48,4 +48,3 @@ for column, hits in enumerate((2, 11, 17, 18, 19, 20, 20)):
 LENGTHS = [25, 50, 75, 100, 150, 200, 300]
 
 right(check.shortest, FOUND, LENGTHS)(100)
-wrong(check.shortest, "has no value yet", FOUND, LENGTHS)(...)

@@ -9,8 +9,9 @@ A file NN_name.py here holds those of one exercise, each written as a learner wo
     def _(x, y): ...
 
 test_checks.py runs them all, two right ones a task, and wrong ones only where no formula can state them: the slips of
-the checks, and the reference with one operation changed (mutants.py), run there without being written here. If such a
-mutant computes the same, it stands here, with the reason:
+the checks, the reference with one operation changed (mutants.py), and what can go wrong in any task (NumPy, own noise,
+a lost gradient, an argument changed in place, no answer) run there without being written here. If a mutant computes
+the same, it stands here, with the reason:
 
     equivalent(check.losses, "f(a, b) -> f(b, a)", "a sum")
 """
@@ -21,6 +22,8 @@ import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
 
 from course_lib import checks
 
@@ -33,6 +36,30 @@ class Answer(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.check.name}: {self.words or 'right'}"
+
+
+class Later:
+    """A number that is computed when it is looked at, and not when the file is read: it may need a checkpoint."""
+
+    def __init__(self, f: Callable[[], float]):
+        self.f = f
+
+    def __float__(self) -> float:
+        return float(self.f())
+
+
+def walk(loss_of: Callable, momentum: float = 0.0) -> Callable:
+    """A training loop as learners write it, with the loss loss_of(model(x), y)."""
+    def train(model, x, y, steps, lr):
+        optimiser, losses = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum), []
+        for _ in range(steps):
+            loss = loss_of(model(x), y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        return losses
+    return train
 
 
 ANSWERS: list[Answer] = []
