@@ -65,7 +65,7 @@ strip(rows);
 # the two possibilities are weighted by the density of the noise that each needs. But for a common factor, it is
 # $e^{-0.5^2/2} = 0.88$ for $1$ and $e^{-1.5^2/2} = 0.32$ for $-1$: shares of 0.73 and 0.27.
 #
-# **Write down a guess.** You must name one number, and you pay the square of its distance from $x$. Which number?
+# **Write down a guess.** You name one number, and pay the square of its distance from $x$. Which number?
 
 # %%
 spoiled = torch.tensor(0.5)
@@ -126,8 +126,7 @@ right.legend();
 #
 # This is **Tweedie's formula** (Efron, 2011); Vincent (2011) saw that denoising autoencoders learn it. The step from
 # $\tilde x$ to the best guess, divided by $\sigma^2$, is the slope of $\log p$, called the **score**: it points to where
-# noisy data are more probable. In lesson 61 a generator is made of this line. Here we check it for our two numbers, with
-# the slope from autograd:
+# noisy data are more probable. Lesson 61 makes a generator of it. Here we check it for our two numbers, by autograd:
 
 # %%
 told = torch.linspace(-3, 3, 13).double().requires_grad_()
@@ -210,7 +209,7 @@ for panel, (name, guess) in zip(panels, guesses.items()):
 
 # %% [markdown]
 # Blue is the density of noisy points; arrows are shortened. The network has found the exact denoiser, and with it the way
-# uphill, without ever being told a density. Only around the centre, where hardly a training point came by, it is a little
+# uphill, without being told a density. Only around the centre, where hardly a training point came by, it is a little
 # off.
 #
 # ## Digits: three ways to spoil a picture
@@ -265,8 +264,8 @@ short.requires_grad_(False);
 
 # %% [markdown]
 # The shipped networks, one for each kind, had 2,000 batches. If there were no digits but the 4,000 of training, the exact
-# denoiser would be known: that of a mixture of 4,000 Gaussians of deviation 0. Its guess is a weighted mean of training
-# digits. **Write down a guess:** on test digits, is it better than the network?
+# denoiser would be known: that of 4,000 Gaussians of deviation 0, whose guess is a weighted mean of training digits.
+# **Write down a guess:** on test digits, is it better than the network?
 
 # %%
 denoisers = {}
@@ -311,7 +310,7 @@ strip({"clean": x_test[:10], "noisy": noisy[:10]} | row);
 # digits.
 # </details>
 #
-# Each network was trained on one way of spoiling. Here each meets all three:
+# Each network knows one way of spoiling. Here it meets all three:
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured errors, of which the claim checks what matters
@@ -330,8 +329,8 @@ claim("mean error of the two other networks, over that of the right one", ratio,
 claim("network that knows noise, on salt and pepper, over the right one", table[0, 2] / own[2], "<", 1.5)
 
 # %% [markdown]
-# In each column the network that knows the damage is best, mostly by far: the mean of what is possible depends on how the
-# picture was spoiled. Only salt and pepper is nearly as well removed by the network that knows noise.
+# In each column the network that knows the damage is best, since the mean of what is possible depends on how the picture
+# was spoiled. Only salt and pepper is removed nearly as well by the network that knows noise.
 #
 # ## Hide patches
 #
@@ -370,11 +369,10 @@ colours = {"encoder": COLOURS[0], "decoder": COLOURS[0], loss_box: COLOURS[3]}
 diagram(boxes, arrows, colours, size=(10, 2.6));
 
 # %% [markdown]
-# This is a **masked autoencoder** (MAE; He et al., 2022). Encoder and decoder are small *transformers*, and lesson 51 opens
-# that box. Here it is enough to know what a block of one does: it takes a list of vectors, of any length; each takes from
-# the others what it finds useful; then each is worked on by a small MLP, alone. The list has no order, so each patch is
-# given a vector that says where it stood. Hidden patches need not be blanked: they are simply not on the list, which also
-# makes training cheap.
+# This is a **masked autoencoder** (MAE; He et al., 2022). Encoder and decoder are small *transformers* (lesson 51). A
+# block of one takes a list of vectors, of any length; each takes from the others what it finds useful; then a small MLP
+# works on each alone. The list has no order, so each patch is given a vector that says where it stood. Hidden patches need
+# not be blanked: they are simply not on the list, which also makes training cheap.
 #
 # This is the whole forward pass, with the blocks of the shipped network:
 
@@ -467,7 +465,7 @@ strip({"what is seen": seen(x_test[:10], kept_test[:10])} | {name: pictures[:10]
 
 # %% [markdown]
 # Neighbours alone are of no use here. The network continues strokes that it cannot see, and where it is not sure, it
-# answers with grey, as the best guess between 1 and −1 was neither.
+# answers with grey, as our best guess was neither 1 nor −1.
 #
 # ## One guess is a blur: how to get several
 #
@@ -512,7 +510,7 @@ strip({"what is seen": seen(half, top), "all at once": at_once, "one by one": in
 # since $p(a, b) = p(a)\,p(b \mid a)$. The single guess looks like the mean of many.
 # </details>
 #
-# In numbers: how much is neither ink nor paper? And is the judge of lesson 12 sure that it sees a digit?
+# How much is neither ink nor paper? And is the judge of lesson 12 sure that it sees a digit?
 
 # %% tags=["nbval-ignore-output"]
 # not compared: shares of a hundred, of which the claim checks what matters
@@ -537,8 +535,8 @@ claim("judge sure: one by one minus all at once", gain, ">", 0.03, digits=2)
 # %% [markdown]
 # The judge does not mind grey; it minds broken strokes.
 #
-# And if nothing is seen? Then the network makes up a digit from its first letter to its last: it was trained with every
-# number of kept patches from 0 to 48. So it is a generator too, and gets a row in the leaderboard.
+# And if nothing is seen? The network was trained with every number of kept patches from 0 to 48, so it makes up whole
+# digits, too: it is a generator, and gets a row in the leaderboard.
 
 # %%
 # Figure: two rows of ten drawn digits with dark, crisp strokes; about half of them can be read.
@@ -567,7 +565,7 @@ leaderboard("training_digits", "masked_codes", "autoencoder", "class_gaussians",
 #   **untrained**.
 #
 # Against them stands lesson 12's network trained **with labels alone** (row *supervised*), a third as wide, with and
-# without the random distortions of that lesson (augmentation).
+# without augmentation.
 
 # %%
 from course_lib.masked import RandomFilters, few_labels, linear_probe
@@ -591,7 +589,7 @@ def probe(name, n, number):
 # **Write down a guess.** With 100 labels, ten of each digit: in which order do pixels, random filters, autoencoder, DAE
 # (noise), MAE and the network with labels alone, with and without augmentation, end up? And with 4,000?
 #
-# All of it takes minutes, so it was measured before. A part is measured again here:
+# All of it was measured before; a part is measured again here:
 
 # %%
 curves = metadata("mae")["trials"] | metadata("hundred_labels")["trials"]     # name -> labels -> five
@@ -653,8 +651,8 @@ panels[0].set_ylabel("accuracy on test digits");
 #
 # What does it really say?
 #
-# - **Learning without labels helps a probe.** With 10 labels MAE is 13 points ahead of pixels, and it is the training
-#   that does it: the same network untrained is no better than pixels.
+# - **Learning without labels helps a probe.** With 10 labels MAE is 13 points ahead of pixels; the same network untrained
+#   is level with them.
 # - **Much of it is to be had for nothing.** Random filters are 3 points behind MAE with 100 labels, and level with 1,000.
 #   Two of three denoisers are no better than they are. Nor is the harder task the better one: the denoiser of noise is
 #   ahead of MAE from 30 labels to 1,000.
@@ -668,10 +666,10 @@ panels[0].set_ylabel("accuracy on test digits");
 # %% [markdown]
 # ## Break it: hide only five patches
 #
-# Why hide so much? Hide 5 patches in place of 37. **Write down a guess:** will the error of a hidden patch be smaller
-# or larger? And the accuracy of a probe?
+# Why hide 37 patches, and not 5? **Write down a guess:** will the error of a hidden patch be smaller or larger? And the
+# accuracy of a probe?
 #
-# Each kind was trained five times, for 400 batches; the file of `mae_small_mask` holds the results.
+# Each kind was trained five times, for 400 batches; the results are stored.
 
 # %%
 trials = metadata("mae_small_mask")["trials"]
@@ -713,9 +711,9 @@ right.set_ylabel("accuracy with 100 labels");
 # the five trainings, by two points on average. **A loss says how well a task is solved, not what the task is worth.**
 # </details>
 #
-# With 5 hidden, a hidden patch has its neighbours beside it. Does the network do more than continue their strokes? Around
-# the middle patch, we exchange all that lies outside the 3 × 3 patches in the middle with that of another digit; then
-# what lies inside. How much does the guess change?
+# With 5 hidden, a patch has its neighbours beside it. Does the network do more than continue their strokes? It guesses the
+# middle patch, and we exchange all outside the 3 × 3 patches in the middle with that of another digit; then all inside.
+# How much does the guess change?
 
 # %%
 small_mask = load_checkpoint("mae_small_mask").requires_grad_(False)
@@ -738,8 +736,8 @@ claim("the same, trained and measured with 5 hidden", from_afar(small_mask, 44),
 
 # %% [markdown]
 # What stands far away hardly matters with 5 hidden: that network need not know what a digit is. (The other was trained
-# five times as long, which may be a part of the gap.) The repair is to hide 37: most neighbours are gone, and what
-# remains is to know what the whole could be.
+# five times as long, which may be a part of the gap.) The repair is to hide 37: most neighbours are gone, and one must
+# know what the whole could be.
 #
 # ## Predict, then turn one knob: how much is seen
 #
@@ -783,7 +781,7 @@ sliders(fill, patches_seen=(6, 1, 48, 1), digit=(2, 0, 9, 1))
 # ## In the wild
 #
 # The real thing has patches of 16 × 16 pixels, an encoder of 12 to 32 blocks, and learned from a million photographs
-# without their labels. There it pays: when training went on with all labels, the largest got 87.8 % of ImageNet right,
+# without labels. There it pays: when training went on with all labels, the largest got 87.8 % of ImageNet right,
 # more than any network before it that had seen no other pictures (He et al., 2022).
 #
 # ```python
@@ -800,14 +798,13 @@ sliders(fill, patches_seen=(6, 1, 48, 1), digit=(2, 0, 9, 1))
 # %% [markdown]
 # ## Recap
 #
-# 1. Spoil a picture and ask for the original: a task without labels, for which every picture is its own answer.
+# 1. Spoil a picture and ask for the original: a task without labels.
 # 2. With squared error the best guess is the mean of what is possible; the step to it, over $\sigma^2$, is the score.
 # 3. A masked autoencoder encodes only what is kept; where it does not know, its single guess is a blur.
 # 4. Letters, sampled one after the other from their probabilities, give several answers that are whole.
 # 5. A low loss proves nothing: measure the labels that are saved, beside baselines that learned nothing.
 #
-# **What we left out.** Training the encoder further with the labels (*fine-tuning*), which gains most with large models.
-# Telling pictures apart in place of putting them back (*contrastive* learning: lesson 71 does it with captions). Text:
+# **What we left out.** Training the encoder further with the labels (*fine-tuning*). Telling pictures apart in place of putting them back (*contrastive* learning: lesson 71 does it with captions). Text:
 # hiding words and guessing them is BERT.
 #
 # **Exercises:** [22_self_supervised](../exercises/22_self_supervised/22_self_supervised.ipynb).

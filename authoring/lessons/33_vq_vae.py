@@ -338,7 +338,7 @@ strip({"real": ten, "live": live(ten), "shipped": shipped(ten)});
 # %% [markdown]
 # At first nearly all places choose the same few codes; then the perplexity rises, and the reconstruction improves. The
 # shipped checkpoint is twice as wide, and it was trained for 1,600 steps on digits that are slightly turned, stretched
-# and bent each time (`augment`, lesson 12). Its images are drawn with sharpness, as in lesson 31.
+# and bent each time (`augment`, lesson 12). Its images are drawn with sharpness (lesson 31).
 #
 # ## Look inside
 #
@@ -503,9 +503,8 @@ for name, value in cost.items():
     claim(f"bits an image, {name}", value, "<", 260, digits=0)
 
 # %% [markdown]
-# And a PNG? It is lossless, so this is not like with like, and it has a frame: signature, size, checksums. We measure the
-# file and its frame, then put all digits into *one* picture so that the frame is shared, and at last allow a loss as
-# well: black and white only.
+# And a PNG? It is lossless, so this is not like with like, and it has a frame: signature, size, checksums. We measure
+# file and frame, then put all digits into *one* picture that shares the frame, and at last allow a loss: black and white.
 
 # %%
 import io
@@ -536,7 +535,7 @@ claim("bits a digit, all in one PNG, black and white", png_black, ">", 250, digi
 # The frame of a PNG alone costs more than the whole digit in words, so we compare with the shared PNG. How much is lost?
 # We ask the judge of lesson 12 how far the reconstructions are from the digits (Fréchet distance; the same digits on
 # both sides, so 0 is possible). The autoencoder of lesson 21 gets the same sharpness, and each of its 16 numbers is
-# rounded to one of 256 steps, 8 bits, since nobody would store all 32 bits of it.
+# rounded to one of 256 steps, 8 bits in place of 32.
 
 # %%
 from course_lib.metrics import frechet_distance, judge_features
@@ -580,8 +579,7 @@ claim("digits whose words cost as much as the network itself", weights / ceiling
 #
 # ### Can we write new digits?
 #
-# What does a random sentence look like? We sample each word with its probability at its place. Nothing else is known, in
-# particular not the neighbours.
+# What does a random sentence look like? We sample each word with its probability at its place, without its neighbours.
 
 # %%
 drawn = torch.multinomial(each_place, 1000, replacement=True, generator=seeded(0)).T  # (1000, 49)
@@ -597,7 +595,7 @@ strip({"real": x_test[:10], "their words": rebuilt[:10], "random words": random_
 # %% [markdown]
 # Every piece is a piece of handwriting, but they do not know each other. So a VQ-VAE generates nothing by itself. It
 # needs a model of which words follow which: a language model. [Lesson 56](56_everything_is_a_token.ipynb) trains a GPT
-# on these sentences, and with it they enter the leaderboard.
+# on these sentences.
 #
 # ## Predict, then turn one knob: the size of the codebook
 #
@@ -710,10 +708,10 @@ claim("perplexity, all repairs, the worst of five", worst["restarts"], ">", 50, 
 claim("perplexity, FSQ with 600 steps, the worst of five", worst["FSQ, 600 batches"], ">", 20, digits=1)
 
 # %% [markdown]
-# Look at the last column too: by its distance, the dying codebook is no worse than the two rows below it. FSQ needs none
+# By its distance, in the last column, the dying codebook is no worse than the two rows below it. FSQ needs none
 # of the repairs, since it has no code that could lie in the wrong place: its cells cover everything that a squeezed
 # number can be. But it does not make a bad encoder good. In one of five seeds the encoder had spread over few cells after
-# 200 steps; with 600 steps all five have spread.
+# 200 steps; after 600 all have spread.
 
 # %% [markdown]
 # ## In the wild

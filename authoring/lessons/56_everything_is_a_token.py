@@ -69,8 +69,8 @@ piano_roll(sung[0], middle, len(openings[0].pitch))
 fig.supxlabel(f"“{task.text}”\ndef f(x): return {lp.decode(rows[0, lp.N_PROMPT:])}", fontsize=11);
 
 # %% [markdown]
-# These are three models of one class. Nobody wrote the digits; the choir's first bar is by Bach, and the rest is not; and
-# the program does what the line above it says, although no program in the training data does the same.
+# These are three models of one class. Nobody wrote the digits; of the music, only the first bar is by Bach; and the
+# program does what the line above it says, although no program in the training data does the same.
 #
 # ## One alphabet for two kinds of things
 #
@@ -122,9 +122,9 @@ print(idx[0])
 assert_close(painter.draw(idx[:3]), painter.vqvae.decode(codes[:3]))
 
 # %% [markdown]
-# How many bits does an image take? If nothing is known, each of 49 codes is one of 128, which costs 7 bits: 343 together.
-# In lesson 33 counting how frequent each code is left 241 of them, and counting it for each place 198. **Write down a
-# guess:** how many does the GPT need, which knows the label and all codes before?
+# How many bits does an image take? In lesson 33 it took 343 if nothing is known, 241 if one has counted how frequent each
+# code is, and 198 if one has counted it for each place. **Write down a guess:** how many does the GPT need, which knows
+# the label and all codes before?
 
 # %%
 train = painter.vqvae.encode(digits.train.x)                      # (4000, 49)
@@ -160,8 +160,7 @@ fig.colorbar(shown, ax=right);
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 123, and the 3.3 bits of the label, one of ten, come on top. What costs most is the middle, where digits differ; corners
-# cost nearly nothing.
+# 123, and 3.3 more for the label. What costs most is the middle, where digits differ; corners cost nearly nothing.
 # </details>
 #
 # ### Training
@@ -200,12 +199,12 @@ strip({"60 batches": beginner.sample(10, torch.arange(10), seeded(1)),
        "4,400 batches": painter.sample(10, torch.arange(10), seeded(1))});
 
 # %% [markdown]
-# After 60 batches there are strokes, in the right places; which of them belong together is learned later.
+# After 60 batches there are strokes, in the right places; which belong together is learned later.
 #
 # ### Results
 #
-# We judge 1,000 digits of the shipped model, 100 for each label, as all others were judged. The floor is the distance of
-# real digits that the VQ-VAE has encoded and drawn again: new codes can hardly do better.
+# We judge 1,000 digits of the shipped model, 100 for each label. The floor is the distance of real digits that the VQ-VAE
+# has encoded and drawn again.
 
 # %%
 asked = torch.arange(1000) % 10
@@ -219,8 +218,8 @@ claim("samples that show the digit asked for", found["control"], ">", 0.9)
 leaderboard("image_gpt", "flow", "conditional_gan", "conditional_ddpm", "vae_mixture", "training_digits")
 
 # %% [markdown]
-# The distance is 1.4: a little behind flow and diffusion (lessons 61 to 64) and the GAN, which make pixels, and beside the
-# VAE with a fitted prior. Nearly all of it is the GPT's, for the floor is 0.1.
+# The distance is 1.4: a little behind the GAN, flow and diffusion (lessons 61 to 64), which make pixels, and beside the
+# VAE with a fitted prior. Nearly all of it is the GPT's: the floor is 0.1.
 #
 # How fast is it? The GPT runs 49 times for an image, but each time for one new token only, since keys and values are kept
 # (lesson 54). The flow runs its network 30 times, and each time for a whole image.
@@ -239,7 +238,7 @@ claim("images a second, as a multiple of the flow's", ratio, ">", 1)
 # %% [markdown]
 # ### Going on with half an image
 #
-# A language model goes on with any beginning. So give it the first three rows of codes of a real digit, and any label.
+# A language model goes on with any beginning. We give it the first three rows of codes of a real digit, and any label.
 
 # %%
 # Figure: three rows of images, each a real digit at the left and then the same upper part finished under
@@ -263,7 +262,7 @@ strip(tops);
 # %% [markdown]
 # ## Music: four voices in one row
 #
-# Johann Sebastian Bach set hundreds of hymn tunes for a choir: the **soprano** sings the tune; below it go **alto**,
+# Bach set hundreds of hymn tunes for a choir: the **soprano** sings the tune; below it go **alto**,
 # **tenor** and **bass**. We have 348 of these chorales on a grid of eighth notes. A pitch is a number of semitones: 60 is
 # middle C, and 12 more sound an octave higher.
 #
@@ -445,7 +444,7 @@ known = {behaviour(steps) for steps in trained}
 print(sum(behaviour(steps) in known for steps in never), "of these do what a trained one does")
 
 # %% [markdown]
-# Descriptions name the steps sometimes from first to last ("sort it , then ..."), sometimes from last to first ("the sum
+# Descriptions name steps sometimes from first to last ("sort it , then ..."), sometimes from last to first ("the sum
 # of ..."); the program always begins with the last. The loss counts the tokens of the program alone. One in twenty of our
 # training programs is careless, as in code that people publish: it returns `x`, or just the example's output.
 
@@ -486,7 +485,7 @@ assert_close(my_pass_at_k(right, 8), pass_at_k(right, 8))
 
 # %% [markdown]
 # We compare with a look-up, which searches 2,000 trained tasks for the description that shares most words with ours, and
-# takes its program. It has to fail, for what is right here was never trained; so must any model that only remembers.
+# takes its program. It must fail, as must any model that only remembers: what is right here was never trained.
 
 # %%
 memory = lp.tasks(2_000, seed=9)
@@ -505,8 +504,8 @@ _, seen_right = write(coder, lp.tasks(100, seed=6), 4, temperature=0.2)
 claim("pass@1 on compositions that were trained", pass_at_k(seen_right, 1).mean(), ">", 0.85)
 
 # %% [markdown]
-# It is right on programs that nobody showed it as often as on those that it was trained on. What it has learned are the
-# steps, and how one is put inside the other, and not a list of programs.
+# It is right on programs that nobody showed it as often as on those that it was trained on. It has learned the steps, and
+# how one is put inside the other, not a list of programs.
 #
 # ## Predict, then turn one knob
 #
@@ -531,7 +530,7 @@ for temperature in sorted(drawn, key=float):
 # Programs: pass@1 falls from 0.99 to 0.93 at temperature 1 and to 0.75 at 1.5, since what is improbable, careless programs
 # and slips, is written more often. pass@8 stays: one of eight is right anyway. Digits: 0.85 is best for the distance and
 # for what was asked for. Colder, they become alike, and recall falls; hotter, codes are sampled that do not belong
-# together. A confession: 0.85 was chosen while looking at this distance, which flatters it a little.
+# together. (0.85 was chosen while looking at this distance, which flatters it a little.)
 # </details>
 
 # %%
@@ -631,14 +630,14 @@ ax.legend(title="kept: the shortest for which");
 # Nobody asked for `x` or for a lone number, and the model seldom writes them. But the best of 32 finds what is rare, and
 # by the first reward they are best: programs, and none is shorter. The second reward rules them out, and does no harm
 # *here*: the example's output is hardly ever among the 32, for this model has not learned to copy it. That is luck; a
-# model that can copy would have it. (What training makes of a reward that is won cheaply is in lesson
-# [74](74_preferences.ipynb).) The repair is to ask for what the task asks for, on examples that the writer does not see.
+# model that can copy would have it. (Lesson [74](74_preferences.ipynb) shows what training makes of such a reward.) The
+# repair is to ask for what the task asks for, on examples that the writer does not see.
 
 # %% [markdown]
 # ## In the wild
 #
 # The first DALL·E is our first world with 12 billion parameters: 256 tokens of text, then 1,024 codes, each one of 8,192.
-# Code models are measured with pass@k on hidden tests. This GPT draws pixel by pixel, on a GPU:
+# This GPT draws pixel by pixel, on a GPU:
 #
 # ```python
 # import torch
@@ -662,7 +661,7 @@ ax.legend(title="kept: the shortest for which");
 # end.
 #
 # **Exercises:** [56_everything_is_a_token](../exercises/56_everything_is_a_token/56_everything_is_a_token.ipynb). One
-# more: let the choir try each bar eight times, and keep the one with the fewest parallels. What does it sing then?
+# more: let the choir try each bar eight times, and keep the one with the fewest parallels.
 # **Next**, [lesson 61](61_ddpm.ipynb): destroy, then learn to undo.
 #
 # ## Read on
