@@ -93,6 +93,7 @@ weights = Implementation(
         ("the bug is still there: the share of a pair is not the product of two shares, unless job and hat are "
          "independent, and the habit is just that they are not",
          lambda job, hat: 1 / (4 * _separate(job, hat)[0] * _separate(job, hat)[1]),
+         lambda job, hat: len(job) * _normal(1 / (_separate(job, hat)[0] * _separate(job, hat)[1])),
          "How many zorps with a hat are there? And how many would there be if hats and jobs did not go together?"),
         ("frequent pairs weigh more now: a pair that is twice as frequent must count half as much",
          dict(size=lambda share: 4 * share)),
@@ -131,13 +132,11 @@ largest_scale = Measurement(
     truth=_largest,
     tolerance=0.01,
     slips=[
-        ("this is the smallest scale that the audit lets pass: the largest is asked for", dict(pick=min)),
+        ("a larger scale passes too: ask of each whether the interval around its share holds 0.8, and take the largest "
+         "that does", dict(pick=min), dict(passes=lambda k, n: k / n <= 0.8),
+         lambda scales, hits, n: min(zip(scales, hits), key=lambda row: abs(row[1] / n - 0.8))[0]),
         ("this is the smallest scale that the audit does not let pass: the one before it is asked for",
          lambda scales, hits, n: min([s for s, k in zip(scales, hits) if wilson(k, n)[1] > 0.8], default=float("nan"))),
-        ("this is the scale whose share is nearest to 0.8: ask of each scale whether its interval holds 0.8",
-         lambda scales, hits, n: min(zip(scales, hits), key=lambda row: abs(row[1] / n - 0.8))[0]),
-        ("this is the largest scale whose share is below 0.8: the interval around the share decides",
-         dict(passes=lambda k, n: k / n <= 0.8)),
         ("this is a number of pictures: the scale is asked for", lambda scales, hits, n: float(
             hits[scales.index(_largest(scales, hits, n))])),
         ("this is a share: the scale is asked for", lambda scales, hits, n: hits[scales.index(

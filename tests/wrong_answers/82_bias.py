@@ -1,7 +1,7 @@
 import torch
 
 from course_lib.checks import bias as check
-from wrong_answers import equivalent, right
+from wrong_answers import equivalent, right, wrong
 
 # --- 1
 
@@ -45,3 +45,6 @@ equivalent(check.weights, "pair.bincount(minlength=4) -> pair.bincount(minlength
 SCALES, HITS, N = [0.5, 1.0, 1.5, 1.7, 2.0, 3.0], [22, 30, 34, 28, 36, 39], 40
 
 right(check.largest_scale, SCALES, HITS, N)(2.0)
+# as measured: 1.0 is the first scale that passes, the nearest to 0.8, and the last that is not above it
+wrong(check.largest_scale, "a larger scale passes too",
+      [0.5, 1.0, 1.25, 1.75, 2.25, 3.0], [39, 48, 51, 56, 60, 60], 60)(1.0)
