@@ -30,12 +30,13 @@ hint()
 # %% [markdown]
 # ## 1 · All courses at once (3 points)
 #
-# A ball walks in a corridor between walls at 0 and `far`, and turns round at each of them. Without walls it would be at
-# `start + speed · t` in frame $t$ = 0, 1, 2, ...; how to fold this way back into the corridor is shown in the lesson.
+# A ball rolls in a corridor between walls at 0 and `far`, and turns round at each of them. Without walls it would be at
+# `start + speed · j` in frame j = 0, 1, 2, ... A wall is a mirror, and after 2 · `far` pixels, there and back, everything
+# repeats: `my_bounce` in the lesson folds such a way back into the corridor.
 #
-# **Given** whole numbers: `start` of shape (n,), from 0 to `far`; `speed` of shape (n,), of either sign, and in each row another
-# one; the numbers `T` and `far`. A speed may be larger than `far`. **Asked:** where each ball is in each of T frames, a tensor of
-# shape (n, T). **Checked:** the values, for several n, T and `far`.
+# **Given** whole numbers: `start` of shape (n,), from 0 to `far`; `speed` of shape (n,), of either sign, 0 among them; the
+# numbers `T` and `far`. A speed may be larger than `far`. **Asked:** where each of the n balls is in each of T frames, a tensor
+# of shape (n, T). **Checked:** the values, for several n, T and `far`.
 
 # %% tags=["solution:courses"]
 def courses(start, speed, T, far):
@@ -167,9 +168,9 @@ plots.strip({"real": films.x[0], "continued": made[0]});
 
 # %% [markdown]
 # **Given** `places` and `true`, the column of the centre in each of twelve frames, each of shape (20, 12). A *step* is the
-# difference of the places of two frames that follow each other; the steps that end in a new frame, of number 3 to 11, count. A
-# step is right if it differs from the true one, in either direction, by less than half a pixel. **Asked:** `good`, the share of
-# right steps. **Checked:** your number, within 1 percent.
+# difference of the places of two frames that follow each other. Frames are numbered from 0, so the known ones are 0, 1 and 2;
+# the steps that end in a new frame, 3 to 11, count. A step is right if it differs from the true one, in either direction, by
+# less than half a pixel. **Asked:** `good`, the share of right steps. **Checked:** your number, within 1 percent.
 
 # %% tags=["solution:good"]
 good = ...  # set it to your number at the end
