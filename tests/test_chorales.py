@@ -174,11 +174,6 @@ def test_sixteenths_and_eighths_agree_where_both_sound(fine, coarse):
             assert torch.equal(a.pitch[::2], b.pitch)
 
 
-def test_another_grid_is_refused():
-    with pytest.raises(ValueError, match="grid=4"):
-        load_chorales(grid=4)
-
-
 # ---- the builder, on scores made by hand
 
 class Score:
@@ -300,8 +295,6 @@ def test_transposing_adds_to_the_tokens_of_notes_and_to_no_other():
     moved, idx = encode(higher), encode(piece)
     assert torch.equal(moved - idx, 3 * (idx > REST).long())
     assert same(transposed(higher, -3), piece) and higher.tonic == (piece.tonic + 3) % 12
-    with pytest.raises(ValueError, match="shift=30"):
-        transposed(piece, 30)
 
 
 def test_the_room_is_what_the_voices_can_bear(coarse):
@@ -395,8 +388,6 @@ def test_the_table_by_hand():
         "repeated notes": 100 * 6 / 16, "pauses": 100 * 2 / 3, "pauses on a triad": 50, "rests": 0})
     twice = table([piece, piece])
     assert twice == pytest.approx(table([piece]))
-    with pytest.raises(ValueError, match="got 0 pieces"):
-        table([])
 
 
 def test_bach_and_chance_are_far_apart(coarse):
@@ -417,8 +408,6 @@ def test_shuffling_moves_voices_by_whole_bars_and_changes_no_melody(coarse):
         assert fits
         shifts += fits[:1]
     assert len(set(shifts)) == 4 and torch.equal(mixed.place, piece.place)
-    with pytest.raises(ValueError, match="2 bars"):
-        shuffled(piece.part(0, int(bars[2])))
 
 
 def test_the_longest_copied_run_is_that_of_a_plain_search():
@@ -491,8 +480,6 @@ def test_a_piano_roll_shows_every_note_in_its_voices_colour(coarse):
     assert [(x, y) for x, y, _ in bars] == [(begin, pitch) for _, begin, _, pitch in notes(piece).tolist()]
     assert len({colour for *_, colour in bars}) == 4 and ax.get_title(loc="left") == "x"
     assert [t.get_text() for t in ax.get_legend().get_texts()] == list(data.VOICES)
-    with pytest.raises(ValueError, match="given=25"):
-        piano_roll(piece, given=25)
     matplotlib.pyplot.close("all")
 
 

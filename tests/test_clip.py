@@ -169,8 +169,6 @@ def test_prompts_differ_only_in_the_value():
         assert (rows == rows[:1]).all()
         assert len({text.replace("a red hat", "a blue hat") for text in each[1:3]}) == 1
     assert len({text for text in told[1]}) > 10
-    with pytest.raises(ValueError, match="'nose' is no attribute"):
-        clip.prompts("nose", 3, seeded(0))
 
 
 def test_the_class_of_a_picture_has_the_mean_vector_most_like_it():
@@ -216,8 +214,6 @@ def test_a_bag_of_words_is_at_chance_on_hard_pairs():
     rows = torch.tensor([row(hat=hat, shirt=shirt) for hat, shirt in hats.items()])
     share, n = clip.hard_pairs(build(bag=True, neighbours=False, n_layer=0), torch.rand(3, 3, 16, 16), rows, seeded(0))
     assert (share, n) == (0.5, 2)
-    with pytest.raises(ValueError, match="none of these 1 faces"):
-        clip.hard_pairs(build(), torch.rand(1, 3, 16, 16), rows[1:2], seeded(0))
 
 
 def test_batches_hold_captions_of_their_own_faces():

@@ -89,8 +89,6 @@ def test_balanced_samples_are_the_first_of_each_digit():
 def test_a_digit_that_never_comes_is_named():
     with pytest.raises(ValueError, match="of 500 samples only 0 show the digit 7, and 1 are needed"):
         balanced(Mostly(set(range(10)) - {7}), 10, seeded(0), judge=_Label())
-    with pytest.raises(ValueError, match="n=15"):
-        balanced(Mostly(), 15)
 
 
 class _Label(torch.nn.Module):
@@ -111,12 +109,6 @@ def test_what_is_kept_comes_back_within_half_a_grey_level():
     again = Kept(kept.config)
     again.load_state_dict(kept.state_dict())
     assert torch.equal(again.of("a"), kept.of("a"))
-    with pytest.raises(ValueError, match="no samples of 'c' are kept, only of a, b"):
-        kept.of("c")
-    with pytest.raises(ValueError, match=r"of b there is room for \(1, 1, 28, 28\), got \(3, 1, 28, 28\)"):
-        kept.keep("b", x)
-    with pytest.raises(ValueError, match="a=0"):
-        Kept(KeptConfig({"a": 0}))
 
 
 @pytest.mark.parametrize("name", ["flow", "conditional_ddpm"])

@@ -33,9 +33,9 @@ SMALL = dict(vocab_size=50, block_size=16, n_layer=2, n_head=2, n_embd=24)
 CONFIGS = {"plain": GPTConfig(**SMALL), "fast": fast(**SMALL)}
 
 
-def lively(config, n=0):
+def lively(config):
     """A model with large random weights everywhere: nothing is zero, one or small by chance."""
-    seed(n)
+    seed(0)
     model = GPT(config).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -321,12 +321,10 @@ def test_bytes_become_text_and_back():
 
 def test_what_cannot_be_read_is_refused():
     model = GPT(CONFIGS["plain"])
-    for wrong, words in {(): r"0 prompts", (torch.tensor([], dtype=torch.long),): "prompt 0",
+    for wrong, words in {(torch.tensor([], dtype=torch.long),): "prompt 0",
                          (tokens(3), tokens(1, 3)): "prompt 1"}.items():
         with pytest.raises(ValueError, match=words):
             generate(model, list(wrong), 3)
-    with pytest.raises(ValueError, match="17 tokens do not fit"):
-        model(tokens(1, 17))
     with pytest.raises(ValueError, match="n_head=5 must divide n_embd=24"):
         GPT(replace(CONFIGS["plain"], n_head=5))
 

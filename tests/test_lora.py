@@ -121,8 +121,6 @@ def test_a_rank_is_no_larger_than_the_layer():
     assert [part.up.shape[1] for part in lora.adapters(model).values()] == [2, 4]
     with pytest.raises(ValueError, match="0 has an adapter of rank 2: merge it first"):
         lora.add_lora(model, 1)
-    with pytest.raises(ValueError, match="0 layers of Sequential have look in their name"):
-        lora.add_lora(model, 1, where=("look",))
 
 
 def test_a_gpt_with_adapters_writes_the_same_with_a_cache():
@@ -155,6 +153,15 @@ def test_a_new_word_is_one_vector_and_changes_no_caption_without_it():
     assert model.sample(["a zorp person"], seeded(0), steps=1).shape == (1, 3, 16, 16)
 
 
+def test_a_word_like_no_other_starts_as_large_as_the_others():
+    model = small()
+    with torch.no_grad():
+        model.text.words.weight.mul_(1e-3)
+    spread = model.text.words.weight.std().item()
+    lora.add_word(model, "zorp")
+    assert model.text.words.weight[-1].std().item() == pytest.approx(spread, rel=0.6)
+
+
 @pytest.mark.parametrize("word", ["hat", "Zorp", "two words", ""])
 def test_a_word_that_cannot_be_new_is_refused(word):
     with pytest.raises(ValueError, match=f"not '{word}'"):
@@ -183,8 +190,6 @@ def test_an_adapter_comes_back_from_a_file_and_belongs_to_one_model(tmp_path):
     assert base.vocabulary == WORDS and not lora.adapters(base)               # the base is as it was
     with pytest.raises(CheckpointError, match="belongs to 'small' .weights .*: load the one that it was made for"):
         lora.put(adapter, small(3))
-    with pytest.raises(ValueError, match="0 adapters and no new word"):
-        lora.take(base, "small")
 
 
 def test_a_fingerprint_does_not_see_what_was_added():
@@ -207,8 +212,6 @@ def test_the_person_is_himself_and_nobody_else_is():
     assert zorp.own.sum((1, 2)).tolist() == [47, 28, 25, 7]
     training = load("avatars").train.x
     assert not any((training == x).flatten(1).all(1).any() for x in zorp.five.x)
-    with pytest.raises(ValueError, match="attributes .n, 8. are compared, got .2, 3, 16, 16. and .3, 8."):
-        person.likeness(zorp.five.x[:2], zorp.five.attributes[:3])
 
 
 def test_the_arrays_of_the_person_are_the_recorded_ones():
@@ -259,12 +262,12 @@ def test_a_batch_holds_as_many_of_the_others_as_of_him():
 
 # ---- what is shipped
 
-def drawn(model, n=40):
+def drawn(model):
     """Is it he, and does he wear what was asked for? And is "a person" he?"""
     zorp, told = load("person"), seeded(11)
-    captions = [person.named(row, "zorp", told) for row in zorp.more.attributes[:n].tolist()]
+    captions = [person.named(row, "zorp", told) for row in zorp.more.attributes[:40].tolist()]
     x = model.sample(captions, seeded(1), guidance=2.0)
-    anybody = model.sample(["a person"] * n, seeded(3), guidance=2.0)
+    anybody = model.sample(["a person"] * 40, seeded(3), guidance=2.0)
     asked = torch.stack([said(text.replace("zorp ", "")) for text in captions])
     he, drift = ((person.likeness(y, read(y)) > 0.6).float().mean().item() for y in (x, anybody))
     return dict(he=he, drift=drift, obeys=obeys(x, asked).all(1).float().mean().item())

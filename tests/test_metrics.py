@@ -333,29 +333,20 @@ def test_measure_reports_one_row_and_agrees_with_its_parts(judge):
 
 GOOD = torch.ones(5, 2)
 BAD = [
-    (lambda: frechet_distance(GOOD[:1], GOOD), "a must hold at least 2 points as rows (n, d), got shape (1, 2)"),
     (lambda: frechet_distance(GOOD, GOOD[:, :1]), "points of 2 numbers cannot be compared with points of 1"),
     (lambda: frechet_distance(GOOD / 0, GOOD), "a holds 10 numbers that are not finite"),
     (lambda: kernel_distance(GOOD, GOOD[0]), "b must hold at least 2 points as rows (n, d), got shape (2,)"),
-    (lambda: precision_recall(GOOD[:3], GOOD), "real must hold at least 4 points"),
     (lambda: nearest_neighbours(GOOD, GOOD, k=6), "k=6 must be a whole number between 1 and 5"),
-    (lambda: copy_ratio(GOOD, GOOD), "sample 0 lies on two training points at once"),
     (lambda: copy_ratio(GOOD, GOOD[:1]), "k=2 must be a whole number between 1 and 1"),
     (lambda: memorisation(GOOD[:0], GOOD, GOOD), "x must hold at least 1 points"),
-    (lambda: bootstrap(len, GOOD, n=1), "n=1 must be a whole number, at least 2"),
-    (lambda: wilson(5, 4), "hits=5 must be a whole number between 0 and 4"),
     (lambda: wilson(1, 4, level=1), "between 0 and 1, not 1"),
-    (lambda: mean_interval([0.9]), "values must hold at least 2 points"),
     (lambda: mean_interval([0.9, 0.8], level=2), "a probability must lie between 0 and 1, not"),
-    (lambda: samples_to_tell(0.8, 0.8), "tell share=0.8 from other=0.8"),
     (lambda: samples_to_tell(0.8, 1.2), "other=1.2"),
     (lambda: effective_size(torch.tensor([1.0, -0.5])), "smallest -0.5"),
     (lambda: effective_size(torch.ones(0)), "smallest None"),
     (lambda: judge_features(torch.rand(28, 28)), "of shape (B, 1, 28, 28), got (28, 28)"),
     (lambda: judge_features(torch.rand(0, 1, 28, 28)), "28), got (0, 1, 28, 28)"),
-    (lambda: judge_features(torch.full((1, 1, 28, 28), 255.0)), "reach from 255 to 255: clamp or rescale them"),
     (lambda: judge_features(torch.full((1, 1, 28, 28), float("nan"))), "reach from nan to nan"),
-    (lambda: control_accuracy(None, torch.rand(3, 1, 28, 28), torch.zeros(2)), "of shape (3,): got (2,)"),
 ]
 
 

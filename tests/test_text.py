@@ -123,8 +123,6 @@ def test_windows_are_pieces_of_the_text_and_reach_both_ends():
 def test_an_unknown_text_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="'doc': choose one of austen, docs, code"):
         load_text("doc")
-    with pytest.raises(ValueError, match=r"of shape \(n,\): got \(2, 3\)"):
-        decode(torch.zeros(2, 3))
     assert isinstance(load_text(), Text)
 
 
@@ -183,8 +181,6 @@ def test_noise_costs_eight_bits_for_xz_and_for_a_model_that_knows_nothing():
     assert bits_per_byte(lambda idx: torch.zeros(*idx.shape, 256), noise) == pytest.approx(8)
 
 
-def test_impossible_windows_are_refused():
-    for call, words in ((lambda: bits_per_byte(Uneven(), torch.zeros(1, dtype=torch.long)), "text of 1 tokens"),
-                        (lambda: bits_per_byte(Uneven(), torch.arange(9), 4, 5), "stride=5")):
-        with pytest.raises(ValueError, match=words):
-            call()
+def test_a_stride_longer_than_the_block_is_refused():
+    with pytest.raises(ValueError, match="stride=5"):
+        bits_per_byte(Uneven(), torch.arange(9), 4, 5)

@@ -102,13 +102,9 @@ def test_only_the_gpt_is_trained():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: join(torch.tensor([10]), torch.tensor([[1]]), 10), "0 to 9"),
     (lambda: join(torch.tensor([1, 2]), torch.tensor([[1]]), 10), "(1, 1)"),
-    (lambda: split(torch.tensor([[3, 12, 4]]), 10), "-6"), (lambda: split(torch.tensor([[12, 12]]), 10), "12"),
-    (lambda: Encoded(torch.rand(3, 1, 28, 28), torch.arange(2), None), "3 images"),
-    (lambda: small().write(torch.zeros(1, 50).long()), "T=50"), (lambda: small().write(torch.tensor([[30]])), "30"),
-    (lambda: small().sample(2, 10), "10"), (lambda: small().sample(0), "n=0"),
-    (lambda: small().draw(torch.zeros(1, 49).long()), "(1, 49)"), (lambda: small(n_class=0), "n_class=0")])
+    (lambda: split(torch.tensor([[12, 12]]), 10), "12"), (lambda: small().write(torch.tensor([[30]])), "30"),
+    (lambda: small().sample(0), "n=0")])
 def test_what_cannot_be_is_one_clear_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
