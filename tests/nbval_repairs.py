@@ -111,15 +111,20 @@ class Notebook(nbval.plugin.IPyNbFile):
             self.kernel.stop()
 
 
+def in_pages(outputs, kind: str) -> list[bytes]:
+    """The files of one kind that the outputs hold in their HTML."""
+    return [base64.b64decode(data) for o in outputs for data in re.findall(
+        rf'data:{kind};base64,([^"]*)', o.get("data", {}).get("text/html", ""))]
+
+
 def figures(outputs) -> list[np.ndarray]:
     """Pictures (H, W, 3), and the frames (T, H, W, 3) of moving ones, which course_lib.plots.film puts into a page."""
     pngs = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
     found = [np.asarray(pixels(base64.b64decode(png)), dtype=float) for png in pngs]  # stored ones have a palette
-    for page in (o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {})):
-        for data in re.findall(r"data:image/gif;base64,([^\"]*)", page):
-            with Image.open(io.BytesIO(base64.b64decode(data))) as gif:
-                frames = [np.asarray(frame.convert("RGB"), dtype=float) for frame in ImageSequence.Iterator(gif)]
-            found.append(np.stack(frames))
+    for data in in_pages(outputs, "image/gif"):
+        with Image.open(io.BytesIO(data)) as gif:
+            frames = [np.asarray(frame.convert("RGB"), dtype=float) for frame in ImageSequence.Iterator(gif)]
+        found.append(np.stack(frames))
     return found
 
 
@@ -138,11 +143,10 @@ def compare_figures(stored: list[np.ndarray], computed: list[np.ndarray]) -> str
 def sounds(outputs) -> list[tuple[int, np.ndarray]]:
     """Rate and samples of each sound that course_lib.plots.listen has put into a page."""
     found = []
-    for page in (o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {})):
-        for data in re.findall(r"data:audio/wav;base64,([^\"]*)", page):
-            with wave.open(io.BytesIO(base64.b64decode(data))) as file:
-                samples = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
-                found.append((file.getframerate(), samples.astype(float)))
+    for data in in_pages(outputs, "audio/wav"):
+        with wave.open(io.BytesIO(data)) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), dtype=np.int16)
+            found.append((file.getframerate(), samples.astype(float)))
     return found
 
 
@@ -159,9 +163,9 @@ def compare_sounds(stored: list, computed: list) -> str:
     return ""
 
 
-def loudness(x: np.ndarray, window: int = 256) -> np.ndarray:
-    pieces = np.lib.stride_tricks.sliding_window_view(np.pad(x, window), window)[::window // 4]
-    return np.abs(np.fft.rfft(pieces * np.hanning(window)))
+def loudness(x: np.ndarray) -> np.ndarray:
+    pieces = np.lib.stride_tricks.sliding_window_view(np.pad(x, 256), 256)[::64]
+    return np.abs(np.fft.rfft(pieces * np.hanning(256)))
 
 
 nbval.plugin.RunningKernel = Kernel                # which IPyNbFile.setup starts

@@ -11,6 +11,7 @@ import copy
 import csv
 import hashlib
 import html
+import io
 import itertools
 import json
 import os
@@ -677,12 +678,11 @@ class Class:
         if not rows:
             raise GradingError(f"nothing of {task.name} is graded in {self.folder}: run `course grade`, or say --into")
         path = self.folder / f"{task.name}.csv"
-        part = path.with_name(path.name + ".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(part, path)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        save(path, table.getvalue())
         for row in rows:
             if row["score"] is not None:
                 self.write_feedback(row["student"], task)
@@ -693,7 +693,7 @@ def save(path: Path, text: str) -> None:
     """Write a file, all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(text, encoding="utf-8", newline="")
     os.replace(part, path)
 
 

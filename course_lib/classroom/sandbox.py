@@ -383,12 +383,12 @@ class Kernel:
             except OSError:                          # it is gone, which `watch` will see
                 return
 
-    def request(self, source: str, seconds: float = 0, start_up: bool = False, **more):
+    def request(self, source: str, start_up: bool = False, **more):
         """Let the kernel run something.  -> (its outputs, its reply, None or what went wrong in words)"""
         outputs, size, reply, idle, wrong = [], 0, None, False, None
         begin = time.monotonic()
         self.watched += begin - self.rested          # what the grader did since then is not the submission's time
-        end = self.used + (seconds or (self.limits.seconds - self.used) / 2)
+        end = self.used + (self.limits.seconds - self.used) / 2
         self.number += 1
         self.send([self.number, {"code": source, **more}])
         while not self.dead and not (reply and (idle or time.monotonic() > begin + 2)):
@@ -437,12 +437,12 @@ class Kernel:
         self.rested = time.monotonic()
         return outputs[:MOST_OUTPUTS], reply, wrong
 
-    def run(self, source: str, seconds: float = 0, **more):
+    def run(self, source: str, **more):
         """Run one cell.  -> (its outputs, None or what went wrong in words).  When its time is up it is interrupted,
         and killed if that does not help within five seconds. An error is always among the outputs, whoever hid it."""
         if self.dead:
             return [failure("NotRun", self.dead)], self.dead
-        outputs, reply, wrong = self.request(source, seconds, **more)
+        outputs, reply, wrong = self.request(source, **more)
         if self.dead:
             return [*outputs, failure("NotFinished", self.dead)], self.dead
         if wrong:
@@ -451,11 +451,11 @@ class Kernel:
             outputs.append(failure(reply.get("ename", "Error"), reply.get("evalue", "")))
         return outputs, wrong or (None if reply.get("status") == "ok" else "an error")
 
-    def ask(self, expression: str, seconds: float = 0) -> bytes | None:
+    def ask(self, expression: str) -> bytes | None:
         """The value of an expression that makes a base64 text, as bytes; None if it makes none."""
         if self.dead:
             return None
-        _, reply, wrong = self.request("", seconds, silent=True, user_expressions={"asked": expression})
+        _, reply, wrong = self.request("", silent=True, user_expressions={"asked": expression})
         with contextlib.suppress(KeyError, TypeError, AttributeError, binascii.Error):
             text = reply["user_expressions"]["asked"]["data"]["text/plain"]
             return None if wrong else base64.b64decode(text.strip("'"), validate=True)
