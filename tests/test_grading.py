@@ -550,6 +550,21 @@ def test_a_given_cell_that_was_changed_or_deleted_runs_first_as_it_was(tmp_path)
     assert grading.restore(grading.cells_in(nbformat.writes(task.released).encode()), task)[1] == []
 
 
+def test_a_given_cell_that_was_deleted_finds_what_the_one_before_it_makes(tmp_path):
+    solved = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}, cells=[
+        new_code_cell("one = 1", id="a"), new_code_cell("two = 2 * one", id="b"),
+        new_code_cell("### BEGIN SOLUTION\nx = two\n### END SOLUTION", id="c", metadata=entry("x")),
+        new_code_cell("assert x == 2", id="d", metadata=entry("test_x", 1))])
+    (tmp_path / "solved.ipynb").write_text(nbformat.writes(solved))
+    task = grading.assignment(tmp_path / "solved.ipynb")
+    mine = nbformat.reads(nbformat.writes(task.released), as_version=4)
+    mine.cells[2].source = "x = two"
+    del mine.cells[1]
+    nb, _ = grading.restore(grading.cells_in(nbformat.writes(mine).encode()), task)
+    trial.execute(nb, grading.Limits(), trusted=True)
+    assert grading.scores(nb)["test_x"][0] == 1
+
+
 def test_feedback_quotes_no_hidden_test_and_counts_what_is_graded(course):
     wrong = "import warnings\ndef sq(x):\n    warnings.warn('odd', stacklevel=2)\n    return 3 * x"
     handed_in = answered(course.root, sq=wrong, add=RIGHT["add"], why="So.")

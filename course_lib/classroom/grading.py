@@ -228,12 +228,16 @@ def restore(cells: list[tuple[str, str, dict]], task: Assignment) -> tuple[nbfor
         remarks.append(f"cells without metadata are known by their text or place: {', '.join(lost)}")
     if sorted(last, key=last.get) != [name for name in order if name in last]:
         remarks.append("cells were moved; the order of the assignment is restored")
-    lost, anchor = {}, None                          # given code that is changed or gone: it runs first, so that the
+    lost, anchor, before = {}, None, []              # given code that is changed or gone: it runs first, so that the
     there = {source.strip() for _, source, _ in cells}                                # student's version still wins
     for cell in task.released.cells if cells else ():
-        anchor = cell.metadata.get("nbgrader", {}).get("grade_id", anchor)
-        if cell.cell_type == "code" and "nbgrader" not in cell.metadata and cell.source.strip() not in there:
-            lost.setdefault(anchor, []).append(("code", cell.source, {}))
+        if "nbgrader" in cell.metadata:
+            anchor, before = cell.metadata.nbgrader.grade_id, []
+        elif cell.cell_type == "code":
+            before = [*before, ("code", cell.source, {})]                             # what it may need
+            if cell.source.strip() in there:
+                continue
+            lost[anchor] = before
             remarks.append(f"a given cell was changed or deleted; as it was given, it runs before yours: "
                            f"{cell.source.strip().splitlines()[0]:.60}")
     new, given = lost.get(None, []) + between[None], {c.source.strip() for c in task.released.cells}
