@@ -311,7 +311,7 @@ def exercise_list(all_lessons: list[Lesson]) -> str:
     having = [x for x in all_lessons if (ROOT / "exercises" / x.stem).is_dir()]
     rows = [f"- [{x.number} · {x.title}](exercises/{x.stem}/{x.stem}.ipynb)" for x in having]
     entries = [f"exercises/{x.stem}/{x.stem}" for x in having]
-    said = "Each lesson has one, of four to six tasks, to be done in JupyterLab. Checks say what is wrong."
+    said = "Each lesson has one, of five or six tasks, to be done in JupyterLab. Checks say what is wrong."
     return "\n".join(["# Exercises", "", said, "", *rows, "", "```{toctree}", ":hidden:", "", *entries, "```", ""])
 
 
