@@ -62,8 +62,8 @@ def test_bytes_seconds_joules_and_grams():
 
 
 def test_the_front_is_what_no_other_point_beats():
-    cost, loss = [1, 2, 3, 4, 4, 0.5, 6], [5, 3, 4, 1, 2, 9, 1]
-    assert pareto(cost, loss) == [5, 0, 1, 3]
+    cost, loss = [1, 2, 3, 4, 4, 0.5, 6], [5, 3, 4, 2, 1, 9, 1]
+    assert pareto(cost, loss) == [5, 0, 1, 4]
     for i in range(7):                             # by the definition
         beaten = any(cost[j] <= cost[i] and loss[j] <= loss[i] and (cost[j], loss[j]) != (cost[i], loss[i])
                      for j in range(7))

@@ -344,6 +344,13 @@ def test_going_straight_on_is_right_until_a_wall_is_there(films):
     assert_close(copy_last(films.x[:, :3], 5)[:, 4], films.x[:, 2])
 
 
+def test_going_straight_on_ends_at_the_wall_that_the_last_known_frame_is_near():
+    x = torch.zeros(1, 2, 1, 16, 32)
+    x[:, 0, :, 4:8, 14:18] = x[:, 1, :, 4:8, 20:24] = 1                       # six to the right in a frame
+    ahead = straight_on(x, 5)[0, 2:, 0, 4]                                    # (3, 32)
+    assert ahead.argmax(1).tolist() == [26, 28, 28] and (ahead.sum(1) == 4).all()
+
+
 def test_the_nearest_course_of_a_lawful_film_is_its_own(films):
     true = films.place[:, :, 0].float()
     assert torch.equal(nearest_course(true), true)
