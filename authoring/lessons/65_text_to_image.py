@@ -53,8 +53,8 @@ for number, text in enumerate(wishes):
 strip(rows);
 
 # %% [markdown]
-# There are six faces for each caption. What the caption does not mention differs from face to face. No training face has
-# green hair and a black shirt together, so the last row cannot be copied from any.
+# What a caption does not mention differs from face to face. No training face has green hair and a black shirt together,
+# so the last row cannot be copied.
 #
 # ## Faces of which everything is known
 #
@@ -169,10 +169,10 @@ for panel, name in zip(panels[:, 0], ["face", *(f"channel {k}" for k in range(4)
     panel.set_ylabel(name, rotation=0, ha="right", va="center")
 
 # %% [markdown]
-# The latent is a small map of the face, and enough to rebuild it, even the few pixels of the mouth that make it happy or
-# sad. In training a little noise, of deviation 0.05, is added to the latents before they are decoded, so that a small
-# error of the flow will not show. A small price on their size keeps them from growing until this noise no longer matters.
-# That is a VAE (lesson 31) whose deviation is fixed.
+# The latent is a small map of the face, and enough to rebuild it, even the few pixels of the mouth. In training a
+# little noise, of deviation 0.05, is added to the latents before they are decoded, so that a small error of the flow
+# will not show. A small price on their size keeps them from growing until this noise no longer matters. That is a VAE
+# (lesson 31) whose deviation is fixed.
 
 # %%
 from course_lib.text_to_image import latent_loss
@@ -227,8 +227,8 @@ ax.xaxis.tick_top()
 #
 # For 1. With 0.1 nearly all times show nothing but noise, with 5 nearly all show the finished face, and there is hardly
 # a time at which it could be decided what to draw. So latents are divided by their deviation, measured once on training
-# pictures. Those of Stable Diffusion have the deviation 5.49; they are multiplied by 1 / 5.49 = 0.18215, a number that
-# stands in thousands of programs. Forgetting it is a famous mistake.
+# pictures. Those of Stable Diffusion have the deviation 5.49; they are multiplied by 1 / 5.49 = 0.18215. Forgetting
+# this is a famous mistake.
 # </details>
 #
 # And what if nobody undoes the scaling before decoding? (`decode` does, so the cell below scales twice.)
@@ -241,7 +241,7 @@ with torch.no_grad():
 strip({"decoded": right, "scaling\nnot undone": forgotten});
 
 # %% [markdown]
-# The faces are there, but in wrong colours and with hard edges. It is easy to mistake this for bad training.
+# The faces are there, in wrong colours and with hard edges, and look like the work of bad training.
 #
 # ## The text encoder
 #
@@ -358,7 +358,7 @@ history.plot();
 strip({text: small.sample([text] * 6, seeded(number)) for number, text in enumerate(wishes)});
 
 # %% [markdown]
-# That took a quarter of a minute. How well does it obey? We draw one picture for each of 150 captions of test faces, of
+# After this quarter of a minute, how well does it obey? We draw one picture for each of 150 captions of test faces, of
 # combinations seen and never seen. Only what the caption asks for is counted.
 
 # %%
@@ -424,8 +424,7 @@ right_panel.set(title="whole captions");
 # Combinations that never occurred are drawn as well as others from 200 batches on: the model has learned "green" and
 # "hat", not "green hat".
 #
-# Now the same measured here, with fewer captions, beside what the reader gets right on real faces and a baseline: faces
-# that obey somebody else's caption.
+# Now the same measured here, beside what the reader gets right on real faces and a baseline: somebody else's face.
 
 # %% tags=["nbval-ignore-output"]
 # not compared: measured shares, of which the next cell checks what matters
@@ -445,7 +444,7 @@ claim("whole captions without guidance", columns["guidance 1"]["whole caption"],
 claim("whole captions of other's faces", columns["other's face"]["whole caption"], "<", 0.15)
 
 # %% [markdown]
-# With guidance or without, seen or not, at most one of 150 captions goes wrong, and thirteen with the small model.
+# With guidance or without, seen or not, at most one of 150 captions goes wrong.
 #
 # ## Did latents pay?
 #
@@ -482,9 +481,9 @@ left.set_ylabel("whole captions right");
 
 # %% [markdown]
 # On the left, latents are ahead at every stage, in the end by little, and the minutes that the autoencoder took are not
-# counted: for faces of 16 × 16 they do not pay. On the right, latents that are too large are learned late; those that are
-# too small end behind. A network can make up for a factor, up to a point, but not for the times at which there is nothing
-# to learn.
+# counted: for faces of 16 × 16 they do not pay. On the right, latents that are too large are learned late; those that
+# are too small end behind. A network can make up for a factor, but not for the times at which there is nothing to
+# learn.
 #
 # And the cost? We count additions and multiplications, without doing any ("meta" tensors have a shape and no values).
 
@@ -557,8 +556,7 @@ for panel in panels.flat:
     panel.axis("off")
 
 # %% [markdown]
-# Above each picture stand the last two words of its caption. The hat comes with the word "hat", the glasses with
-# "glasses"; as long as "dark" has no noun, the skin turns dark.
+# Above each picture stand the last two words of its caption. While "dark" has no noun yet, the skin turns dark.
 #
 # ### Where a word is looked at
 #
@@ -592,7 +590,7 @@ for panel in panels:
 
 # %% [markdown]
 # "hat" and "red" are looked at from the top, "blue" from the bottom. "red" is looked at nearly as "hat" is, because its
-# vector knows whose colour it is, as in our toy. Nobody told the model where a hat belongs.
+# vector knows whose colour it is, as in our toy.
 #
 # ### What should not be there
 #
@@ -612,8 +610,8 @@ claim("share with black hair, with the negative prompt", black[1], "<", 0.1)
 strip({"a person with\nlong hair": plain[:7], "not: black hair": avoided[:7]});
 
 # %% [markdown]
-# No black hair is left. But the model did not choose freely among the other colours: most of the hair is now blond, the
-# colour most unlike black. "Away from" is a direction, and a direction leads somewhere.
+# No black hair is left. But most of the hair is now blond, the colour most unlike black: "away from" is a direction,
+# and leads somewhere.
 #
 # ### Your words
 
@@ -639,8 +637,8 @@ draw("a wizard with a blue beard")
 #
 # ## Predict, then turn one knob: guidance
 #
-# Guidance exaggerates what the words change. **Write down a guess:** compared with 1 and 3, what will 8 do to the share
-# of captions that are right, to the colours, and to how different the pictures of one caption are?
+# **Write down a guess:** compared with 1 and 3, what will 8 do to the share of captions that are right, to the colours,
+# and to how different the pictures of one caption are?
 
 # %%
 # Figure: five rows of six faces, from the same noise, for guidance 0, 1, 3, 8 and 15.

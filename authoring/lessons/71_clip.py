@@ -118,8 +118,7 @@ right.set(xscale="log", xlabel="scale", ylabel="loss of the three pairs (nats)")
 
 # %% [markdown]
 # The right scale depends on how sure one may be. Caption 1 lies between two pictures, a little nearer to the wrong one.
-# With too small a scale the choice is unsure even where all is clear; with too large a scale it is sure of what is wrong,
-# and the loss is high.
+# Too small a scale leaves doubt where all is clear; too large a scale is sure of what is wrong, and the loss is high.
 #
 # ### The scale is learned
 #
@@ -253,14 +252,14 @@ ax.legend();
 # that is left, and at first that is $\log B$. What can lower it? The captions alone say nothing about $J$: any of them
 # may be the right one. The picture does, but only by what it tells about its own caption, and that is $I$ nats at most.
 # The same holds for captions that choose pictures. So $\log B - L$ is a lower estimate of the information, which gives
-# the loss its name. It can never be more than $\log B$, and this is one reason for large batches.
+# the loss its name. It can never exceed $\log B$, one reason for large batches.
 #
 # ### And for our faces?
 #
 # Our captions come from a program, so the probability of a caption for a face is known: each part that can be said is
 # said with probability 0.85, whatever the others do. By Bayes' rule a caption that fits many faces is less likely to be
 # the one of this face. So the best judge's score is $\log p(\text{caption} \mid \text{face}) - \log p(\text{caption})$,
-# where $p(\text{caption})$ is the mean over all faces. No network can do better on average, whatever it has learned.
+# where $p(\text{caption})$ is the mean over all faces. No network can do better on average.
 
 # %%
 nothing = torch.tensor([values.index("none") if "none" in values else UNSAID
@@ -338,8 +337,6 @@ claim("loss after 3,000 batches", our_loss, "<", 0.35)
 claim("the same minus the best judge's", our_loss - best_of_faces, "<", 0.08)
 
 # %% [markdown]
-# The shipped model's loss is hardly above the best judge's.
-#
 # ## Results
 #
 # ### A page of pictures
@@ -393,7 +390,7 @@ claim("smallest share of the best judge's result", min((a / b).min() for a, b in
 # %% [markdown]
 # On combinations that it knows, the model does what the best judge does. The faces of `test_unseen` are harder for
 # both: they all show one of five pairs of values, and so they look and read more alike. Here the judge, who knows which
-# pairs, finds five captions more in a hundred. (By luck a model can also come out a little above the best judge.)
+# pairs, finds five captions more in a hundred. (By luck a model can beat the judge a little.)
 
 # %%
 # Figure: a table of 24 by 24 squares, rows pictures and columns captions, dark where the cosine is high:
@@ -432,7 +429,7 @@ for text in zip(*prompts("shirt", 3, seeded(5))):
     print(text[0], "|", text[1], "| …")
 
 # %% [markdown]
-# Now we classify all eight attributes of the 1,000 faces, with one sentence a value and with 40, by the model of 100
+# We classify all eight attributes of the 1,000 faces, with one sentence a value and with 40, by the model of 100
 # batches and by the shipped one. The *reader* of lesson 65 was trained on 8,000 labelled faces. **Write down a guess:**
 # how far behind it is a classifier that never saw a label?
 
@@ -577,8 +574,8 @@ claim("own caption first, without the gap minus with it", closed[0] - kept[0], "
 claim("own picture first, without the gap minus with it", closed[1] - kept[1], ">", -0.05)
 
 # %% [markdown]
-# Closing the gap changes little, so the gap does no harm to search. It matters where a network that was trained on
-# pictures' vectors gets a caption's (lesson 72).
+# So the gap does no harm to search. It matters where a network that was trained on pictures' vectors gets a caption's
+# (lesson 72).
 #
 # ## Predict, then turn one knob: the scale
 #
@@ -626,7 +623,7 @@ claim("loss at the learned scale minus the lowest of the curve", learned - min(l
 # one half.
 #
 # The text encoder of the real CLIP gets each word with its place in the caption, and no mixing with the neighbour.
-# `clip_no_neighbours` is our model without this one line, trained by the same recipe for the same time.
+# `clip_no_neighbours` is our model without this one line, trained by the same recipe.
 
 # %%
 from course_lib.clip import right_and_wrong
@@ -761,10 +758,10 @@ claim("the same, at most", plain - floor, "<", 0.01)
 claim("last loss with equal captions masked", masked, "<", 0.01)
 
 # %% [markdown]
-# The floor is the bound again: captions that say less hold less information. Masking takes the equal ones out of the sum,
-# and the floor is gone. Without masking a loss of 2.6 looks like a model that has not learned, and on the way there
-# equal pairs push against each other. Different captions that fit the same face, "a beard" and "a sad person", cannot be
-# found by comparing words: for them the floor stays, as the best judge showed.
+# The floor is the bound again: captions that say less hold less information. Masking takes the equal ones out of the
+# sum, and the floor is gone. Without masking a loss of 2.6 looks like a model that has not learned. Different captions
+# that fit the same face, "a beard" and "a sad person", cannot be found by comparing words: for them the floor stays, as
+# the best judge showed.
 #
 # ## In the wild
 #
