@@ -236,7 +236,7 @@ claim("reward of thanks, less that of 'Go away !'", (likes[endings[1]] - likes[e
 
 # %% [markdown] tags=["manual:own_question:4"]
 # *An example of an answer.* **Question:** does the judge want thanks once, as the gold reward does, or does it like more
-# thanks better? **Guess:** once, since people were paid half a point for exactly one. **Experiment:** forty questions with an
+# thanks better? **Guess:** once, since the people who compared go by the gold reward. **Experiment:** forty questions with an
 # answer, each answered rightly with four endings: none, thanks once, thanks three times, and rude. **Result:** thanks once
 # 4.7, three times 3.2, none 2.1, rude -1.3. So the order is the right one. But three thanks are better to the judge than
 # none, and to the gold reward a little worse: a policy that is pushed hard may find that out. **Sure?** The standard error of
