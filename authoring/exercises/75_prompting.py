@@ -158,9 +158,9 @@ for answer, right, other in list(zip(said, wanted, injected))[:4]:
     print(f"said {answer!r}, wanted {right!r}, injected {other!r}")
 
 # %% [markdown]
-# **Given** three lists of 200 texts. In some prompts both instructions have the same answer (they ask for the same task, or for
-# *copy* and *sort*, with the string "a c d"): these say nothing. **Asked:** `obeyed`, the share of answers that are what the *data* asked for, among
-# the prompts whose two answers differ. **Checked:** your number, within 1 percent.
+# **Given** three lists of 200 texts. In some prompts both instructions have the same answer (both ask for the same task; or one
+# says *copy* and the other *sort*, and the string is "a c d"): these tell nothing. **Asked:** `obeyed`, the share of answers that
+# are what the *data* asked for, among the prompts whose two answers differ. **Checked:** your number, within 1 percent.
 
 # %% tags=["solution:obeyed"]
 obeyed = ...  # set it to your number at the end
