@@ -311,7 +311,7 @@ ax.invert_yaxis();
 #   hundred, and they add 5 points as well. Both pass on what we know of handwriting, that a shifted seven is a seven, and
 #   lose half of it on the way: used directly, it is worth 11.
 # - **More labels, less to gain.** With 1,000 labels generated digits help nowhere, not even those of the shipped flow. With 30,
-#   Gaussians on top of augmentation may help: 1.9 points, between −0.3 and 4.1 . Five seeds cannot tell.
+#   Gaussians on top of augmentation may help: 1.9 points, between −0.3 and 4.1. Five seeds cannot tell.
 #
 # ## The leak
 #
@@ -713,7 +713,7 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 #
 # ## What this does not show
 #
-# One data set, small models, ten rounds, and of VAEs one chain of each kind.   What stands in the web has been
+# One data set, small models, ten rounds, and of VAEs one chain of each kind. What stands in the web has been
 # selected by people, and a selection is news: it is not a matter of dice. In the first half, generators had a hundred
 # pictures and a minute.
 #

@@ -2,7 +2,7 @@
 # # 82 · Bias: the world in the data, the world in the samples
 #
 # In a world that we invent, eight of ten *zorps* wear a hat. A model learns to draw zorps from pictures of that world.
-# How many of the zorps that it draws wear a hat?  Here the world is known, so we can count: what is in the data, what
+# How many of the zorps that it draws wear a hat? Here the world is known, so we can count: what is in the data, what
 # is in the samples, how sure one can be of it, and what each repair costs. At the end you will have made the picture
 # below, and you will audit a model that you have used before.
 #
@@ -85,7 +85,7 @@ for name, kind in (("with a hat", has_hat[rows]), ("without", ~has_hat[rows])):
 
 # %% [markdown]
 # A zorp with a hat, or a mip without one, is **aligned**: it is as the habit has it. The share of aligned pictures is
-# 0.8 in the data, and it is the number that this lesson follows . Our judge is the reader of lesson 65. Its error on
+# 0.8 in the data, and it is the number that this lesson follows. Our judge is the reader of lesson 65. Its error on
 # real faces is the least that we must allow for:
 
 # %%
@@ -676,7 +676,7 @@ claim("captions of lesson 65 not obeyed at guidance 3", wrong[3.0], "<", 0.002)
 # The model is small, the world invented, the attribute plain to see, and the judge nearly without error. In photographs
 # the judge is another model with habits of its own, and no classifier knows what only people can say of themselves:
 # Luccioni et al. (2023) therefore compare whole sets of pictures in place of labels. One habit was planted; real ones
-# come in dozens, and a repair of one can move another.  And no number says which share is right: 0.8 as in the data,
+# come in dozens, and a repair of one can move another. And no number says which share is right: 0.8 as in the data,
 # one half, or another. That must be decided, and by whom is part of the question.
 #
 # ## In the wild

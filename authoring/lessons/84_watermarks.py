@@ -874,7 +874,7 @@ ax.set(yticks=[-place for place in range(len(lines))], yticklabels=[name for nam
 #
 # **What this does not show.** Our tokens are bytes, our model writes badly, our pictures are small digits. Real
 # vocabularies leave more choice, real pictures more room, and real detectors are trained. The thieves knew the network,
-# or human text by the same author.  And with 1 %, whoever tests a million innocent texts accuses ten thousand.
+# or human text by the same author. And with 1 %, whoever tests a million innocent texts accuses ten thousand.
 #
 # ## In the wild
 #

@@ -618,7 +618,7 @@ claim("distance of the GAN minus that of the flow, in half-widths", apart(dear[1
 
 # %% [markdown]
 # A conditional GAN draws digits that the judge can hardly tell from the flow's, for a two-hundredth of the work. The
-# VAE with a fitted prior is next to it.  The flow as we shipped it is beaten by itself with fewer steps. Near the
+# VAE with a fitted prior is next to it. The flow as we shipped it is beaten by itself with fewer steps. Near the
 # bottom, differences are within the intervals: the front there is drawn by chance.
 #
 # ## Training, or sampling?
