@@ -713,8 +713,8 @@ claim("what the samples have of the digits' variance", left_over, "<", 0.6)
 #
 # ## What this does not show
 #
-# One data set, small models, ten rounds, and of VAEs one chain of each kind. What stands in the web has been
-# selected by people, and a selection is news: it is not a matter of dice. In the first half, generators had a hundred
+# One data set, small models, ten rounds, and of VAEs one chain of each kind. And what stands in the web
+# was selected by people, who add what no dice can: their choice. In the first half, generators had a hundred
 # pictures and a minute.
 #
 # ## In the wild

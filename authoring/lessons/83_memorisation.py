@@ -432,7 +432,7 @@ strip({"extracted": extracted, "training set": train_200[found]});
 #
 # A model that takes captions can be asked for one thing. What if a caption belongs to one picture alone, as a name does,
 # or an exact title? We give each of the 200 digits a label of its own, a number from 0 to 199, and train for 700
-# batches. Without labels two to four samples in a hundred were copies. **Write down a guess:** how many are it with
+# batches. Without labels two to four samples in a hundred were copies. **Write down a guess:** how many with
 # keys?
 
 # %%
