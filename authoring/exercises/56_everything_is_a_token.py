@@ -163,8 +163,9 @@ print(tasks[0].text, tasks[0].example)
 print([program for program, right in zip(programs, seen) if right][:5])
 
 # %% [markdown]
-# **Given** `seen` and `hidden`, two lists of 55,380 times True or False. **Asked:** `false_passes`: of the programs that are
-# right on the example, what share is *not* right on the hidden ones? **Checked:** your number, within 1 percent.
+# **Given** `seen` and `hidden`, two lists of 55,380 times True or False. **Asked:** `false_passes`: of all cases,
+# from all tasks together, in which a program is right on the example, in what share is it *not* right on the hidden ones?
+# **Checked:** your number, within 1 percent.
 
 # %% tags=["solution:false_passes"]
 false_passes = ...  # set it to your number at the end

@@ -163,8 +163,8 @@ true = films.place[:, :, 0].float()                               # (20, 12)
 print("steps of the first real film:", true[0].diff().tolist())
 
 # %%
-# Figure: a real film and how the model continued it, in two strips of twelve frames.
-plots.strip({"real": films.x[0], "continued": made[0]});
+# Figure: a real film and how the model continued it, in two strips of twelve frames, and moving.
+plots.film(torch.stack([films.x[0], made[0]]), ["real", "continued"])
 
 # %% [markdown]
 # **Given** `places` and `true`, the column of the centre in each of twelve frames, each of shape (20, 12). A *step* is the
@@ -209,14 +209,14 @@ ways = {"keeps one": roll_out(model, long.x[:, :3], 24, seeded(0), keep=1),
 for name, film in ways.items():
     error = velocity_error(centres(film), long.place[:, :, 0], start=3)
     right = (named(film) == long.y).double().mean()
-    print(f"{name:12} error of velocity {error:.2f}, frames with the right digit {right:.2f}, "
-          f"films with one digit in all frames {constancy(named(film)):.2f}")
+    print(f"{name:12} error of velocity {error:.2f}, right digit {right:.2f}, "
+          f"one digit in all frames {constancy(named(film)):.2f}")
 
 # %% [markdown]
 # **Explain** in five to eight sentences. (i) Why is a piece that keeps one frame certain to lose the velocity, however well the model
 # is trained? (ii) Pieces that keep three frames know all that is needed, and errors grow all the same: where do they come from, and
-# why do they not go away again? (iii) "Straight on" keeps the digit perfectly. What does this say about judging a model of films by
-# one number?
+# why do they not go away again? (iii) "Straight on" only shifts one picture, so its digit never changes, even where
+# the judge misreads it. What does this say about judging a model of films by one number?
 
 # %% [markdown] tags=["manual:explain_memory:3"]
 # (i) A single frame shows where the digit is, not where it goes. All four speeds are possible; the model samples one of them, and it
@@ -224,8 +224,8 @@ for name, film in ways.items():
 # by the model and are not quite right: a little off their place, a stroke changed. In training all known frames were real, so the
 # model takes what it gets for the truth and continues it: an error in the velocity becomes the velocity, a changed stroke becomes
 # the digit. Nothing pulls the film back, since the first frames are out of sight. (iii) A film has several qualities, which can be
-# had one without the other. A copied picture is perfectly constant and does not move; so each number needs another beside it that
-# the cheap trick fails: constancy, velocity, bounces.
+# had one without the other. A picture that is only shifted is perfectly constant, and stays at the wall; so each number needs
+# another beside it that the cheap trick fails: constancy, velocity, bounces.
 #
 # **Rubric.** 1 point: (i) one frame holds no velocity, so it is sampled anew. 1 point: (ii) kept frames are the model's own, errors
 # are taken for truth, and the real beginning is no longer seen. 1 point: (iii) constancy alone is won by a baseline; several

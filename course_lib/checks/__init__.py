@@ -83,8 +83,9 @@ HELP = {                                       # the first step of help for what
     "gradient": "Which line turns a tensor into a Python number, a NumPy array or a tensor without history? From there "
                 "no gradient comes back. Stay with operations on tensors.",
     "noise": "All randomness that is needed comes in through the arguments. Which line draws numbers, or drops some?",
-    "in place": "Assigning to a part of a tensor, += and methods whose name ends in _ write into the tensor of the "
-                "caller. Make a copy first, or write the operation so that it gives a new tensor.",
+    "in place": "Assigning to a part of a tensor, += and methods whose name ends in _ write into the tensor itself: "
+                "another may need it as it was, the caller or the gradient. Make a copy first, or write the operation "
+                "so that it gives a new tensor.",
 }
 
 
@@ -516,8 +517,11 @@ class Implementation:
         if leaves and (differentiable := [t for t in tensors.values() if t.requires_grad]):
             try:
                 tensors |= self.gradients(differentiable, leaves)
-            except Mistake as mistake:             # a graph does not survive it
-                raise self.in_place(min(changed)) if changed else mistake from None
+            except Mistake as mistake:             # a graph does not survive a change in place
+                if changed:
+                    raise self.in_place(min(changed)) from None
+                if not want or all(close(t, want[key], self.rtol, self.atol) for key, t in tensors.items()):
+                    raise mistake from None        # where the value is wrong as well, that comes first
         elif leaves and want:                      # a constant needs no graph
             tensors |= {key: t for key, t in want.items() if key.startswith(GRADIENT) and not t.any()}
         return Outcome(tensors, like, changed)
@@ -539,6 +543,10 @@ class Implementation:
         try:
             found = iter(torch.autograd.grad(total, sum(leaves.values(), []), allow_unused=True))
         except Exception as e:
+            if "modified by an inplace operation" in str(e):
+                raise Mistake(f"the result of {self.name} cannot be differentiated: it changes a tensor in place that "
+                              "its gradient still needs. torch.where, masked_fill and multiplying by a mask give a new "
+                              "one", HELP["in place"]) from None
             raise Mistake(f"the result of {self.name} cannot be differentiated: {said(e)}", HELP["gradient"]) from None
         found = {name: [torch.zeros_like(leaf) if (g := next(found)) is None else g for leaf in own]
                  for name, own in leaves.items()}
@@ -632,6 +640,8 @@ class Implementation:
                                           ("multiplied", "sum in place of a mean", n)):
                     if alike(factor, right):
                         return f" (all of it is {verb} by the size of axis {axis} of {name}: a {swap}?)"
+        if all(w.numel() == 1 for _, _, w in found):                   # any number is a multiple of any other
+            return ""
         return f" (all of it is {factor[0].item():.4g} times what it should be, and another factor in other cases)"
 
 

@@ -74,7 +74,7 @@ def _fifths(pitch, fifth=7, octave=lambda apart: apart % 12, pairs=lambda V: com
         upper, lower = pitch[:, pair].T
         fifths = octave(upper - lower) == fifth                               # (T,)
         found.append(again(fifths) & moved(pitch[:, pair].diff(dim=0)))
-    return over(torch.stack(found).float())
+    return over(torch.stack(found))
 
 
 def _chorales(g: torch.Generator) -> list[tuple]:
@@ -105,6 +105,11 @@ parallel_fifths = Implementation(
         ("only voices that move in the same direction make a parallel: {}",
          ("in yours it is enough that both move", dict(moved=lambda step: (step != 0).all(1))),
          ("yours does not look at how they move", dict(moved=lambda step: step[:, 0] == step[:, 0])),
+         ("two that both stand still make one in yours, too",
+          dict(moved=lambda step: step[:, 0].sign() == step[:, 1].sign())),
+         ("in yours it is enough that one of them moves", dict(moved=lambda step: (step != 0).any(1))),
+         ("yours wants them to move equally far, too",
+          dict(moved=lambda step: (step[:, 0] == step[:, 1]) & (step[:, 0] != 0))),
          ("yours counts those that move in opposite directions", dict(moved=lambda step: step.prod(1) < 0)),
          ("yours counts those only that move upwards", dict(moved=lambda step: (step > 0).all(1)))),
         ("every pair of voices counts: you look at {} only",
@@ -118,7 +123,7 @@ parallel_fifths = Implementation(
          ("after it", dict(again=lambda now: now[1:])), ("before it", dict(again=lambda now: now[:-1]))),
         ("you counted all fifths: a parallel is two of them in a row",
          lambda pitch: sum((a - b).abs().remainder(12).eq(7).sum() for a, b in combinations(pitch.T, 2))),
-        ("the number of parallels is asked for: this is a mean", dict(over=torch.mean)),
+        ("the number of parallels is asked for: this is a mean", dict(over=lambda found: found.float().mean())),
     ],
     hints=("Two voices, two moments: 67 over 60, then 69 over 62. What are the distances, and how has each moved?",
            "For each pair of voices: `fifth = (upper - lower) % 12 == 7`, one for each moment. A parallel is a moment "
@@ -156,12 +161,14 @@ beginning = Implementation(
         ("the codes begin one place too late: the first code is at place 1 of a sentence", _kept(2)),
         ("this is the whole beginning with its own label: the new one belongs in front",
          lambda idx, labels, n_row, width=7: idx[:, :1 + n_row * width]),
+        ("the old label is still there, behind the new one", _kept(0, lambda n_row, width: 1 + n_row * width)),
         ("n_row counts rows, and each has `width` codes: you kept {}",
          ("n_row codes", _kept(1, lambda n_row, width: n_row)),
          ("one code too few", _kept(1, lambda n_row, width: n_row * width - 1)),
          ("one code too many", _kept(1, lambda n_row, width: n_row * width + 1)),
          ("one row too many", _kept(1, lambda n_row, width: n_row * width + width)),
          ("width times width codes", _kept(1, lambda n_row, width: width * width))),
+        ("the width of a row is an argument: yours always takes 7", _kept(1, lambda n_row, width: n_row * 7)),
         ("these are the last rows: the first ones are asked for",
          dict(codes=lambda idx, n_row, width: idx[:, -n_row * width:])),
         ("codes stay the tokens that they are: you have moved them {}",

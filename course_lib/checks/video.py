@@ -21,6 +21,16 @@ def _one_bounce(start, speed, T, far):
     return torch.where(way < 0, -way, way)
 
 
+def _step_by_step(start, speed, T, far, fold):
+    """Frame after frame, as one would simulate it: fold says where a ball is that has left the corridor."""
+    places, way = [start], speed
+    for _ in range(T - 1):
+        after = places[-1] + way
+        places.append(fold(after, far))
+        way = torch.where((after <= 0) | (after >= far), -way, way)
+    return torch.stack(places, 1)
+
+
 def _corridors(g: torch.Generator) -> list[tuple]:
     """Long enough for several bounces, in both directions; one axis of time longer and one shorter than n."""
     cases = [(torch.tensor([3]), torch.tensor([2]), 6, 4)]
@@ -41,7 +51,8 @@ courses = Implementation(
         ("yours stops at the wall: it shall come back", dict(
             within=lambda way, period: way, fold=lambda m, far: m.clamp(0, far))),
         ("yours comes in again at the other wall: a wall is a mirror, and no door", dict(
-            period=lambda far: far), dict(period=lambda far: far + 1, fold=lambda m, far: m)),
+            period=lambda far: far), dict(period=lambda far: far + 1, fold=lambda m, far: m),
+         dict(fold=lambda m, far: torch.where(m > far, m - far, m))),
         ("there and back is 2 * far: after that everything repeats, and yours repeats after {}",
          ("2 * far + 1", dict(period=lambda far: 2 * far + 1)),
          ("2 * far + 2", dict(period=lambda far: 2 * far + 2, fold=lambda m, far: torch.minimum(m, 2 * far + 1 - m))),
@@ -50,6 +61,11 @@ courses = Implementation(
          dict(fold=lambda m, far: m.clamp(max=far))),
         ("yours turns round once at each wall, and then walks on through: take the way modulo 2 * far first",
          _one_bounce),
+        ("a wall sends a ball back within the frame: yours {}",
+         ("turns it round once in a frame at most, and a speed larger than far may need more", lambda *given:
+          _step_by_step(*given, lambda place, far: torch.where(place > far, 2 * far - place, place).abs())),
+         ("ends the step at the wall, and what is left of the step is lost", lambda *given: _step_by_step(
+             *given, lambda place, far: place.clamp(0, far)))),
         ("a negative way keeps its sign in yours (fmod or a remainder by hand): -1 stands for 1", dict(
             within=lambda way, period: torch.fmod(way, period))),
         ("frame 0 is the start itself: yours {}",
@@ -81,6 +97,9 @@ class _Velocity:
         self.A, self.B = rand(g, T, T), rand(g, T, T)
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        if x.shape[1] != len(self.A):
+            raise Mistake(f"model wants films of {len(self.A)} frames, known and new ones together, and got "
+                          f"{x.shape[1]} frames")
         if not isinstance(t, Tensor) or t.shape != x.shape[:2]:
             raise Mistake(f"model wants a time for each frame of each film, a tensor of shape {tuple(x.shape[:2])}, "
                           f"and got {kind(t)}: torch.full makes one of a number")
@@ -125,7 +144,8 @@ go_on = Implementation(
         ("known frames have no noise, so their time is 1: yours {}",
          ("have the time of the others", dict(told=lambda t: t)), ("have the time 0", dict(told=torch.zeros_like)),
          ("have the time 1 - t", dict(told=lambda t: 1 - t))),
-        ("known frames stay as they are: yours move along the velocity, too", dict(hold=lambda known, moved: moved)),
+        ("known frames stay as they are: yours move along the velocity, too", dict(hold=lambda known, moved: moved),
+         dict(hold=lambda known, moved: moved, last=lambda known, x: torch.cat([known, x[:, known.shape[1]:]], 1))),
         ("the known frames must be in place from the start: in your first step the network sees noise there",
          dict(begin=lambda known, noise: noise)),
         ("the network never sees the known frames in yours: they are put in at the end only", dict(
@@ -172,6 +192,11 @@ histories = Implementation(
             cut=lambda frames, T: (T, len(frames) // T), order=(1, 2, 0, 3))),
         ("time must be the axis of length T in the middle: yours is (n * L, C, T)", dict(
             order=(0, 2, 3, 1), size=lambda B, L, C, T: (-1, C, T))),
+        ("the C numbers of a place in one frame belong together: in yours time is the last axis before it is cut",
+         dict(order=(0, 2, 3, 1))),
+        ("a film is T frames of L places: you cut it as if it were L places of T frames",
+         lambda frames, T: frames.reshape(-1, frames.shape[1], T, frames.shape[2]).transpose(1, 2).reshape(
+             -1, T, frames.shape[2])),
         ("this has one sequence for each film, all places of all frames: every place alone is asked for", dict(
             order=(0, 1, 2, 3), size=lambda B, L, C, T: (B // T, T * L, C)),
          dict(size=lambda B, L, C, T: (B // T, T * L, C))),
@@ -208,7 +233,9 @@ good = Measurement(
             whole=lambda right: right.all(1))),
         ("this is the share of steps that are wrong", dict(close=lambda off: off.abs() >= 0.5)),
         ("this is a number of steps: a share is asked for",
-         lambda places, true: _good(places, true) * 9 * len(places)),
+         lambda places, true: _good(places, true) * 9 * len(places), lambda places, true: _good(places, true) * 9),
+        ("this is a mean error of the steps, in pixels: the share of right steps is asked for",
+         lambda places, true: (places.diff(dim=1) - true.diff(dim=1)).abs()[:, 2:].mean().item()),
         ("less than half a pixel off is right: yours allows {}",
          ("a whole one", dict(close=lambda off: off.abs() < 1)),
          ("a quarter", dict(close=lambda off: off.abs() < 0.25))),

@@ -52,6 +52,8 @@ def _(model, known, noise, steps):
     return torch.cat([known, new], 1)
 
 
+wrong(check.go_on, "known and new ones together, and got 3 frames")(
+    lambda model, known, noise, steps: model(torch.cat([known, noise], 1), torch.zeros(len(noise), 3)))
 wrong(check.go_on, "a time for each frame of each film")(
     lambda model, known, noise, steps: model(noise, torch.zeros(len(noise))))
 
