@@ -210,7 +210,8 @@ def write_class(root: Path, folder: Path, gradebook: Path, port: int, size: int 
             add=RIGHT["add"])
     hand_in("hooks the reply", 0, "", sq=HOOKS, add=RIGHT["add"])
     hand_in("forges replies", 0, "", sq=FORGES, add=RIGHT["add"])
-    hand_in("leaves by the exit", 3, "the kernel died", sq="def sq(x):\n    return exit()", add=RIGHT["add"])
+    hand_in("leaves by the exit", 2, "the kernel died", sq=RIGHT["sq"],               # which takes a tenth of a second
+            add="import time\ndef add(a, b):\n    exit()\n    time.sleep(0.3)\n    return a + b")
 
     # is no notebook, or a strange one
     hand_in("not json", 0, "not readable as JSON", raw="PK\x03\x04 this is no notebook")
