@@ -54,10 +54,14 @@ along_the_arc = Implementation(
         ("a and b do not have length 1, so their product is not the cosine: divide it by both lengths",
          dict(angle=lambda a, b: (a * b).sum(1, keepdim=True).acos()),
          dict(angle=lambda a, b: (a * b).sum(1, keepdim=True).clamp(-1, 1).acos()),
+         dict(angle=lambda a, b: ((a * b).sum(1, keepdim=True) / a.norm(dim=1, keepdim=True)).acos()),
          dict(angle=lambda a, b: ((a * b).sum(1, keepdim=True) / a.norm(dim=1, keepdim=True)).clamp(-1, 1).acos())),
         ("each row has an angle of its own: {}",
          ("you use that of the first row for all", dict(angle=lambda a, b: _angle(a, b)[:1])),
-         ("you took all rows for one vector", dict(angle=lambda a, b: _angle(a.view(1, -1), b.view(1, -1))))),
+         ("you took all rows for one vector", dict(angle=lambda a, b: _angle(a.view(1, -1), b.view(1, -1)))),
+         ("you use the mean of all", dict(angle=lambda a, b: _angle(a, b).mean())),
+         ("you divide by the length of all rows together", dict(
+             angle=lambda a, b: ((a * b).sum(1, keepdim=True) / (a.norm() * b.norm())).acos()))),
         ("you took the cosine down the columns: a vector is a row",
          dict(angle=lambda a, b: F.cosine_similarity(a, b, dim=0).acos())),
         ("w is the angle and yours is its cosine: acos is missing", dict(angle=lambda a, b: _angle(a, b).cos())),
@@ -85,6 +89,8 @@ class _Velocity:
         if not isinstance(t, Tensor) or t.shape != (len(x),):
             raise Mistake(f"prior wants a time for each of the {len(x)} vectors, a tensor of shape ({len(x)},), and "
                           f"got {kind(t)}: torch.full makes one of a number")
+        if not isinstance(y, Tensor):
+            raise Mistake(f"prior wants a vector for each caption, all zeros if there is none, and got {kind(y)}")
         return (x @ self.A).tanh() + t[:, None] * self.slope + (y @ self.B + self.start).tanh()
 
 
@@ -125,6 +131,8 @@ imagine = Implementation(
          ("yours have length 1", dict(length=lambda x: 1.0)),
          ("yours have length D", dict(length=lambda x: x.shape[1])),
          ("yours have that of the root of n", dict(length=lambda x: len(x) ** 0.5)),
+         ("yours have length 8, as in the lesson, where D is 64", dict(length=lambda x: 8.0)),
+         ("you divide by the length of all vectors together", dict(end=lambda x, dim: x / x.norm())),
          ("you multiply by it, and do not divide by their own length first", dict(end=lambda x, dim: x)),
          ("you normalised the columns", dict(end=lambda x, dim: F.normalize(x, dim=0)))),
         ("scale is not used: {}", ("this is the velocity with the caption, scale 1", dict(rule=lambda u, c, s: c)),
@@ -133,6 +141,7 @@ imagine = Implementation(
          ("yours starts from the one with it", dict(rule=lambda u, c, s: c + s * (c - u))),
          ("the two have changed places", dict(rule=lambda u, c, s: c + s * (u - c))),
          ("yours leads away from the caption", dict(rule=lambda u, c, s: u - s * (c - u))),
+         ("you add scale - 1 times", dict(rule=lambda u, c, s: u + (s - 1) * (c - u))),
          ("in yours the start is missing", dict(rule=lambda u, c, s: s * (c - u))),
          ("you scale the velocity with the caption as a whole", dict(rule=lambda u, c, s: s * c),
           dict(rule=lambda u, c, s: u + s * c))),

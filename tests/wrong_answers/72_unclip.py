@@ -55,6 +55,8 @@ def _(prior, y, noise, steps, scale):
 
 
 wrong(check.imagine, "a time for each of the 1 vectors")(lambda prior, y, noise, *_: prior(noise, 0.0, y))
+wrong(check.imagine, "all zeros if there is none, and got")(
+    lambda prior, y, noise, *_: prior(noise, torch.zeros(len(noise)), None))
 
 
 # --- 3
