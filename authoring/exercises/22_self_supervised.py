@@ -130,8 +130,8 @@ def train(assemble, steps=250):
 broken, broken_loss = train(assemble_broken)
 
 # %% [markdown]
-# *Figure: three rows of eight digits: the digits; the broken network's guesses at their patches, the same grey haze of
-# ink in all of them; and the shipped network's guesses, legible.*
+# *Figure: three rows of eight digits: the digits; the broken network's guesses at their patches, grey
+# blurs, of which at best a 0 and a 1 can be told; and the shipped network's guesses, legible.*
 
 # %% tags=["nbval-ignore-figure"]
 # not compared: the network was trained in this notebook

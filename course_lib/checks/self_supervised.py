@@ -64,12 +64,16 @@ best_guess = Implementation(
          ("you divide by the noise", dict(width=lambda noise: noise)),
          ("you divide by noise^2 / 2", dict(width=lambda noise: noise**2 / 2)),
          ("you do not divide at all", dict(width=lambda noise: 1.0)),
+         ("you take the mean over the D coordinates, and not their sum",
+          dict(distance=lambda a, b: _squared(a, b) / a.shape[1])),
          ("your distance is not squared", dict(distance=lambda a, b: _squared(a, b).sqrt())),
          ("yours is positive, so that the farthest point counts most", dict(sign=1.0))),
         ("the shares of the K points sum to 1 for each told point: your softmax runs over the told points",
          dict(share=lambda a: a.softmax(0))),
         ("you return the most probable point: the cheapest guess is the mean of all, weighted by their shares",
          dict(share=lambda a: torch.nn.functional.one_hot(a.argmax(1), a.shape[1]).to(a.dtype))),
+        ("you return the nearest point: the cheapest guess is the mean of all, weighted by their shares",
+         lambda told, means, weights, noise: means[_squared(told, means).argmin(1)]),
         ("you return {}: asked is the guess itself",
          ("the step from the told point to the guess", dict(then=lambda guess, told, noise: guess - told)),
          ("the score, the step divided by noise^2", dict(then=lambda guess, told, noise: (guess - told) / noise**2))),
@@ -102,13 +106,17 @@ hidden_loss = Implementation(
     slips=[
         ("you count {}: only what was hidden is an achievement",
          ("all patches", dict(counted=torch.ones_like)),
-         ("the patches that were kept", dict(counted=lambda hide: ~hide))),
+         ("the patches that were kept", dict(counted=lambda hide: ~hide),
+          dict(counted=lambda hide: ~hide, over=lambda error, hide: error[hide].mean()))),
         ("the error is summed over the hidden patches, and divided by the number of {}",
          ("all patches", dict(over=lambda error, hide: (error * hide).mean())),
          ("images", dict(over=lambda error, hide: (error * hide).sum() / len(error))),
          ("patches in an image", dict(over=lambda error, hide: (error * hide).sum() / error.shape[1]))),
-        ("you took the choice of the first image for all of them: each image hides patches of its own",
-         dict(counted=lambda hide: hide[:1].expand_as(hide))),
+        ("each image hides patches of its own: you {}",
+         ("took the choice of the first image for all of them", dict(counted=lambda hide: hide[:1].expand_as(hide))),
+         ("count only what is hidden in all of them, since an index [:, kept] writes into every row",
+          dict(counted=lambda hide: hide.all(0).expand_as(hide)),
+          dict(counted=lambda hide: hide.all(0).expand_as(hide), over=lambda error, hide: error[hide].mean()))),
         ("over the pixels of a patch the squared errors are summed: {}",
          ("yours is their mean", dict(pixels=lambda d: d.square().mean(2))),
          ("yours are absolute errors", dict(pixels=lambda d: d.abs().sum(2))),
@@ -148,6 +156,12 @@ def _in_front(h, kept, hidden_vector, n_patch) -> Tensor:
     return torch.cat([h, hidden_vector.expand(len(h), n_patch - h.shape[1], -1)], 1)
 
 
+def _into_all(h, kept, hidden_vector, n_patch) -> Tensor:
+    everywhere = hidden_vector.expand(len(h), n_patch, -1).clone()
+    everywhere[:, kept] = h
+    return everywhere
+
+
 assemble = Implementation(
     "assemble",
     right=_assemble,
@@ -157,8 +171,9 @@ assemble = Implementation(
          "from", _in_front),
         ("the descriptions stand in the last places, and not in those that their patches came from",
          lambda h, kept, vector, n: _in_front(h.flip(1), kept, vector, n).flip(1)),
-        ("all images got the places of the first one: each has a row of `kept` of its own",
-         dict(places=lambda kept: kept[:1].expand_as(kept))),
+        ("each image has a row of `kept` of its own: {}",
+         ("all images got the places of the first one", dict(places=lambda kept: kept[:1].expand_as(kept))),
+         ("all images got the descriptions of all, since an index [:, kept] writes into every row", _into_all)),
         ("you sorted `kept` and not the descriptions: h[b, i] belongs to patch kept[b, i], in this order",
          dict(places=lambda kept: kept.sort(1).values)),
         ("the order within an image is lost: h[b, i] belongs to patch kept[b, i]",
@@ -206,6 +221,7 @@ recognised_with_nine = Measurement(
         ("these are patches filled with their neighbours' grey (smooth_fill): let the network fill them in",
          dict(way="neighbours")),
         ("this is the share that the judge names *wrong*", lambda: 1 - _recognised()),
+        ("this is a number of digits: a share is asked for", lambda: 1_000 * _recognised()),
     ],
     hints=("Draw ten of your pictures: how much of each digit is seen, and how much is the network's?",
            "Choose 9 patches for each of the 1,000 test digits, let `mae.fill_in` fill the rest, and compare the "
