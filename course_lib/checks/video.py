@@ -32,8 +32,9 @@ def _step_by_step(start, speed, T, far, fold):
 
 
 def _corridors(g: torch.Generator) -> list[tuple]:
-    """Long enough for several bounces, in both directions; one axis of time longer and one shorter than n."""
-    cases = [(torch.tensor([3]), torch.tensor([2]), 6, 4)]
+    """Long enough for several bounces, in both directions, and from the walls; T is larger than n and smaller."""
+    at_walls = torch.tensor([0, 4, 2, 0]), torch.tensor([1, -3, 0, -2])
+    cases = [(torch.tensor([3]), torch.tensor([2]), 6, 4), (*at_walls, 7, 4)]
     for n, T, far in ((3, 9, 5), (4, 12, 3), (5, 4, 7), (2, 15, 16)):
         start = torch.randint(1, far, (n,), generator=g)
         speed = torch.randint(1, far + 3, (n,), generator=g) * torch.tensor([1, -1, -1, 1, -1])[:n]
