@@ -76,8 +76,7 @@ class Pipeline(nn.Module):
 
     def _draw(self, x: Tensor, y: Tensor | None, context: Tensor | None, null: Tensor | None, guidance: float,
               steps: int, generator) -> Tensor:
-        bound = {name: c for name, c in (("y", y), ("context", context)) if c is not None}
-        model = partial(self.network, **bound)
+        model = partial(self.network, y=y, context=context)
         if self.weak is not None:
             model = diffusion.autoguided(model, self.weak, guidance)
         elif context is not None:

@@ -283,10 +283,10 @@ def test_a_sound_plays(opened):
 def test_an_accessibility_checker_finds_nothing(opened, name, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = opened(name)
-    page.evaluate(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
+    page.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
     page.reload()
+    page.wait_for_function(f"document.documentElement.dataset.theme == '{theme}'")
     page.wait_for_timeout(500)
-    assert page.evaluate("document.documentElement.dataset.theme") == theme
     options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"], "preload": False}
     found = axe.run(page, context={"exclude": [["mjx-container"]]}, options=options).response["violations"]
     assert not found, [(v["id"], v["impact"], len(v["nodes"]), v["nodes"][0]["html"][:200]) for v in found]

@@ -802,7 +802,9 @@ ax.legend();
 # measure of order as our area is, accuracy 68 %: the threshold did not travel. A detector from a public hub:
 #
 # ```python
-# from transformers import pipeline                           # pip install transformers pillow
+# from sklearn.calibration import calibration_curve            # is a probability to be believed?
+# from sklearn.metrics import roc_auc_score                    # our area
+# from transformers import pipeline                            # pip install transformers pillow
 #
 # detector = pipeline("image-classification", model="Ateeqq/ai-vs-human-image-detector")
 # print(detector("photo.jpg"))                                # [{"label": ..., "score": ...}, ...]
