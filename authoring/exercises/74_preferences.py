@@ -105,8 +105,8 @@ def answer_logp_broken(logits, idx, mask):
 idx, mask = counts.rows(questions[:3], [f"{q.about} {q.right or 'not know'} ." for q in questions[:3]])
 with torch.no_grad():
     logits = policy(idx)                                          # (3, 44, 74)
-print("by the library:", pr.answer_logp(policy, idx, mask).tolist())
-print("by this function:", answer_logp_broken(logits, idx, mask).tolist())
+print("by the library:", [round(v, 2) for v in pr.answer_logp(policy, idx, mask).tolist()])
+print("by this function:", [round(v, 2) for v in answer_logp_broken(logits, idx, mask).tolist()])
 
 # %% [markdown]
 # **Given** `logits` of shape (B, T, V), what a model says when it reads `idx` of shape (B, T): row t is computed from the tokens
