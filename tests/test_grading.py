@@ -528,6 +528,23 @@ def test_a_written_answer_counts_in_whatever_cell_it_stands(course):
                        "add: the cell was deleted"]
 
 
+def test_a_cell_of_the_students_own_is_not_taken_for_the_test_whose_place_it_has(course):
+    nb = answered(course.root, **RIGHT)
+    at = next(i for i, c in enumerate(nb.cells) if c.metadata.get("nbgrader", {}).get("grade_id") == "test_sq")
+    nb.cells[at] = new_code_cell("mine = 1")
+    got, remarks = grading.restore(grading.cells_in(nbformat.writes(nb).encode()), course.task)
+    assert "mine = 1" in [c.source for c in got.cells]
+    assert remarks == ["test_sq: the cell was deleted; it is put back"]
+
+
+def test_a_written_answer_in_two_cells_is_read_from_top_to_bottom(course):
+    nb = answered(course.root, **RIGHT)
+    nb.cells.insert(-1, new_markdown_cell("First."))
+    nb.cells.append(new_markdown_cell("Then."))
+    got, _ = grading.restore(grading.cells_in(nbformat.writes(nb).encode()), course.task)
+    assert "First.\n\nThen." in [c.source for c in got.cells]
+
+
 def test_a_given_cell_that_was_changed_or_deleted_runs_first_as_it_was(tmp_path):
     """An import that only another machine has, a helper deleted by mistake; what was repaired in place still counts."""
     solved = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}, cells=[
