@@ -265,6 +265,13 @@ def test_nothing_breaks_a_measurement(task, words, answers):
 DISTANCES = start_here.squared_distances
 
 
+def test_of_single_numbers_no_factor_is_told():
+    """Any number is some multiple of any other: to say which would send a learner after a factor that is not there."""
+    loss = importlib.import_module("course_lib.checks.flow_matching").velocity_loss
+    sentence = str(mistake_of(loss, lambda *args: loss.right(*args).long() + 3))
+    assert "times what it should be" not in sentence
+
+
 @pytest.mark.parametrize("abuse, words", [
     ("a NumPy array", "NumPy array, and a tensor is asked for: stay with torch functions"),
     ("a number", "the Python number 0.5"),
